@@ -1,0 +1,23 @@
+// Package pipeline moves frames through the stages of a workflow: the words
+// ([Frame], [Stage], [Source], [Sender], [Outcome]), the bounded queue and
+// runner, the ledger that accounts for every frame, the wire codec and an
+// in-memory link.
+//
+// It imports no socket and no OpenCV: links are in pipeline/quic and
+// pipeline/mqtt, pictures in pipeline/vision, cameras in pipeline/source.
+// Every link passes the conformance suite of pipeline/linktest.
+//
+// # How a frame is accounted for
+//
+// A frame has one owner at a time. Whoever owns it must settle it exactly
+// once: [Frame.Settle] says that it was delivered or why it was dropped. A
+// link that has handed a frame to its peer settles it with what the peer says
+// of it, so an outcome travels back hop by hop to the source, whose [Ledger]
+// holds captured = delivered + dropped by reason + in flight. What is never
+// heard of again (a node died) is settled as [ReasonLost] by the ledger.
+//
+// # Time
+//
+// Times in a Frame are of this process's clock. On the wire there are only
+// durations (age, time left); a link measures its transfer time by round trips.
+package pipeline

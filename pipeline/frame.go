@@ -1,0 +1,197 @@
+package pipeline
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// FrameID names one captured frame in the mesh.
+type FrameID struct {
+	Workflow string `json:"workflow"`
+	Source   string `json:"source"`
+	Epoch    uint32 `json:"epoch"` // random, of one run of the source
+	Seq      uint64 `json:"seq"`   // from 1, in order of capture
+}
+
+func (id FrameID) String() string {
+	return fmt.Sprintf("%s/%s/%08x/%d", id.Workflow, id.Source, id.Epoch, id.Seq)
+}
+
+// Format is how an Image's bytes are to be read.
+type Format string
+
+// The formats.
+const (
+	BGR  Format = "bgr" // 8 bits, 3 channels, rows top down, no padding
+	JPEG Format = "jpeg"
+	PNG  Format = "png"
+)
+
+// Image is a picture. Data is never modified once the Image is in a Frame: a
+// stage that changes the picture puts a new Image in.
+type Image struct {
+	Format        Format
+	Width, Height int // pixels
+	Data          []byte
+}
+
+// Box is a rectangle in fractions of the captured picture (0–1), so that it
+// holds at any resolution.
+type Box struct {
+	X float64 `json:"x"` // left
+	Y float64 `json:"y"` // top
+	W float64 `json:"w"`
+	H float64 `json:"h"`
+}
+
+// IoU is the intersection over union of two boxes, 0–1.
+func (b Box) IoU(c Box) float64 {
+	w := min(b.X+b.W, c.X+c.W) - max(b.X, c.X)
+	h := min(b.Y+b.H, c.Y+c.H) - max(b.Y, c.Y)
+	if w <= 0 || h <= 0 {
+		return 0
+	}
+	return w * h / (b.W*b.H + c.W*c.H - w*h)
+}
+
+// Detection is one object found in a frame.
+type Detection struct {
+	Label string  `json:"label"`
+	Class int     `json:"class"` // index in the model's class list
+	Score float64 `json:"score"` // 0–1
+	Box   Box     `json:"box"`
+}
+
+// SpanKind is what a frame's time was spent on.
+type SpanKind string
+
+// The kinds of spans. Reduce and Execute together are a stage's service time;
+// Queue is the wait before it; Transfer ends at the stage that received.
+const (
+	SpanCapture  SpanKind = "capture"  // grab and decode at the source
+	SpanReduce   SpanKind = "reduce"   // bring to the quality asked for (T_reduce of Eq. 1)
+	SpanQueue    SpanKind = "queue"    // wait in a stage's queue
+	SpanTransfer SpanKind = "transfer" // encode, link, decode
+	SpanExecute  SpanKind = "execute"  // the stage's own work
+)
+
+// Span is a measured part of a frame's way.
+type Span struct {
+	Stage    string        `json:"stage"` // task group, or source name for capture
+	Kind     SpanKind      `json:"kind"`
+	Duration time.Duration `json:"duration"`
+}
+
+// Frame is one picture on its way through a workflow.
+type Frame struct {
+	ID       FrameID
+	Captured time.Time // this process's clock
+	Deadline time.Time // this process's clock; zero: none
+	// Quality is the resolution at which the frame is to be analysed.
+	Quality int
+	// SourceWidth and SourceHeight are the captured picture's size in pixels.
+	SourceWidth, SourceHeight int
+	Image                     Image
+	Model                     string // that made the detections, empty before analysis
+	Detections                []Detection
+	Spans                     []Span
+
+	settle  func(Outcome)
+	settled atomic.Bool
+}
+
+// Reason is why a frame was dropped.
+type Reason string
+
+// The reasons. ReasonNone: delivered.
+const (
+	ReasonNone      Reason = ""
+	ReasonQueueFull Reason = "queue_full" // a newer frame took its place
+	ReasonDeadline  Reason = "deadline"   // it could not be, or was not, on time
+	ReasonLink      Reason = "link"       // the connection broke while it was under way
+	ReasonNoRoute   Reason = "no_route"   // no instance takes it
+	ReasonStage     Reason = "stage"      // a stage failed on it
+	ReasonOversized Reason = "oversized"
+	ReasonMalformed Reason = "malformed"
+	ReasonShutdown  Reason = "shutdown" // its stage or source was stopped
+	ReasonLost      Reason = "lost"     // never heard of again
+)
+
+// Outcome is what became of a frame.
+type Outcome struct {
+	Reason Reason        // ReasonNone: delivered
+	Stage  string        // group where it ended
+	Age    time.Duration // since capture, when it ended
+}
+
+// Delivered reports whether the frame reached the end of the workflow.
+func (o Outcome) Delivered() bool { return o.Reason == ReasonNone }
+
+// OnSettle sets who is told the frame's outcome. The owner sets it once,
+// before handing the frame on.
+func (f *Frame) OnSettle(fn func(Outcome)) { f.settle = fn }
+
+// Settle says what became of the frame. Only the first call counts.
+func (f *Frame) Settle(o Outcome) {
+	if f.settled.Swap(true) || f.settle == nil {
+		return
+	}
+	f.settle(o)
+}
+
+// Age is the time since capture.
+func (f *Frame) Age(now time.Time) time.Duration { return now.Sub(f.Captured) }
+
+// Late reports whether the deadline has passed.
+func (f *Frame) Late(now time.Time) bool { return !f.Deadline.IsZero() && !now.Before(f.Deadline) }
+
+// Add records a span.
+func (f *Frame) Add(stage string, kind SpanKind, d time.Duration) {
+	f.Spans = append(f.Spans, Span{stage, kind, d})
+}
+
+// Split returns n frames to hand to n owners; f is settled when all n are: as
+// delivered if all were, else with the first reason for which one was dropped.
+// n = 1 returns f itself. Image bytes are shared, slices are not.
+func (f *Frame) Split(n int) []*Frame {
+	if n == 1 {
+		return []*Frame{f}
+	}
+	var (
+		left  atomic.Int64
+		worst atomic.Pointer[Outcome]
+		oldst atomic.Int64
+	)
+	left.Store(int64(n))
+	done := func(o Outcome) {
+		if !o.Delivered() {
+			worst.CompareAndSwap(nil, &o)
+		}
+		for {
+			age := oldst.Load()
+			if int64(o.Age) <= age || oldst.CompareAndSwap(age, int64(o.Age)) {
+				break
+			}
+		}
+		if left.Add(-1) > 0 {
+			return
+		}
+		if w := worst.Load(); w != nil {
+			o = *w
+		}
+		o.Age = time.Duration(oldst.Load())
+		f.Settle(o)
+	}
+	out := make([]*Frame, n)
+	for i := range out {
+		out[i] = &Frame{
+			ID: f.ID, Captured: f.Captured, Deadline: f.Deadline, Quality: f.Quality,
+			SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight, Image: f.Image, Model: f.Model,
+			Detections: append([]Detection(nil), f.Detections...),
+			Spans:      append([]Span(nil), f.Spans...),
+			settle:     done,
+		}
+	}
+	return out
+}

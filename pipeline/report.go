@@ -1,0 +1,83 @@
+package pipeline
+
+// Counts accounts for frames: Captured = Delivered + sum(Dropped) + InFlight.
+type Counts struct {
+	Captured  uint64            `json:"captured"`
+	Delivered uint64            `json:"delivered"`
+	InFlight  uint64            `json:"in_flight"`
+	Dropped   map[Reason]uint64 `json:"dropped"`
+}
+
+// Lost is the sum of all drops.
+func (c Counts) Lost() uint64 {
+	var n uint64
+	for _, v := range c.Dropped {
+		n += v
+	}
+	return n
+}
+
+// Balanced reports whether every captured frame is accounted for.
+func (c Counts) Balanced() bool { return c.Captured == c.Delivered+c.Lost()+c.InFlight }
+
+// Plus returns the sum of both.
+func (c Counts) Plus(d Counts) Counts {
+	out := Counts{c.Captured + d.Captured, c.Delivered + d.Delivered, c.InFlight + d.InFlight, map[Reason]uint64{}}
+	for _, m := range []map[Reason]uint64{c.Dropped, d.Dropped} {
+		for k, v := range m {
+			out.Dropped[k] += v
+		}
+	}
+	return out
+}
+
+// Status is how an instance is doing.
+type Status string
+
+// The statuses.
+const (
+	StatusStarting Status = "starting"
+	StatusRunning  Status = "running"
+	StatusRetrying Status = "retrying" // failed, will be tried again; Message says why
+	StatusEnded    Status = "ended"    // a source that has no more frames
+	StatusFailed   Status = "failed"   // will not be tried again; Message says why
+)
+
+// SourceReport is what an agent says of one source it runs. Counts and
+// histograms grow from the start of the run.
+type SourceReport struct {
+	Instance string     `json:"instance"`
+	Workflow string     `json:"workflow"`
+	Source   string     `json:"source"`
+	Status   Status     `json:"status"`
+	Message  string     `json:"message,omitempty"`
+	Frames   Counts     `json:"frames"`
+	Latency  *Histogram `json:"latency"` // capture to delivery, of delivered frames
+}
+
+// StageReport is what an agent says of one task instance it runs.
+type StageReport struct {
+	Instance   string            `json:"instance"`
+	Workflow   string            `json:"workflow"`
+	Task       string            `json:"task"`
+	Status     Status            `json:"status"`
+	Message    string            `json:"message,omitempty"`
+	Backend    string            `json:"backend,omitempty"` // effective one of a detector
+	Received   uint64            `json:"received"`
+	Processed  uint64            `json:"processed"`
+	Dropped    map[Reason]uint64 `json:"dropped"`
+	Queue      Histogram         `json:"queue"`
+	Transfer   Histogram         `json:"transfer"`
+	Reduce     Histogram         `json:"reduce"`
+	Execute    Histogram         `json:"execute"`
+	Detections map[string]uint64 `json:"detections,omitempty"` // by label
+}
+
+// Report is what an agent says of everything it runs; the counts are those of
+// one Run of the agent.
+type Report struct {
+	Node    string         `json:"node"`
+	Run     string         `json:"run"` // random, of one run of the agent
+	Sources []SourceReport `json:"sources"`
+	Stages  []StageReport  `json:"stages"`
+}

@@ -1,0 +1,91 @@
+package tiering
+
+import "time"
+
+// Placement is the decision that one instance of a task, or a source, runs on
+// a node, with what is reserved for it there.
+type Placement struct {
+	// ID names the slot, not the node: WORKFLOW/TASK#INSTANCE. It stays when
+	// the instance moves, so frames find it by the same name.
+	ID       string   `json:"id"`
+	Workflow string   `json:"workflow"`
+	Task     string   `json:"task"` // task or source name
+	Source   bool     `json:"source,omitempty"`
+	Instance int      `json:"instance"`
+	Node     string   `json:"node"`
+	Tier     Tier     `json:"tier"`
+	Category Category `json:"category,omitempty"` // empty for sources
+	// Requested is what the category asks for, Reserved what it gets: less
+	// after an adjustment, at least half.
+	Requested Resources `json:"requested"`
+	Reserved  Resources `json:"reserved"`
+	Reason    string    `json:"reason"` // for people
+}
+
+// Reservation is what Algorithm 2 sets aside on one node for tasks of one
+// category, before Algorithm 3 says which task takes which.
+type Reservation struct {
+	Node     string    `json:"node"`
+	Tier     Tier      `json:"tier"`
+	Category Category  `json:"category"`
+	Count    int       `json:"count"` // instances
+	Each     Resources `json:"each"`  // per instance
+	Asked    Resources `json:"asked"` // per instance, before adjustment
+}
+
+// Adjustment shrinks what an existing placement has reserved (Algorithm 4).
+type Adjustment struct {
+	Placement string    `json:"placement"`
+	From      Resources `json:"from"`
+	To        Resources `json:"to"`
+}
+
+// Plan is what is to change in the mesh for one workflow. It holds only while
+// the state is what it was at Index; the state machine re-checks it.
+type Plan struct {
+	Workflow     string              `json:"workflow"`
+	Index        uint64              `json:"index"`
+	Categories   map[string]Category `json:"categories"` // by task name
+	Reservations []Reservation       `json:"reservations"`
+	Place        []Placement         `json:"place"` // new, or moved to another node
+	Keep         []Placement         `json:"keep"`  // stay as they are
+	Adjust       []Adjustment        `json:"adjust"`
+	Remove       []string            `json:"remove"` // placement IDs no longer wanted
+}
+
+// Empty reports whether the plan changes nothing.
+func (p *Plan) Empty() bool { return len(p.Place)+len(p.Adjust)+len(p.Remove) == 0 }
+
+// RoundTrips estimates the round trip between two nodes; false: unknown.
+type RoundTrips func(a, b string) (time.Duration, bool)
+
+// Data says what a frame is, for discovery (Houmani et al., VI-D).
+type Data struct {
+	Type       string `json:"type"`       // "image"
+	Format     string `json:"format"`     // "" any, or a pipeline picture format
+	Resolution int    `json:"resolution"` // quality at which it is to be analysed; 0 in an Offer: any
+}
+
+// Offer is a running instance that takes frames: what discovery chooses from.
+type Offer struct {
+	Instance string `json:"instance"` // placement ID
+	Group    string `json:"group"`
+	Node     string `json:"node"`
+	Tier     Tier   `json:"tier"`
+	Address  string `json:"address"` // of the node's frame link (QUIC)
+	Link     Link   `json:"link"`    // how to get there
+	Accepts  Data   `json:"accepts"`
+	Fit      Fit    `json:"fit,omitempty"` // of the detector behind it
+}
+
+// Assignment is what one agent runs for one placement. It is derived from the
+// state and never stored in it.
+type Assignment struct {
+	Placement  Placement  `json:"placement"`
+	Source     *Source    `json:"source,omitempty"` // one of Source and Task is set
+	Task       *Task      `json:"task,omitempty"`
+	Objectives Objectives `json:"objectives"`
+	// Next are the instances that frames may go to; a frame goes to one of
+	// each Group, chosen by Discover. None: the frame ends here.
+	Next []Offer `json:"next"`
+}

@@ -1,0 +1,165 @@
+package tiering
+
+import "time"
+
+// TaskType is what a user says of a task (Houmani et al., section VI-A:
+// "users need to specify … the type of each task").
+type TaskType string
+
+// The task types.
+const (
+	Preprocess   TaskType = "preprocess"
+	ShallowModel TaskType = "shallow-model"
+	DeepModel    TaskType = "deep-model"
+	Postprocess  TaskType = "postprocess"
+)
+
+// Category is how much a task asks of its node (Houmani et al., VI-A).
+type Category string
+
+// The categories.
+const (
+	NI Category = "NI" // non-intensive: takes what is free, also on the edge
+	LI Category = "LI" // low-intensive: fog first, then cloud
+	HI Category = "HI" // high-intensive: cloud first, then fog
+)
+
+// Intensive reports whether tasks of the category reserve resources and must
+// stay off the edge.
+func (c Category) Intensive() bool { return c == LI || c == HI }
+
+// Transport is how frames travel between two nodes.
+type Transport string
+
+// The transports.
+const (
+	QUIC Transport = "quic"
+	MQTT Transport = "mqtt"
+)
+
+// Encoding is how pictures travel between two nodes; inside a node they are
+// passed on as they are.
+type Encoding string
+
+// The encodings.
+const (
+	JPEG Encoding = "jpeg"
+	PNG  Encoding = "png" // lossless
+	Raw  Encoding = "raw" // 8-bit BGR
+)
+
+// Fit is how a picture is brought to a detector's input.
+type Fit string
+
+// The fits.
+const (
+	Stretch   Fit = "stretch"   // to resolution × resolution, aspect ratio lost
+	Letterbox Fit = "letterbox" // longer side to resolution, aspect ratio kept
+)
+
+// Workflow is a submitted workflow with every choice of its document
+// expanded: one Task for each model and resolution offered. Tasks are in
+// topological order. It is immutable once made.
+type Workflow struct {
+	Name       string     `json:"name"`
+	Sources    []Source   `json:"sources"`
+	Tasks      []Task     `json:"tasks"`
+	Links      []Link     `json:"links"`
+	Objectives Objectives `json:"objectives"`
+}
+
+// Source is a producer of frames.
+type Source struct {
+	Name string `json:"name"`
+	// URI says where frames come from: video:PATH, images:DIR, rtsp://…,
+	// http(s)://…, v4l2:DEVICE, videotest:, mqtt:TOPIC. Options are query
+	// parameters (?loop=true&start=10s).
+	URI string `json:"uri"`
+	// Node names the node that the source is attached to; empty: any edge
+	// node.
+	Node string `json:"node,omitempty"`
+	// FPS limits the frame rate; 0: the source's own.
+	FPS float64 `json:"fps,omitempty"`
+	// Resolution is the quality at which the source's frames are analysed;
+	// one that the workflow's analysis tasks offer.
+	Resolution int `json:"resolution"`
+}
+
+// Model is one detector at one input resolution.
+type Model struct {
+	Name       string `json:"name"` // in the catalogue
+	Family     string `json:"family"`
+	Resolution int    `json:"resolution"` // pixels, square input
+	Fit        Fit    `json:"fit"`
+}
+
+// Backend is what runs a detector.
+type Backend struct {
+	Name     string `json:"name"`     // "cpu", "cuda"
+	Required bool   `json:"required"` // fall-back to another is an error
+}
+
+// Task is one step of a workflow, at one model and resolution.
+type Task struct {
+	Name  string   `json:"name"`  // unique in the workflow: "resize", "detect@512"
+	Group string   `json:"group"` // the document's name for it: "detect"
+	Type  TaskType `json:"type"`
+	// Operation is what an agent runs: "resize", "detect", "draw".
+	Operation string    `json:"operation"`
+	Model     *Model    `json:"model,omitempty"` // analysis tasks only
+	Backend   Backend   `json:"backend"`
+	Request   Resources `json:"request"`
+	Platform  string    `json:"platform,omitempty"` // required processor type; empty: any
+	Store     bool      `json:"store"`              // manages its own store: HI
+	Replicas  int       `json:"replicas"`           // instances wanted, at least 1
+	// Settings are the operation's own: "retain" of draw, "publish" of detect.
+	Settings map[string]string `json:"settings,omitempty"`
+}
+
+// Link joins two steps by the document's names: From is a source or a task
+// group, To is a task group.
+type Link struct {
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Transport Transport `json:"transport"`
+	Encoding  Encoding  `json:"encoding"`
+	Quality   int       `json:"quality"` // JPEG quality, 1–100
+}
+
+// Objectives are what the user asks of the workflow.
+type Objectives struct {
+	MinAccuracy float64       `json:"min_accuracy"` // F1, 0–1
+	Deadline    time.Duration `json:"deadline"`     // per frame, capture to result
+}
+
+// Predecessors returns the names (sources or groups) that feed the group, in
+// the order of the links.
+func (w *Workflow) Predecessors(group string) []string {
+	var out []string
+	for _, l := range w.Links {
+		if l.To == group {
+			out = append(out, l.From)
+		}
+	}
+	return out
+}
+
+// Source returns the source of that name.
+func (w *Workflow) Source(name string) (*Source, bool) {
+	for i := range w.Sources {
+		if w.Sources[i].Name == name {
+			return &w.Sources[i], true
+		}
+	}
+	return nil, false
+}
+
+// Task returns the task of that name.
+func (w *Workflow) Task(name string) (*Task, bool) {
+	for i := range w.Tasks {
+		if w.Tasks[i].Name == name {
+			return &w.Tasks[i], true
+		}
+	}
+	return nil, false
+}
