@@ -66,4 +66,7 @@ const (
 type Member struct {
 	Node   Node       `json:"node"`
 	Status NodeStatus `json:"status"`
+	// Free is what the machine measures as unused, coarsely; for people and
+	// for ties. What may be reserved follows from placements, not from this.
+	Free Resources `json:"free"`
 }

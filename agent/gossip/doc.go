@@ -1,0 +1,14 @@
+// Package gossip is the mesh's membership, over hashicorp/serf.
+//
+// Each node gossips, encrypted, a few tags: who and where it is, what it has
+// in total and, coarsely, what of that is free ([Gossip.SetFree], with
+// hysteresis). Serf allows 512 bytes for them, so nothing large travels here:
+// plans and reports go over the control plane's API. Serf's network
+// coordinates estimate the round trip between any two nodes.
+//
+// A mesh has a name that every node checks before it merges with another, so
+// a wrong address cannot weld two meshes together.
+//
+// cmd/weftd is the only caller; the coordinator sees members through an
+// interface of its own.
+package gossip

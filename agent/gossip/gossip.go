@@ -1,0 +1,324 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/serf"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// The conditions that this package reports.
+var (
+	ErrConfig = errors.New("invalid gossip configuration")
+	ErrMesh   = errors.New("node of another mesh")
+)
+
+// KeySize is the length of the gossip key in bytes (AES-256).
+const KeySize = 32
+
+// The pace of failure detection. A node that dies is known to have failed in
+// about three seconds in a small mesh (probe + suspicion), growing with the
+// logarithm of its size.
+const (
+	probeInterval = 500 * time.Millisecond
+	probeTimeout  = 300 * time.Millisecond
+	rejoinEvery   = 3 * time.Second
+	freeEvery     = 5 * time.Second // tags are not gossiped more often
+)
+
+// Config says who this node is and how it finds others.
+type Config struct {
+	Mesh string       // name of the mesh; others are refused
+	Node tiering.Node // Addresses as others reach them
+	// Listen is the address to bind, host:port, TCP and UDP; port 0: any.
+	Listen string
+	// Advertise is the host that others reach this node at; empty: that of
+	// Listen.
+	Advertise string
+	Join      []string // addresses of nodes of the mesh; none: others join this one
+	// Key encrypts gossip; KeySize bytes, the same everywhere. Nil only with
+	// Plaintext.
+	Key       []byte
+	Plaintext bool
+	// DataDir keeps the addresses of known members, so that a restarted node
+	// finds the mesh again without Join. Empty: not kept.
+	DataDir string
+	Log     *slog.Logger
+}
+
+// Gossip is this node's membership in the mesh.
+type Gossip struct {
+	cfg     Config
+	host    string
+	serf    *serf.Serf
+	events  chan serf.Event
+	changed chan struct{}
+
+	mu   sync.Mutex
+	node tiering.Node
+	free tiering.Resources // as last measured
+	told tiering.Resources // as last gossiped
+	when time.Time
+}
+
+// New binds the address and starts to answer others; Run does the rest.
+func New(cfg Config) (*Gossip, error) {
+	if cfg.Node.ID == "" || cfg.Mesh == "" {
+		return nil, fmt.Errorf("%w: the node and the mesh need names", ErrConfig)
+	}
+	if len(cfg.Key) != KeySize && !(cfg.Plaintext && cfg.Key == nil) {
+		return nil, fmt.Errorf("%w: the gossip key has %d bytes, want %d; `weft keygen` makes one", ErrConfig, len(cfg.Key), KeySize)
+	}
+	bindHost, bindPort, err := splitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w: gossip listen address: %w", ErrConfig, err)
+	}
+	if cfg.Advertise != "" && bindPort == 0 {
+		return nil, fmt.Errorf("%w: an advertised address needs a fixed gossip port, not 0", ErrConfig)
+	}
+	host := cfg.Advertise
+	if host == "" {
+		host = bindHost
+	}
+	g := &Gossip{
+		cfg: cfg, host: host, node: cfg.Node, free: cfg.Node.Capacity, told: cfg.Node.Capacity,
+		// Serf drops nothing: it blocks when this is full, so Run drains it at once.
+		events:  make(chan serf.Event, 256),
+		changed: make(chan struct{}, 1),
+	}
+	tags, err := encodeTags(cfg.Mesh, host, cfg.Node, g.told)
+	if err != nil {
+		return nil, err
+	}
+	logger := newLogger(cfg.Log)
+	ml := memberlist.DefaultLANConfig()
+	ml.Name, ml.BindAddr, ml.BindPort = cfg.Node.ID, bindHost, bindPort
+	ml.AdvertiseAddr, ml.AdvertisePort = cfg.Advertise, bindPort
+	ml.SecretKey = cfg.Key
+	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
+	ml.Logger = logger
+
+	sc := serf.DefaultConfig()
+	sc.NodeName, sc.Tags, sc.MemberlistConfig = cfg.Node.ID, tags, ml
+	sc.EventCh, sc.Logger, sc.LogOutput = g.events, logger, nil
+	ml.LogOutput = nil
+	sc.Merge = mergeDelegate{mesh: cfg.Mesh}
+	sc.ReconnectInterval = rejoinEvery
+	// Two nodes of one name: neither may shut the other down.
+	sc.EnableNameConflictResolution = false
+	if cfg.DataDir != "" {
+		sc.SnapshotPath = filepath.Join(cfg.DataDir, "members")
+		sc.RejoinAfterLeave = true
+	}
+	if g.serf, err = serf.Create(sc); err != nil {
+		return nil, fmt.Errorf("gossip on %s: %w (is another weftd running? set `listen.gossip` to a free address)", cfg.Listen, err)
+	}
+	return g, nil
+}
+
+func splitHostPort(addr string) (string, int, error) {
+	h, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err := strconv.Atoi(p)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("address %s: invalid port %q", addr, p)
+	}
+	if h == "" {
+		h = "0.0.0.0"
+	}
+	return h, port, nil
+}
+
+// Addr is where others reach this node's gossip, host:port.
+func (g *Gossip) Addr() string {
+	m := g.serf.LocalMember()
+	return net.JoinHostPort(m.Addr.String(), strconv.Itoa(int(m.Port)))
+}
+
+// Run joins the mesh and follows its members until ctx ends; then it leaves,
+// so that others see it as left and not as failed.
+func (g *Gossip) Run(ctx context.Context) error {
+	tick := time.NewTicker(rejoinEvery)
+	defer tick.Stop()
+	var joining chan error // one attempt at a time
+	join := func() {
+		if joining != nil || len(g.cfg.Join) == 0 || g.alive() > 1 {
+			return
+		}
+		joining = make(chan error, 1)
+		go func(done chan<- error) {
+			_, err := g.serf.Join(g.cfg.Join, true)
+			done <- err
+		}(joining)
+	}
+	complained := false
+	join()
+	for {
+		select {
+		case <-ctx.Done():
+			if joining != nil {
+				<-joining
+			}
+			return g.leave()
+		case err := <-joining:
+			joining = nil
+			if err != nil && !complained {
+				g.cfg.Log.Warn("cannot join the mesh yet, will keep trying", "addresses", g.cfg.Join, "err", err)
+				complained = true
+			} else if err == nil {
+				complained = false
+			}
+		case <-tick.C:
+			join()
+			g.publish(time.Now())
+		case e := <-g.events:
+			g.follow(e)
+		case <-g.serf.ShutdownCh():
+			return fmt.Errorf("gossip: %w", errors.New("shut down unexpectedly"))
+		}
+	}
+}
+
+func (g *Gossip) alive() int {
+	n := 0
+	for _, m := range g.serf.Members() {
+		if m.Status == serf.StatusAlive {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *Gossip) follow(e serf.Event) {
+	me, ok := e.(serf.MemberEvent)
+	if !ok {
+		return
+	}
+	for _, m := range me.Members {
+		switch me.Type {
+		case serf.EventMemberJoin, serf.EventMemberLeave, serf.EventMemberFailed, serf.EventMemberReap:
+			g.cfg.Log.Info(me.Type.String(), "node", m.Name, "tier", m.Tags[tagTier])
+		}
+	}
+	select {
+	case g.changed <- struct{}{}:
+	default: // a hint is waiting already
+	}
+}
+
+// leave drains events meanwhile: Serf sends some while it leaves.
+func (g *Gossip) leave() error {
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(g.serf.Leave(), g.serf.Shutdown()) }()
+	for {
+		select {
+		case <-g.events:
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("leave the mesh: %w", err)
+			}
+			return nil
+		}
+	}
+}
+
+// Changed is a hint, at most one waiting, that Members has changed.
+func (g *Gossip) Changed() <-chan struct{} { return g.changed }
+
+// Members is the mesh as this node sees it, itself included, sorted by
+// nothing in particular. Members whose tags cannot be read are left out.
+func (g *Gossip) Members() []tiering.Member {
+	var out []tiering.Member
+	for _, m := range g.serf.Members() {
+		n, free, err := decodeTags(m.Name, m.Addr.String(), m.Tags)
+		if err != nil {
+			g.cfg.Log.Warn("ignoring a member", "err", err)
+			continue
+		}
+		status := tiering.NodeFailed
+		switch m.Status {
+		case serf.StatusAlive:
+			status = tiering.NodeAlive
+		case serf.StatusLeaving, serf.StatusLeft:
+			status = tiering.NodeLeft
+		}
+		out = append(out, tiering.Member{Node: n, Status: status, Free: free})
+	}
+	return out
+}
+
+// RoundTrip estimates the round trip between two nodes from Serf's network
+// coordinates; false until both have been measured.
+func (g *Gossip) RoundTrip(a, b string) (time.Duration, bool) {
+	if a == b {
+		return 0, true
+	}
+	ca, ok1 := g.serf.GetCachedCoordinate(a)
+	cb, ok2 := g.serf.GetCachedCoordinate(b)
+	// A coordinate that never met another still has the largest error.
+	if !ok1 || !ok2 || ca.Error >= unmeasured || cb.Error >= unmeasured {
+		return 0, false
+	}
+	return ca.DistanceTo(cb), true
+}
+
+// unmeasured is the error that Serf's coordinates start with (VivaldiErrorMax).
+const unmeasured = 1.5
+
+// SetFree says how much of the node's capacity is unused now. It is gossiped
+// when it has moved by a tenth of the capacity, at most every five seconds.
+func (g *Gossip) SetFree(free tiering.Resources) {
+	g.mu.Lock()
+	g.free = free
+	g.mu.Unlock()
+}
+
+// publish gossips the free capacity if that is worth it.
+func (g *Gossip) publish(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Sub(g.when) < freeEvery || !worthTelling(g.told, g.free, g.node.Capacity) {
+		return
+	}
+	g.tell(now)
+}
+
+// tell gossips the node as it is; g.mu is held.
+func (g *Gossip) tell(now time.Time) {
+	tags, err := encodeTags(g.cfg.Mesh, g.host, g.node, g.free)
+	if err == nil {
+		err = g.serf.SetTags(tags)
+	}
+	if err != nil {
+		g.cfg.Log.Error("cannot gossip this node's tags", "err", err)
+		return
+	}
+	g.told, g.when = g.free, now
+}
+
+// mergeDelegate keeps meshes apart.
+type mergeDelegate struct{ mesh string }
+
+var _ serf.MergeDelegate = mergeDelegate{}
+
+// NotifyMerge refuses members of another mesh.
+func (d mergeDelegate) NotifyMerge(members []*serf.Member) error {
+	for _, m := range members {
+		if got := m.Tags[tagMesh]; got != d.mesh {
+			return fmt.Errorf("%w: %s is of mesh %q, this is %q", ErrMesh, m.Name, got, d.mesh)
+		}
+	}
+	return nil
+}

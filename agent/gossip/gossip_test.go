@@ -1,0 +1,204 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+var key = bytes.Repeat([]byte{7}, KeySize)
+
+// member is a running node of a test's mesh.
+type member struct {
+	*Gossip
+	leave func() // and wait
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func config(id string, tier tiering.Tier, join ...string) Config {
+	n := someNode()
+	n.ID, n.Tier = id, tier
+	return Config{Mesh: "farm", Node: n, Listen: "127.0.0.1:0", Join: join, Key: key, Log: quiet()}
+}
+
+func start(t *testing.T, cfg Config) *member {
+	t.Helper()
+	g, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	stopped := false
+	m := &member{Gossip: g, leave: func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			<-done
+		}
+	}}
+	t.Cleanup(m.leave)
+	return m
+}
+
+// eventually polls until ok, and fails the test when it takes too long.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func (m *member) sees(id string, status tiering.NodeStatus) bool {
+	for _, o := range m.Members() {
+		if o.Node.ID == id {
+			return o.Status == status
+		}
+	}
+	return false
+}
+
+func TestMembersAreSeenFailAndLeave(t *testing.T) {
+	// memberlist's last probe outlives its Shutdown by a probe interval.
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probe"))
+	a := start(t, config("cloud-1", tiering.Cloud))
+	b := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	c := start(t, config("edge-1", tiering.Edge, a.Addr()))
+	eventually(t, "all see all", func() bool {
+		return a.sees("edge-1", tiering.NodeAlive) && b.sees("edge-1", tiering.NodeAlive) && c.sees("fog-1", tiering.NodeAlive)
+	})
+	for _, m := range a.Members() {
+		if m.Node.ID == "fog-1" && (m.Node.Tier != tiering.Fog || m.Node.Capacity != someNode().Capacity || len(m.Node.Models) != 2) {
+			t.Errorf("fog-1 is seen as %+v", m.Node)
+		}
+	}
+	select {
+	case <-a.Changed():
+	default:
+		t.Error("no hint that members changed")
+	}
+	eventually(t, "round trips are measured", func() bool {
+		d, ok := b.RoundTrip("edge-1", "cloud-1")
+		return ok && d > 0 && d < time.Second
+	})
+	if _, ok := b.RoundTrip("fog-1", "nowhere"); ok {
+		t.Error("a round trip to a node that does not exist")
+	}
+
+	b.leave()
+	eventually(t, "fog-1 is seen to have left", func() bool { return a.sees("fog-1", tiering.NodeLeft) })
+
+	if err := c.serf.Shutdown(); err != nil { // without a good-bye
+		t.Fatal(err)
+	}
+	eventually(t, "edge-1 is seen to have failed", func() bool { return a.sees("edge-1", tiering.NodeFailed) })
+	a.leave()
+	c.leave()
+}
+
+func TestFreeCapacityIsGossiped(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	b := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	eventually(t, "fog-1 joins", func() bool { return a.sees("fog-1", tiering.NodeAlive) })
+	free := tiering.Resources{CPU: 500, Memory: 512 * mebi, Disk: 1 << 30}
+	b.SetFree(free)
+	b.publish(time.Now().Add(freeEvery))
+	eventually(t, "the free capacity arrives", func() bool {
+		for _, m := range a.Members() {
+			if m.Node.ID == "fog-1" {
+				return m.Free == free
+			}
+		}
+		return false
+	})
+}
+
+func TestMeshesDoNotMerge(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	other := config("fog-1", tiering.Fog)
+	other.Mesh = "factory"
+	b := start(t, other)
+	if _, err := b.serf.Join([]string{a.Addr()}, true); err == nil || !strings.Contains(err.Error(), "mesh") {
+		t.Errorf("join of another mesh: %v", err)
+	}
+	wrongKey := config("fog-2", tiering.Fog)
+	wrongKey.Key = bytes.Repeat([]byte{8}, KeySize)
+	c := start(t, wrongKey)
+	if _, err := c.serf.Join([]string{a.Addr()}, true); err == nil {
+		t.Error("joined with another key")
+	}
+	if n := len(a.Members()); n != 1 {
+		t.Errorf("%d members", n)
+	}
+}
+
+func TestARestartedNodeFindsTheMeshAgain(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	cfg := config("fog-1", tiering.Fog, a.Addr())
+	cfg.DataDir = t.TempDir()
+	b := start(t, cfg)
+	eventually(t, "fog-1 joins", func() bool { return b.sees("cloud-1", tiering.NodeAlive) })
+	b.leave()
+	eventually(t, "fog-1 leaves", func() bool { return a.sees("fog-1", tiering.NodeLeft) })
+	cfg.Join = nil
+	start(t, cfg)
+	eventually(t, "fog-1 is back", func() bool { return a.sees("fog-1", tiering.NodeAlive) })
+}
+
+func TestBadConfigurations(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	for _, tc := range []struct {
+		name, want string
+		is         error
+		change     func(*Config)
+	}{
+		{"short key", "want 32", ErrConfig, func(c *Config) { c.Key = []byte{1} }},
+		{"no key", "want 32", ErrConfig, func(c *Config) { c.Key = nil }},
+		{"no name", "need names", ErrConfig, func(c *Config) { c.Node.ID = "" }},
+		{"bad address", "listen address", ErrConfig, func(c *Config) { c.Listen = "nowhere" }},
+		{"any port advertised", "fixed gossip port", ErrConfig, func(c *Config) { c.Advertise = "10.0.0.1" }},
+		{"port taken", "is another weftd running?", nil, func(c *Config) { c.Listen = a.Addr() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := config("fog-1", tiering.Fog)
+			tc.change(&cfg)
+			_, err := New(cfg)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || (tc.is != nil && !errors.Is(err, tc.is)) {
+				t.Errorf("%v; want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestSerfLinesBecomeRecords(t *testing.T) {
+	var buf bytes.Buffer
+	l := newLogger(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	l.Printf("[WARN] serf: trouble")
+	l.Printf("[INFO] serf: chatter")
+	if got := buf.String(); !strings.Contains(got, `level=WARN msg="serf: trouble"`) || strings.Contains(got, "chatter") {
+		t.Error(got)
+	}
+}

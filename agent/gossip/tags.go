@@ -1,0 +1,188 @@
+package gossip
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// ErrTags reports tags that cannot be read, or that do not fit in gossip.
+var ErrTags = errors.New("invalid gossip tags")
+
+// tagsVersion is the version of the tags' meaning. A reader refuses another.
+const tagsVersion = "1"
+
+// tagsLimit is what memberlist allows for a node's encoded tags.
+const tagsLimit = 512
+
+// The tags' keys are short because they count against tagsLimit.
+const (
+	tagVersion   = "v" // tagsVersion
+	tagMesh      = "n" // name of the mesh
+	tagWeft      = "w" // version of weftd
+	tagTier      = "t"
+	tagCapacity  = "c" // cores in thousandths / memory in MiB / disk in MiB
+	tagFree      = "f" // likewise
+	tagPlatforms = "p" // type:count,…
+	tagModels    = "m" // names,…
+	tagData      = "d" // addresses: host:port, or :port at the gossip address
+	tagAPI       = "a"
+	tagRaft      = "r"
+	tagHTTP      = "h" // scheme|host:port
+	tagMQTT      = "q" // scheme|host:port
+)
+
+const mebi = 1 << 20
+
+// encodeTags says what a node is in at most tagsLimit bytes. host is the
+// node's gossip address, which readers know already.
+func encodeTags(mesh, host string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
+	tags := map[string]string{
+		tagVersion:  tagsVersion,
+		tagMesh:     mesh,
+		tagTier:     n.Tier.String(),
+		tagCapacity: formatResources(n.Capacity),
+		tagFree:     formatResources(free),
+	}
+	set := func(key, v string) {
+		if v != "" {
+			tags[key] = v
+		}
+	}
+	set(tagWeft, n.Version)
+	var platforms []string
+	for _, p := range n.Platforms {
+		platforms = append(platforms, p.Type+":"+strconv.Itoa(p.Count))
+	}
+	set(tagPlatforms, strings.Join(platforms, ","))
+	set(tagModels, strings.Join(n.Models, ","))
+	set(tagData, shorten(n.Addresses.Data, host))
+	set(tagAPI, shorten(n.Addresses.API, host))
+	set(tagRaft, shorten(n.Addresses.Raft, host))
+	for key, v := range map[string]string{tagHTTP: n.Addresses.HTTP, tagMQTT: n.Addresses.MQTT} {
+		if v == "" {
+			continue
+		}
+		u, err := url.Parse(v)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("%w: address %q is not a URL", ErrTags, v)
+		}
+		set(key, u.Scheme+"|"+shorten(u.Host, host))
+	}
+	if size := encodedSize(tags); size > tagsLimit {
+		return nil, fmt.Errorf("%w: node %s needs %d bytes, gossip carries %d: offer fewer models (their names take %d) or shorter names",
+			ErrTags, n.ID, size, tagsLimit, len(tags[tagModels]))
+	}
+	return tags, nil
+}
+
+// encodedSize is an upper bound of what serf sends: a magic byte, a map
+// header, and a length of at most 3 bytes before every string.
+func encodedSize(tags map[string]string) int {
+	size := 1 + 3
+	for k, v := range tags {
+		size += 1 + len(k) + 3 + len(v)
+	}
+	return size
+}
+
+// decodeTags is the inverse of encodeTags.
+func decodeTags(name, host string, tags map[string]string) (n tiering.Node, free tiering.Resources, err error) {
+	fail := func(format string, args ...any) (tiering.Node, tiering.Resources, error) {
+		return tiering.Node{}, tiering.Resources{}, fmt.Errorf("%w: node %s: %s", ErrTags, name, fmt.Sprintf(format, args...))
+	}
+	if v := tags[tagVersion]; v != tagsVersion {
+		return fail("version %q, want %q", v, tagsVersion)
+	}
+	n = tiering.Node{ID: name, Version: tags[tagWeft]}
+	if n.Tier, err = tiering.ParseTier(tags[tagTier]); err != nil {
+		return fail("%v", err)
+	}
+	if n.Capacity, err = parseResources(tags[tagCapacity]); err != nil {
+		return fail("capacity: %v", err)
+	}
+	if free, err = parseResources(tags[tagFree]); err != nil {
+		return fail("free capacity: %v", err)
+	}
+	for _, p := range split(tags[tagPlatforms]) {
+		typ, count, ok := strings.Cut(p, ":")
+		c, err := strconv.Atoi(count)
+		if !ok || typ == "" || err != nil || c < 0 {
+			return fail("platform %q", p)
+		}
+		n.Platforms = append(n.Platforms, tiering.Platform{Type: typ, Count: c})
+	}
+	n.Models = split(tags[tagModels])
+	n.Addresses.Data = lengthen(tags[tagData], host)
+	n.Addresses.API = lengthen(tags[tagAPI], host)
+	n.Addresses.Raft = lengthen(tags[tagRaft], host)
+	for _, a := range []struct {
+		key string
+		to  *string
+	}{{tagHTTP, &n.Addresses.HTTP}, {tagMQTT, &n.Addresses.MQTT}} {
+		if v := tags[a.key]; v != "" {
+			scheme, addr, ok := strings.Cut(v, "|")
+			if !ok {
+				return fail("address %q", v)
+			}
+			*a.to = scheme + "://" + lengthen(addr, host)
+		}
+	}
+	return n, free, nil
+}
+
+// shorten leaves out the host where it is the one that readers know.
+func shorten(addr, host string) string {
+	h, port, err := net.SplitHostPort(addr)
+	if err == nil && h == host {
+		return ":" + port
+	}
+	return addr
+}
+
+func lengthen(addr, host string) string {
+	if port, ok := strings.CutPrefix(addr, ":"); ok {
+		return net.JoinHostPort(host, port)
+	}
+	return addr
+}
+
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+func formatResources(r tiering.Resources) string {
+	return fmt.Sprintf("%d/%d/%d", r.CPU, r.Memory/mebi, r.Disk/mebi)
+}
+
+func parseResources(s string) (tiering.Resources, error) {
+	parts := strings.Split(s, "/")
+	if len(parts) != 3 {
+		return tiering.Resources{}, fmt.Errorf("%q is not cpu/memory/disk", s)
+	}
+	var v [3]int64
+	for i, p := range parts {
+		n, err := strconv.ParseInt(p, 10, 40)
+		if err != nil || n < 0 {
+			return tiering.Resources{}, fmt.Errorf("%q is not cpu/memory/disk", s)
+		}
+		v[i] = n
+	}
+	return tiering.Resources{CPU: v[0], Memory: v[1] * mebi, Disk: v[2] * mebi}, nil
+}
+
+// worthTelling reports whether free capacity has moved by a tenth of the
+// node's capacity since it was last gossiped: smaller changes are not news.
+func worthTelling(told, now, capacity tiering.Resources) bool {
+	moved := func(a, b, whole int64) bool { return max(a-b, b-a)*10 >= max(whole, 1) }
+	return moved(told.CPU, now.CPU, capacity.CPU) || moved(told.Memory, now.Memory, capacity.Memory) ||
+		moved(told.Disk, now.Disk, capacity.Disk)
+}
