@@ -1,0 +1,146 @@
+package workflow
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/weft-mesh/weft/internal/yamlfile"
+	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// Parse reads and checks a workflow document and expands it. The file name is
+// for the messages. A user's mistakes come back as yamlfile.Problems, each with
+// its place and remedy: first all those of syntax, keys and types, and once
+// there are none, all those of meaning.
+func Parse(file string, data []byte, models *catalog.Catalog) (*tiering.Workflow, error) {
+	var in document
+	doc, err := yamlfile.Decode(file, data, &in)
+	if err != nil {
+		return nil, err
+	}
+	c := checker{Document: doc, in: &in, models: models}
+	c.check()
+	if err := c.problems.Err(); err != nil {
+		return nil, err
+	}
+	return c.expand(), nil
+}
+
+// expand makes the workflow of a document that was found right.
+func (c *checker) expand() *tiering.Workflow {
+	in := c.in
+	w := &tiering.Workflow{
+		Name: in.Metadata.Name,
+		Objectives: tiering.Objectives{
+			MinAccuracy: or(in.Spec.Objectives.MinAccuracy, defaultMinAccuracy),
+			Deadline:    or(in.Spec.Objectives.Deadline, defaultDeadline),
+		},
+	}
+	for i, s := range in.Spec.Sources {
+		w.Sources = append(w.Sources, tiering.Source{
+			Name: s.Name, URI: s.URI, Node: or(s.Node, ""), FPS: or(s.FPS, 0), Resolution: c.resolutions[i],
+		})
+	}
+	for _, i := range c.order {
+		w.Tasks = append(w.Tasks, expandTask(&in.Spec.Tasks[i], c.models)...)
+	}
+	for _, l := range in.Spec.Links {
+		for _, from := range l.starts(in.Spec.Sources) {
+			w.Links = append(w.Links, expandLink(from, l))
+		}
+	}
+	return w
+}
+
+// expandTask returns one task for each model and resolution.
+func expandTask(t *task, models *catalog.Catalog) []tiering.Task {
+	base := tiering.Task{
+		Name: t.Name, Group: t.Name, Type: t.Type,
+		Operation: or(t.Operation, operationOf(t.Type)),
+		Request:   tiering.Resources{CPU: int64(t.Resources.CPU), Memory: int64(t.Resources.Memory), Disk: int64(t.Resources.Disk)},
+		Store:     t.Store,
+		Replicas:  or(t.Replicas, defaultReplicas),
+		Settings:  t.Settings.expand(),
+	}
+	if len(t.Models) == 0 {
+		return []tiering.Task{base}
+	}
+	base.Backend = tiering.Backend{Name: defaultBackend}
+	if b := t.Backend; b != nil {
+		base.Backend = tiering.Backend{Name: b.Name, Required: b.Required}
+		if b.Required && b.Name != defaultBackend {
+			base.Platform = b.Name // nowhere else can it start
+		}
+	}
+	var out []tiering.Task
+	for _, m := range t.Models {
+		known, _ := models.Lookup(m.Name)
+		for _, r := range m.offered(known) {
+			x := base
+			x.Name = fmt.Sprintf("%s@%d", t.Name, r)
+			if len(t.Models) > 1 {
+				x.Name = fmt.Sprintf("%s:%s@%d", t.Name, m.Name, r)
+			}
+			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit}
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// offered returns the resolutions that the document lists, or all of them.
+func (m *model) offered(known *catalog.Model) []int {
+	if len(m.Resolutions) > 0 {
+		return m.Resolutions
+	}
+	return known.Resolutions
+}
+
+// starts returns the names that the link comes from.
+func (l *link) starts(sources []source) []string {
+	if l.From != allSources {
+		return []string{l.From}
+	}
+	var out []string
+	for _, s := range sources {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+func expandLink(from string, l link) tiering.Link {
+	out := tiering.Link{From: from, To: l.To, Transport: l.Transport, Encoding: l.Encoding}
+	if out.Transport == "" {
+		out.Transport = tiering.QUIC
+	}
+	if out.Encoding == "" {
+		out.Encoding = tiering.JPEG
+	}
+	if out.Encoding == tiering.JPEG {
+		out.Quality = or(l.Quality, defaultQuality)
+	}
+	return out
+}
+
+func (s settings) expand() map[string]string {
+	out := map[string]string{}
+	if s.Retain != nil {
+		out["retain"] = strconv.Itoa(*s.Retain)
+	}
+	if s.Publish != nil {
+		out["publish"] = strconv.FormatBool(*s.Publish)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// or returns what was given, or else the default.
+func or[T any](given *T, otherwise T) T {
+	if given != nil {
+		return *given
+	}
+	return otherwise
+}
