@@ -1,7 +1,14 @@
 // Package pipeline moves frames through the stages of a workflow: the words
-// ([Frame], [Stage], [Source], [Sender], [Outcome]), the bounded queue and
-// runner, the ledger that accounts for every frame, the wire codec and an
-// in-memory link.
+// ([Frame], [Stage], [Source], [Sender], [Outcome]); what runs them ([Feed] a
+// source, [Runner] a stage behind its [Queue], [Router] the way on,
+// [Switchboard] the way in); the [Ledger] that accounts for every frame; what
+// links are made of ([Codec], [ClockSync], [Pending]); and a link in memory
+// ([MemoryNetwork]).
+//
+//	Feed → Router → link → Switchboard → Runner → Router → … → delivered
+//	  ↑ Ledger ← ─ ─ ─ outcomes, hop by hop ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
+//
+// DESIGN.md, beside this file, says why.
 //
 // It imports no socket and no OpenCV: links are in pipeline/quic and
 // pipeline/mqtt, pictures in pipeline/vision, cameras in pipeline/source.

@@ -44,9 +44,10 @@ const (
 )
 
 // SourceReport is what an agent says of one source it runs. Counts and
-// histograms grow from the start of the run.
+// histograms grow from the start of the epoch.
 type SourceReport struct {
 	Instance string     `json:"instance"`
+	Epoch    uint32     `json:"epoch"` // random, of one start of the instance
 	Workflow string     `json:"workflow"`
 	Source   string     `json:"source"`
 	Status   Status     `json:"status"`
@@ -58,6 +59,7 @@ type SourceReport struct {
 // StageReport is what an agent says of one task instance it runs.
 type StageReport struct {
 	Instance   string            `json:"instance"`
+	Epoch      uint32            `json:"epoch"` // random, of one start of the instance
 	Workflow   string            `json:"workflow"`
 	Task       string            `json:"task"`
 	Status     Status            `json:"status"`
@@ -66,15 +68,15 @@ type StageReport struct {
 	Received   uint64            `json:"received"`
 	Processed  uint64            `json:"processed"`
 	Dropped    map[Reason]uint64 `json:"dropped"`
-	Queue      Histogram         `json:"queue"`
-	Transfer   Histogram         `json:"transfer"`
-	Reduce     Histogram         `json:"reduce"`
-	Execute    Histogram         `json:"execute"`
+	Queue      *Histogram        `json:"queue"`
+	Transfer   *Histogram        `json:"transfer"`
+	Reduce     *Histogram        `json:"reduce"`
+	Execute    *Histogram        `json:"execute"`
 	Detections map[string]uint64 `json:"detections,omitempty"` // by label
 }
 
-// Report is what an agent says of everything it runs; the counts are those of
-// one Run of the agent.
+// Report is what an agent says of everything it runs, and once more of what
+// has stopped since its last report.
 type Report struct {
 	Node    string         `json:"node"`
 	Run     string         `json:"run"` // random, of one run of the agent

@@ -1,0 +1,152 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestIoU(t *testing.T) {
+	for _, c := range []struct {
+		a, b Box
+		want float64
+	}{
+		{Box{0, 0, 1, 1}, Box{0, 0, 1, 1}, 1},
+		{Box{0, 0, 1, 1}, Box{0.5, 0, 1, 1}, 1. / 3},
+		{Box{0, 0, 0.5, 0.5}, Box{0.5, 0.5, 0.5, 0.5}, 0}, // touch
+		{Box{0, 0, 0.1, 0.1}, Box{0.5, 0.5, 0.1, 0.1}, 0},
+		{Box{0, 0, 1, 1}, Box{0.25, 0.25, 0.5, 0.5}, 0.25},
+		{Box{0, 0, 0, 0}, Box{0, 0, 0, 0}, 0}, // empty
+	} {
+		if got := c.a.IoU(c.b); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("IoU(%v, %v) = %v, want %v", c.a, c.b, got, c.want)
+		}
+		if c.a.IoU(c.b) != c.b.IoU(c.a) {
+			t.Errorf("IoU of %v and %v is not symmetric", c.a, c.b)
+		}
+	}
+}
+
+// A split frame is settled once, after its last part, with the first drop or,
+// if there was none, as delivered; its age is the greatest.
+func TestSplit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := newTestFrame(7, time.Time{})
+		f.Spans = []Span{{"gate", SpanCapture, 1}}
+		parts := f.Split(rapid.IntRange(1, 5).Draw(t, "n"))
+		order := rapid.Permutation(parts).Draw(t, "order")
+		var want Outcome
+		for i, p := range order {
+			if len(*f.outcomes) != 0 {
+				t.Fatalf("settled after %d of %d parts", i, len(parts))
+			}
+			p.Add("part", SpanExecute, time.Duration(i)) // shares no slice with the others
+			o := Outcome{
+				Reason: rapid.SampledFrom([]Reason{ReasonNone, ReasonLink, ReasonStage}).Draw(t, "reason"),
+				Stage:  "s", Age: time.Duration(rapid.IntRange(0, 9).Draw(t, "age")),
+			}
+			if want.Delivered() && !o.Delivered() {
+				want.Reason = o.Reason
+			}
+			want.Age = max(want.Age, o.Age)
+			p.Settle(o)
+			p.Settle(Outcome{Reason: ReasonLost})
+		}
+		if len(*f.outcomes) != 1 {
+			t.Fatalf("settled %d times", len(*f.outcomes))
+		}
+		if got := (*f.outcomes)[0]; got.Reason != want.Reason || got.Age != want.Age {
+			t.Fatalf("settled as %+v, want %+v", got, want)
+		}
+		for i, p := range order {
+			if p.ID != f.ID || p.Spans[1].Duration != time.Duration(i) {
+				t.Fatalf("part %d was changed by another: %+v", i, p.Spans)
+			}
+		}
+	})
+}
+
+func TestFrameLate(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		deadline time.Time
+		want     bool
+	}{{time.Time{}, false}, {now.Add(1), false}, {now, true}, {now.Add(-1), true}} {
+		if got := (&Frame{Deadline: c.deadline}).Late(now); got != c.want {
+			t.Errorf("deadline %s from now: late %v", c.deadline.Sub(now), got)
+		}
+	}
+}
+
+func TestCounts(t *testing.T) {
+	a := Counts{Captured: 10, Delivered: 5, InFlight: 2, Dropped: map[Reason]uint64{ReasonLink: 2, ReasonStage: 1}}
+	b := Counts{Captured: 3, Dropped: map[Reason]uint64{ReasonLink: 2}}
+	if !a.Balanced() || b.Balanced() || a.Lost() != 3 {
+		t.Errorf("balanced %v and %v, lost %d", a.Balanced(), b.Balanced(), a.Lost())
+	}
+	if s := a.Plus(b); s.Captured != 13 || s.Dropped[ReasonLink] != 4 || s.Dropped[ReasonStage] != 1 || a.Dropped[ReasonLink] != 2 {
+		t.Errorf("sum %+v of %+v", s, a)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	a, b := NewHistogram(), NewHistogram()
+	for i := range 100 {
+		a.Record(time.Duration(i+1) * time.Millisecond)
+	}
+	b.Record(time.Hour) // over the range
+	b.Record(-1)        // under it
+	a.Merge(b)
+	a.Merge(nil)
+	report, err := json.Marshal(StageReport{Execute: a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back StageReport
+	if err := json.Unmarshal(report, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Execute.Count() != 102 || back.Queue.Count() != 0 {
+		t.Errorf("%d and %d values after JSON, want 102 and 0", back.Execute.Count(), back.Queue.Count())
+	}
+	for q, want := range map[float64]time.Duration{0: time.Microsecond, 0.5: 50 * time.Millisecond, 1: 10 * time.Minute} {
+		if got := back.Execute.Quantile(q); (got - want).Abs() > want/50 {
+			t.Errorf("quantile %v: %s, want %s within 2 %%", q, got, want)
+		}
+	}
+	if got := a.Mean(); got < 5*time.Second || got > 7*time.Second { // (5.05 s + 600 s) / 102
+		t.Errorf("mean %s", got)
+	}
+	for _, bad := range []string{`1`, `"x"`, `""`} {
+		if err := json.Unmarshal([]byte(bad), NewHistogram()); err == nil {
+			t.Errorf("%s was taken for a histogram", bad)
+		}
+	}
+	var none *Histogram
+	if none.Quantile(0.5) != 0 || none.Mean() != 0 || NewHistogram().Mean() != 0 {
+		t.Error("an empty histogram has values")
+	}
+}
+
+func FuzzHistogramJSON(f *testing.F) {
+	h := NewHistogram()
+	h.Record(time.Second)
+	b, err := json.Marshal(h)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(b))
+	f.Add(`"HISTFAAAAB542pNpmSzMwMDAxAABzFCaEUoz2X+AMIKZAEARAtM="`)
+	f.Fuzz(func(t *testing.T, s string) {
+		var h Histogram
+		if json.Unmarshal([]byte(s), &h) == nil {
+			h.Quantile(0.5)
+			if _, err := json.Marshal(&h); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
