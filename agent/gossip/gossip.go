@@ -34,6 +34,8 @@ const (
 	probeTimeout  = 300 * time.Millisecond
 	rejoinEvery   = 3 * time.Second
 	freeEvery     = 5 * time.Second // tags are not gossiped more often
+	// A last node that leaves has nobody to tell.
+	broadcastTimeout = time.Second
 )
 
 // Config says who this node is and how it finds others.
@@ -114,6 +116,7 @@ func New(cfg Config) (*Gossip, error) {
 	ml.LogOutput = nil
 	sc.Merge = mergeDelegate{mesh: cfg.Mesh}
 	sc.ReconnectInterval = rejoinEvery
+	sc.BroadcastTimeout = broadcastTimeout
 	// Two nodes of one name: neither may shut the other down.
 	sc.EnableNameConflictResolution = false
 	if cfg.DataDir != "" {
@@ -285,6 +288,15 @@ func (g *Gossip) SetFree(free tiering.Resources) {
 	g.mu.Unlock()
 }
 
+// Announce gossips where the node is to be reached: some addresses are known
+// only once they are bound.
+func (g *Gossip) Announce(a tiering.Addresses) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.node.Addresses = a
+	return g.tell(time.Now())
+}
+
 // publish gossips the free capacity if that is worth it.
 func (g *Gossip) publish(now time.Time) {
 	g.mu.Lock()
@@ -292,20 +304,22 @@ func (g *Gossip) publish(now time.Time) {
 	if now.Sub(g.when) < freeEvery || !worthTelling(g.told, g.free, g.node.Capacity) {
 		return
 	}
-	g.tell(now)
+	if err := g.tell(now); err != nil {
+		g.cfg.Log.Error("cannot gossip this node's tags", "err", err)
+	}
 }
 
 // tell gossips the node as it is; g.mu is held.
-func (g *Gossip) tell(now time.Time) {
+func (g *Gossip) tell(now time.Time) error {
 	tags, err := encodeTags(g.cfg.Mesh, g.host, g.node, g.free)
-	if err == nil {
-		err = g.serf.SetTags(tags)
-	}
 	if err != nil {
-		g.cfg.Log.Error("cannot gossip this node's tags", "err", err)
-		return
+		return err
+	}
+	if err := g.serf.SetTags(tags); err != nil {
+		return fmt.Errorf("gossip tags: %w", err)
 	}
 	g.told, g.when = g.free, now
+	return nil
 }
 
 // mergeDelegate keeps meshes apart.

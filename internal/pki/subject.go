@@ -80,15 +80,30 @@ func (s Subject) dnsNames() []string {
 	return out
 }
 
+// ParseSubject is the inverse of Subject.String.
+func ParseSubject(s string) (Subject, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return Subject{}, fmt.Errorf("%w: %w", ErrName, err)
+	}
+	return subjectOf(u)
+}
+
+func subjectOf(u *url.URL) (Subject, error) {
+	role, name, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	if u.Scheme != "spiffe" || !ok {
+		return Subject{}, fmt.Errorf("%w: %q is not spiffe://MESH/ROLE/NAME", ErrName, u)
+	}
+	s := Subject{Mesh: u.Host, Role: Role(role), Name: name}
+	return s, s.validate()
+}
+
 // SubjectOf reads the subject of a certificate.
 func SubjectOf(c *x509.Certificate) (Subject, error) {
 	for _, u := range c.URIs {
-		parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
-		if u.Scheme != "spiffe" || len(parts) != 2 {
-			continue
+		if u.Scheme == "spiffe" {
+			return subjectOf(u)
 		}
-		s := Subject{Mesh: u.Host, Role: Role(parts[0]), Name: parts[1]}
-		return s, s.validate()
 	}
 	return Subject{}, fmt.Errorf("%w: certificate %q has no spiffe://MESH/ROLE/NAME", ErrName, c.Subject.CommonName)
 }
