@@ -11,7 +11,11 @@
 //   - [Categorise] (Houmani et al., SBAC-PAD 2021, section VI-A),
 //   - [Schedule], which reserves (Algorithm 2), schedules (Algorithm 3) and
 //     adjusts (Algorithm 4, section VI-C),
+//   - [Assignments], what the agent on a node has to run,
 //   - [Discover], data-driven discovery (section VI-D).
+//
+// The leader plans several workflows in a round by planning each on the view
+// that [View.With] makes of the plan before.
 //
 // Every other package may import tiering; tiering imports the standard
 // library only.

@@ -1,6 +1,15 @@
 package tiering
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
+
+// SlotID names instance n of a task, or of a source (n = 0), of a workflow:
+// WORKFLOW/TASK#n. Names of workflows, tasks and sources hold no "/".
+func SlotID(workflow, task string, n int) string {
+	return workflow + "/" + task + "#" + strconv.Itoa(n)
+}
 
 // Placement is the decision that one instance of a task, or a source, runs on
 // a node, with what is reserved for it there.
@@ -48,12 +57,22 @@ type Plan struct {
 	Categories   map[string]Category `json:"categories"` // by task name
 	Reservations []Reservation       `json:"reservations"`
 	Place        []Placement         `json:"place"` // new, or moved to another node
-	Keep         []Placement         `json:"keep"`  // stay as they are
+	Keep         []Placement         `json:"keep"`  // stay as they are, unless Adjust shrinks them
 	Adjust       []Adjustment        `json:"adjust"`
 	Remove       []string            `json:"remove"` // placement IDs no longer wanted
+	// Unplaced are the sources that the workflow goes on without, and entry
+	// tasks that have nothing to do for want of them.
+	Unplaced []Unplaced `json:"unplaced,omitempty"`
 }
 
-// Empty reports whether the plan changes nothing.
+// Unplaced is a source or a task without a node, and why.
+type Unplaced struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"` // for people
+}
+
+// Empty reports whether the plan changes nothing. What is unplaced changes
+// nothing.
 func (p *Plan) Empty() bool { return len(p.Place)+len(p.Adjust)+len(p.Remove) == 0 }
 
 // RoundTrips estimates the round trip between two nodes; false: unknown.
@@ -72,7 +91,7 @@ type Offer struct {
 	Group    string `json:"group"`
 	Node     string `json:"node"`
 	Tier     Tier   `json:"tier"`
-	Address  string `json:"address"` // of the node's frame link (QUIC)
+	Address  string `json:"address"` // on the link's transport: host:port for QUIC, the node's ID for MQTT
 	Link     Link   `json:"link"`    // how to get there
 	Accepts  Data   `json:"accepts"`
 	Fit      Fit    `json:"fit,omitempty"` // of the detector behind it
@@ -85,7 +104,10 @@ type Assignment struct {
 	Source     *Source    `json:"source,omitempty"` // one of Source and Task is set
 	Task       *Task      `json:"task,omitempty"`
 	Objectives Objectives `json:"objectives"`
+	// Groups are the tasks of the document that frames go on to, whether or
+	// not an instance of them runs now. None: frames end here.
+	Groups []string `json:"groups"`
 	// Next are the instances that frames may go to; a frame goes to one of
-	// each Group, chosen by Discover. None: the frame ends here.
+	// each group, chosen by Discover.
 	Next []Offer `json:"next"`
 }

@@ -1,0 +1,106 @@
+package tiering
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Assignments derives what the agent on a node runs, in the order of
+// workflows, then sources and tasks, then instances.
+//
+// Frames go along the workflow's links to every placed instance of the group
+// that a link leads to; the agent picks one with Discover. Only instances on
+// the given nodes, by ID, are offered: pass the live ones. Placements that name
+// no step of their workflow are passed over.
+func Assignments(node string, workflows []*Workflow, placements []Placement, nodes map[string]Node) []Assignment {
+	byWorkflow := map[string][]*Placement{}
+	for i := range placements {
+		p := &placements[i]
+		byWorkflow[p.Workflow] = append(byWorkflow[p.Workflow], p)
+	}
+	out := []Assignment{}
+	for _, w := range slices.SortedFunc(slices.Values(workflows), func(a, b *Workflow) int { return cmp.Compare(a.Name, b.Name) }) {
+		placed := byWorkflow[w.Name]
+		if !slices.ContainsFunc(placed, func(p *Placement) bool { return p.Node == node }) {
+			continue
+		}
+		a := newAssigner(w, placed, nodes)
+		for _, p := range placed {
+			if p.Node == node {
+				out = a.assign(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// assigner makes the assignments of one workflow.
+type assigner struct {
+	workflow *Workflow
+	step     map[string]int // place of a source or task in the workflow
+	offers   map[string][]Offer
+}
+
+func newAssigner(w *Workflow, placed []*Placement, nodes map[string]Node) *assigner {
+	a := &assigner{w, map[string]int{}, map[string][]Offer{}}
+	for i := range w.Sources {
+		a.step[w.Sources[i].Name] = i
+	}
+	for i := range w.Tasks {
+		a.step[w.Tasks[i].Name] = len(w.Sources) + i
+	}
+	slices.SortFunc(placed, func(x, y *Placement) int {
+		return cmp.Or(cmp.Compare(a.step[x.Task], a.step[y.Task]), cmp.Compare(x.Instance, y.Instance))
+	})
+	for _, p := range placed {
+		n, alive := nodes[p.Node]
+		t, ok := w.Task(p.Task)
+		if !alive || !ok || p.Source {
+			continue
+		}
+		o := Offer{
+			Instance: p.ID, Group: t.Group, Node: p.Node, Tier: p.Tier,
+			Address: n.Addresses.Data, Accepts: Data{Type: "image"},
+		}
+		if t.Model != nil {
+			o.Accepts.Resolution, o.Fit = t.Model.Resolution, t.Model.Fit
+		}
+		a.offers[t.Group] = append(a.offers[t.Group], o)
+	}
+	return a
+}
+
+// assign appends the assignment of a placement.
+func (a *assigner) assign(out []Assignment, p *Placement) []Assignment {
+	as := Assignment{Placement: *p, Objectives: a.workflow.Objectives, Groups: []string{}, Next: []Offer{}}
+	from := p.Task
+	if p.Source {
+		src, ok := a.workflow.Source(p.Task)
+		if !ok {
+			return out
+		}
+		as.Source = src
+	} else {
+		task, ok := a.workflow.Task(p.Task)
+		if !ok {
+			return out
+		}
+		as.Task, from = task, task.Group
+	}
+	for _, l := range a.workflow.Links {
+		if l.From != from {
+			continue
+		}
+		if !slices.Contains(as.Groups, l.To) {
+			as.Groups = append(as.Groups, l.To)
+		}
+		for _, o := range a.offers[l.To] {
+			o.Link = l
+			if l.Transport == MQTT {
+				o.Address = o.Node
+			}
+			as.Next = append(as.Next, o)
+		}
+	}
+	return append(out, as)
+}

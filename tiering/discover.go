@@ -1,0 +1,84 @@
+package tiering
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrNoOffer reports that no running instance takes the data.
+var ErrNoOffer = errors.New("no instance takes the data")
+
+// Discover chooses the instance that a frame goes to (Houmani et al., section
+// VI-D): of the offers of one group those that accept the data, by type,
+// format and resolution, and of these the nearest: on the same node, else by
+// round trip where it is known, then by tier. Those within a millisecond of the
+// nearest are as near, and equals take turns: turn is a number that the caller
+// counts up. rtt may be nil.
+//
+// The error wraps ErrNoOffer and says what was wanted and what is on offer.
+func Discover(want Data, fromNode string, fromTier Tier, offers []Offer, rtt RoundTrips, turn uint64) (Offer, error) {
+	type reach struct {
+		offer                     *Offer
+		apart, unknown, rtt, tier int64
+	}
+	near := make([]reach, 0, 16)
+	for i := range offers {
+		o := &offers[i]
+		if !o.Accepts.takes(want) {
+			continue
+		}
+		r := reach{offer: o}
+		if o.Node != fromNode {
+			r.apart, r.unknown, r.tier = 1, 1, int64(Distance(fromTier, o.Tier))
+			if rtt != nil {
+				if d, ok := rtt(fromNode, o.Node); ok {
+					r.unknown, r.rtt = 0, int64(d)
+				}
+			}
+		}
+		near = append(near, r)
+	}
+	if len(near) == 0 {
+		return Offer{}, noOffer(want, offers)
+	}
+	near = least(near, 0, func(r *reach) int64 { return r.apart })
+	near = least(near, 0, func(r *reach) int64 { return r.unknown })
+	near = least(near, int64(nearSlack), func(r *reach) int64 { return r.rtt })
+	near = least(near, 0, func(r *reach) int64 { return r.tier })
+	return *near[turn%uint64(len(near))].offer, nil
+}
+
+// takes reports whether an offer of d accepts the wanted data. An empty format
+// on either side is any; a resolution must be equal, 0 in the offer is any.
+func (d Data) takes(want Data) bool {
+	return d.Type == want.Type &&
+		(d.Format == "" || want.Format == "" || d.Format == want.Format) &&
+		(d.Resolution == 0 || d.Resolution == want.Resolution)
+}
+
+// String says what the data are: "image jpeg at 512".
+func (d Data) String() string {
+	s := d.Type
+	if d.Format != "" {
+		s += " " + d.Format
+	}
+	if d.Resolution == 0 {
+		return s + " at any resolution"
+	}
+	return fmt.Sprintf("%s at %d", s, d.Resolution)
+}
+
+func noOffer(want Data, offers []Offer) error {
+	if len(offers) == 0 {
+		return fmt.Errorf("%w: %v is wanted and no instance is running", ErrNoOffer, want)
+	}
+	var on []string
+	for i := range offers {
+		if s := offers[i].Accepts.String(); !slices.Contains(on, s) {
+			on = append(on, s)
+		}
+	}
+	return fmt.Errorf("%w: %v is wanted, on offer is %s", ErrNoOffer, want, strings.Join(on, ", "))
+}
