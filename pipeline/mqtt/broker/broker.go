@@ -1,0 +1,149 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+)
+
+// ErrConfig reports settings that make no broker.
+var ErrConfig = errors.New("invalid MQTT broker settings")
+
+// The defaults, and what is not worth a setting.
+const (
+	// defaultMaxPacket admits the largest frame that links send by default.
+	defaultMaxPacket = 17 << 20
+	defaultPending   = 64
+	maxClients       = 1024
+	sysInterval      = 60 // s between $SYS messages; each stops the world for its memory statistics
+	bufferSize       = 64 << 10
+	reportInterval   = 10 * time.Second
+)
+
+// Config is what a Broker needs. Zero numbers take the default in brackets.
+type Config struct {
+	Listen    string      // host:port; port 0: a free one
+	TLS       *tls.Config // mutual TLS, with the clients' CAs
+	Plaintext bool        // no TLS: anyone who can connect may read and write everything
+
+	MaxPacket int // bytes of the largest packet [17 MiB]
+	// Pending is how many messages may wait for a subscriber, or in a session
+	// for one that is away [64]. Times MaxPacket it is the most that a
+	// subscriber can make the broker hold.
+	Pending int
+	Log     *slog.Logger
+}
+
+// Broker is an MQTT broker that listens at one address.
+type Broker struct {
+	server   *mochi.Server
+	listener *listener
+	log      *slog.Logger
+}
+
+// New checks the settings and binds the address. Connections are served by
+// Run; a broker that is not run is to be closed. Errors are ErrConfig or what
+// the operating system says of the address.
+func New(conf Config) (*Broker, error) {
+	switch {
+	case conf.TLS == nil && !conf.Plaintext:
+		return nil, fmt.Errorf("%w: neither certificates nor plain text: give TLS settings, or ask for plaintext by name", ErrConfig)
+	case conf.TLS != nil && conf.Plaintext:
+		return nil, fmt.Errorf("%w: both certificates and plain text are asked for: choose one", ErrConfig)
+	case conf.TLS != nil && conf.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
+		return nil, fmt.Errorf("%w: TLS settings that let clients in without a certificate", ErrConfig)
+	case conf.MaxPacket < 0 || conf.MaxPacket > 256<<20:
+		return nil, fmt.Errorf("%w: packets of %d bytes: want 1 to 268435456", ErrConfig, conf.MaxPacket)
+	case conf.Pending < 0 || conf.Pending > 65535:
+		return nil, fmt.Errorf("%w: %d pending messages: want 1 to 65535", ErrConfig, conf.Pending)
+	}
+	conf.MaxPacket = cmp.Or(conf.MaxPacket, defaultMaxPacket)
+	conf.Pending = cmp.Or(conf.Pending, defaultPending)
+	log := slog.New(quieter{conf.Log.Handler()})
+
+	limits := mochi.NewDefaultServerCapabilities()
+	limits.MaximumClients = maxClients
+	limits.MaximumPacketSize = uint32(conf.MaxPacket)
+	limits.MaximumClientWritesPending = int32(conf.Pending)
+	limits.MaximumInflight = uint16(conf.Pending)
+	limits.ReceiveMaximum = uint16(conf.Pending)
+	server := mochi.New(&mochi.Options{
+		Capabilities: limits, Logger: log, SysTopicResendInterval: sysInterval,
+		ClientNetReadBufferSize: bufferSize, ClientNetWriteBufferSize: bufferSize,
+	})
+	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
+		return nil, fmt.Errorf("mqtt broker: %w", err)
+	}
+	tcp, err := net.Listen("tcp", conf.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt broker: %w", err)
+	}
+	l := newListener(tcp, conf.TLS, conf.Log)
+	if err := server.AddListener(l); err != nil {
+		return nil, errors.Join(fmt.Errorf("mqtt broker: %w", err), tcp.Close())
+	}
+	return &Broker{server: server, listener: l, log: conf.Log}, nil
+}
+
+// Addr is the address it listens at, host:port.
+func (b *Broker) Addr() string { return b.listener.Address() }
+
+// Close frees the address of a broker that is not run.
+func (b *Broker) Close() error { return b.listener.tcp.Close() }
+
+// Run serves until ctx ends (nil) or the listener fails. It closes every
+// connection and is to be called once.
+func (b *Broker) Run(ctx context.Context) error {
+	if err := b.server.Serve(); err != nil {
+		return errors.Join(fmt.Errorf("mqtt broker: %w", err), b.Close())
+	}
+	report := time.NewTicker(reportInterval)
+	defer report.Stop()
+	var reported uint64
+	var failed error
+	for ctx.Err() == nil && failed == nil {
+		select {
+		case <-ctx.Done():
+		case failed = <-b.listener.failed:
+		case <-report.C:
+			if n := b.Stats().Dropped; n > reported {
+				b.log.Warn("mqtt broker: dropped messages for subscribers that are too slow", "dropped", n-reported)
+				reported = n
+			}
+		}
+	}
+	if err := b.server.Close(); err != nil {
+		failed = errors.Join(failed, err)
+	}
+	if failed != nil {
+		return fmt.Errorf("mqtt broker: %w", failed)
+	}
+	return nil
+}
+
+// Stats are a broker's counts since New, and its state.
+type Stats struct {
+	Clients  int    // connected
+	Received uint64 // messages published by clients
+	Sent     uint64 // messages written to subscribers
+	Dropped  uint64 // messages that a subscriber was too slow for
+}
+
+// Stats returns the counts.
+func (b *Broker) Stats() Stats {
+	i := b.server.Info.Clone()
+	return Stats{
+		Clients:  int(i.ClientsConnected),
+		Received: uint64(i.MessagesReceived),
+		Sent:     uint64(i.MessagesSent),
+		Dropped:  uint64(i.MessagesDropped + i.InflightDropped),
+	}
+}

@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/listeners"
+)
+
+const (
+	// introduction is how long a new connection has for the TLS handshake and
+	// its CONNECT packet together. mochi itself would wait for ever.
+	introduction = 10 * time.Second
+	acceptRetry  = 100 * time.Millisecond
+	// maxConnections leaves room for some that are not clients yet.
+	maxConnections = maxClients + 128
+)
+
+// listener is mochi's way to its connections. Unlike mochi's own listeners it
+// knows of connections that have not become clients yet, so that they neither
+// linger nor keep the broker from stopping, and it says who was turned away.
+type listener struct {
+	tcp    net.Listener
+	tls    *tls.Config
+	log    *slog.Logger
+	failed chan error // holds what Accept failed with
+	ctx    context.Context
+	stop   context.CancelFunc
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // below TLS; nil once closed
+	wg    sync.WaitGroup
+}
+
+func newListener(tcp net.Listener, conf *tls.Config, log *slog.Logger) *listener {
+	ctx, stop := context.WithCancel(context.Background())
+	return &listener{
+		tcp: tcp, tls: conf, log: log, failed: make(chan error, 1),
+		ctx: ctx, stop: stop, conns: map[net.Conn]struct{}{},
+	}
+}
+
+var _ listeners.Listener = (*listener)(nil)
+
+func (l *listener) Init(*slog.Logger) error { return nil }
+func (l *listener) ID() string              { return "mqtt" }
+func (l *listener) Address() string         { return l.tcp.Addr().String() }
+func (l *listener) Protocol() string        { return "tcp" }
+
+// Serve accepts connections until the listener is closed.
+func (l *listener) Serve(establish listeners.EstablishFn) {
+	for {
+		conn, err := l.tcp.Accept()
+		switch {
+		case err == nil:
+			if !l.add(conn) {
+				_ = conn.Close()
+				continue
+			}
+			go l.serve(conn, establish)
+		case l.ctx.Err() != nil:
+			return
+		case errors.Is(err, net.ErrClosed):
+			l.failed <- err
+			return
+		default: // out of file descriptors, say; others may be given back
+			l.log.Warn("mqtt broker: cannot accept connections", "error", err)
+			timer := time.NewTimer(acceptRetry)
+			select {
+			case <-timer.C:
+			case <-l.ctx.Done():
+			}
+			timer.Stop()
+		}
+	}
+}
+
+func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
+	defer l.remove(raw)
+	_ = raw.SetDeadline(time.Now().Add(introduction)) // mochi sets its own after CONNECT
+	conn := raw
+	if l.tls != nil {
+		c := tls.Server(raw, l.tls)
+		if err := c.HandshakeContext(l.ctx); err != nil {
+			if l.ctx.Err() == nil {
+				l.log.Warn("mqtt broker: TLS handshake failed", "remote", raw.RemoteAddr().String(), "error", err)
+			}
+			linger(raw)
+			return
+		}
+		conn = c
+	}
+	if err := establish(l.ID(), conn); err != nil && l.ctx.Err() == nil {
+		l.log.Debug("mqtt broker: connection ended", "remote", raw.RemoteAddr().String(), "error", err)
+	}
+}
+
+// linger reads what the peer has sent already: closing with that unread would
+// reset the connection, and the alert that says why might never be seen.
+func linger(raw net.Conn) {
+	const most, longest = 64 << 10, time.Second
+	if c, ok := raw.(*net.TCPConn); ok {
+		_ = c.CloseWrite()
+	}
+	_ = raw.SetReadDeadline(time.Now().Add(longest))
+	_, _ = io.CopyN(io.Discard, raw, most)
+}
+
+// add is false when the broker stops or has too many connections.
+func (l *listener) add(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns == nil {
+		return false
+	}
+	if len(l.conns) >= maxConnections {
+		l.log.Warn("mqtt broker: too many connections, one turned away", "remote", c.RemoteAddr().String(), "limit", maxConnections)
+		return false
+	}
+	l.conns[c] = struct{}{}
+	l.wg.Add(1)
+	return true
+}
+
+func (l *listener) remove(c net.Conn) {
+	_ = c.Close()
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+	l.wg.Done()
+}
+
+// Close closes the listener and every connection and waits for their
+// goroutines. The connections go before mochi says good-bye to its clients,
+// since one that does not read would keep it waiting.
+func (l *listener) Close(closeClients listeners.CloseFn) {
+	l.stop()
+	_ = l.tcp.Close()
+	l.mu.Lock()
+	conns := l.conns
+	l.conns = nil
+	l.mu.Unlock()
+	for c := range conns {
+		_ = c.Close()
+	}
+	closeClients(l.ID())
+	l.wg.Wait()
+}

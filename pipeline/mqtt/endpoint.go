@@ -1,0 +1,71 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+)
+
+// ErrConfig reports settings that make no link.
+var ErrConfig = errors.New("invalid MQTT settings")
+
+// endpoint is a broker, as its URL and the TLS settings name it.
+type endpoint struct {
+	url *url.URL    // the host always has a port
+	tls *tls.Config // nil: plain text
+}
+
+// parseBroker reads a broker's URL. Plain text is asked for by the scheme, and
+// never taken for TLS or the other way round.
+func parseBroker(raw string, conf *tls.Config) (endpoint, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("%w: broker: %w", ErrConfig, err)
+	}
+	var port string
+	switch u.Scheme {
+	case "tcp", "mqtt":
+		port = "1883"
+		if conf != nil {
+			return endpoint{}, fmt.Errorf("%w: broker %s: certificates are given, but %s:// is plain text: use tls://",
+				ErrConfig, u.Redacted(), u.Scheme)
+		}
+	case "tls", "mqtts", "ssl":
+		port = "8883"
+		if conf == nil {
+			return endpoint{}, fmt.Errorf("%w: broker %s: %s:// needs certificates: give them, or use tcp:// for plain text",
+				ErrConfig, u.Redacted(), u.Scheme)
+		}
+		if conf.InsecureSkipVerify {
+			return endpoint{}, fmt.Errorf("%w: broker %s: the broker's certificate must be verified", ErrConfig, u.Redacted())
+		}
+	default:
+		return endpoint{}, fmt.Errorf("%w: broker %q: want tls://HOST:PORT, or tcp://HOST:PORT for plain text", ErrConfig, raw)
+	}
+	switch {
+	case u.Hostname() == "":
+		return endpoint{}, fmt.Errorf("%w: broker %q names no host: want %s://HOST:PORT", ErrConfig, raw, u.Scheme)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return endpoint{}, fmt.Errorf("%w: broker %s: nothing may follow the port", ErrConfig, u.Redacted())
+	}
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	return endpoint{url: u, tls: conf}, nil
+}
+
+// String is the URL without its password.
+func (e endpoint) String() string { return e.url.Redacted() }
+
+// dial opens the connection, including the TLS handshake.
+func (e endpoint) dial(ctx context.Context) (net.Conn, error) {
+	if e.tls == nil {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", e.url.Host)
+	}
+	d := tls.Dialer{Config: e.tls} // takes the server's name from the address if the config has none
+	return d.DialContext(ctx, "tcp", e.url.Host)
+}

@@ -1,0 +1,78 @@
+package mqtt
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
+)
+
+// Links with certificates of the mesh connect; who trusts another authority,
+// or has no certificate, does not, and is told why.
+func TestMutualTLS(t *testing.T) {
+	ca, other := authority(t), authority(t)
+	server := identity(t, ca, "fog-1")
+	dir := t.TempDir()
+	if err := server.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []struct {
+		name  string
+		start func(*testing.T) string
+		says  string // to a client without a certificate, for certain
+	}{
+		{"embedded", func(t *testing.T) string {
+			b, _ := startBroker(t, broker.Config{TLS: server.ServerTLS(pki.Agent)})
+			return b.Addr()
+		}, "certificate required"},
+		{"mosquitto", func(t *testing.T) string {
+			return startMosquitto(t, "require_certificate true", "cafile "+dir+"/ca.crt",
+				"certfile "+dir+"/fog-1.crt", "keyfile "+dir+"/fog-1.key")
+		}, ""}, // it may close the connection before its reason is read
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			url := "tls://" + b.start(t)
+			outcome := make(chan pipeline.Outcome, 1)
+			l, _ := startLink(t, Config{Broker: url, Node: "edge-1", TLS: identity(t, ca, "edge-1").ClientTLS(pki.Agent)}, ignore)
+			f := newFrame(1, time.Minute)
+			f.OnSettle(func(o pipeline.Outcome) { outcome <- o })
+			if err := l.Send(t.Context(), "edge-1", "detect", f); err != nil {
+				t.Fatal(err)
+			}
+			if o := <-outcome; !o.Delivered() {
+				t.Errorf("settled as %+v", o)
+			}
+
+			anonymous := identity(t, ca, "edge-2").ClientTLS(pki.Agent)
+			anonymous.Certificates = nil
+			for who, c := range map[string]struct {
+				conf *tls.Config
+				want string
+			}{
+				"a client that trusts another CA": {identity(t, other, "edge-1").ClientTLS(pki.Agent), "certificate signed by unknown authority"},
+				"a client without a certificate":  {anonymous, b.says},
+			} {
+				refused, err := New(Config{Broker: url, Node: "edge-2", TLS: c.conf, Log: slog.New(slog.DiscardHandler)}, ignore)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stop := run(t, refused.Run)
+				eventually(t, who+" to be refused", func() bool {
+					err := refused.Send(t.Context(), "edge-1", "detect", newFrame(1, time.Minute))
+					return err != nil && strings.Contains(err.Error(), c.want) && strings.Contains(err.Error(), url) &&
+						!errors.Is(err, errStarting)
+				})
+				stop()
+				if s := refused.Stats(); s.Sessions != 0 {
+					t.Errorf("%s had %d sessions", who, s.Sessions)
+				}
+			}
+		})
+	}
+}
