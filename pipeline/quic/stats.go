@@ -1,0 +1,97 @@
+package quic
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/weft-mesh/weft/pipeline"
+)
+
+// PeerStats is what the link knows of one peer. Counters grow from when the
+// peer was first heard of; one that is not heard of for ten minutes is
+// forgotten with its counters.
+type PeerStats struct {
+	Addr      string `json:"addr"`
+	Name      string `json:"name"`      // of its certificate
+	Connected bool   `json:"connected"` // in either direction
+
+	// Frames to the peer.
+	Sent      uint64                     `json:"sent"`
+	SentBytes uint64                     `json:"sent_bytes"` // of messages
+	Cancelled uint64                     `json:"cancelled"`  // late before they were written
+	InFlight  int                        `json:"in_flight"`  // being written, or their outcome not known
+	Settled   map[pipeline.Reason]uint64 `json:"settled"`    // sent ones by outcome; "": delivered
+
+	// Frames from the peer.
+	Received      uint64                     `json:"received"`
+	ReceivedBytes uint64                     `json:"received_bytes"`
+	Refused       map[pipeline.Reason]uint64 `json:"refused"` // that did not arrive whole and valid
+
+	RTT         time.Duration `json:"rtt"`          // smoothed (RFC 9002, section 5.3); 0 when not connected
+	PacketsSent uint64        `json:"packets_sent"` // on connections dialled to the peer
+	PacketsLost uint64        `json:"packets_lost"`
+}
+
+// counters are a peer's; stats adds what its connections say.
+type counters struct {
+	mu sync.Mutex
+	s  PeerStats
+}
+
+func newCounters() counters {
+	return counters{s: PeerStats{Settled: map[pipeline.Reason]uint64{}, Refused: map[pipeline.Reason]uint64{}}}
+}
+
+func (c *counters) update(fn func(*PeerStats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn(&c.s)
+}
+
+func (c *counters) sent(bytes int) {
+	c.update(func(s *PeerStats) { s.Sent++; s.SentBytes += uint64(bytes) })
+}
+
+func (c *counters) received(bytes int) {
+	c.update(func(s *PeerStats) { s.Received++; s.ReceivedBytes += uint64(bytes) })
+}
+
+func (c *counters) cancelled() { c.update(func(s *PeerStats) { s.Cancelled++ }) }
+
+func (c *counters) settled(r pipeline.Reason) { c.update(func(s *PeerStats) { s.Settled[r]++ }) }
+
+func (c *counters) refused(r pipeline.Reason) { c.update(func(s *PeerStats) { s.Refused[r]++ }) }
+
+// addPackets keeps the counts of a connection that is no longer used.
+func (c *counters) addPackets(q quic.ConnectionStats) {
+	c.update(func(s *PeerStats) { s.add(q) })
+}
+
+func (s *PeerStats) add(q quic.ConnectionStats) {
+	s.PacketsSent += q.PacketsSent
+	s.PacketsLost += q.PacketsLost
+}
+
+func (p *peer) stats() PeerStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counters.mu.Lock()
+	s := p.counters.s
+	s.Settled, s.Refused = maps.Clone(s.Settled), maps.Clone(s.Refused)
+	p.counters.mu.Unlock()
+
+	s.Addr, s.Connected = p.addr, p.out != nil || p.in != nil
+	if p.in != nil {
+		s.Name = p.in.name
+		s.RTT = p.in.conn.ConnectionStats().SmoothedRTT
+	}
+	if p.out != nil {
+		q := p.out.conn.ConnectionStats()
+		s.Name, s.RTT, s.InFlight = p.out.name, q.SmoothedRTT, p.out.flights.len()
+		s.add(q)
+	}
+	return s
+}
