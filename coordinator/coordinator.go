@@ -1,0 +1,306 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// The conditions that callers tell apart.
+var (
+	// ErrNotLeader: ask the leader (see Leader). If it comes from a write that
+	// was under way when leadership was lost, the write may yet happen.
+	ErrNotLeader = errors.New("not the leader")
+	// ErrNoLeader: there is none at the moment; try again.
+	ErrNoLeader = errors.New("no leader")
+	// ErrWrongMesh: the data directory belongs to another mesh.
+	ErrWrongMesh = errors.New("data directory of another mesh")
+	ErrConfig    = errors.New("coordinator configuration")
+
+	ErrNotFound = state.ErrNotFound // no such workflow or node
+	ErrConflict = state.ErrConflict // the mesh changed faster than it could be planned
+	ErrInvalid  = state.ErrInvalid  // what was sent makes no sense
+)
+
+// Membership is what gossip knows of the mesh.
+type Membership interface {
+	// Members lists every known node, this one included.
+	Members() []tiering.Member
+	// Changed has capacity 1 and holds a hint that Members has changed.
+	Changed() <-chan struct{}
+}
+
+// Config is what a coordinator needs to know.
+type Config struct {
+	ID      string // of this node; its name in gossip and in Raft
+	Cluster string // name of the mesh
+	DataDir string // of this coordinator alone
+	// RaftListen is the TCP address to listen on for other coordinators.
+	RaftListen string
+	// RaftAdvertise is what the others dial, host:port; empty: the address
+	// listened on. Port 0 stands for the port listened on.
+	RaftAdvertise string
+	// Expect is how many coordinators a new mesh waits for before the first
+	// election: the same on all of them. 1 starts alone and at once; 0 never
+	// starts a mesh, but waits to be added to one. Coordinators that leave stop
+	// being voters as long as Expect of them remain.
+	Expect int
+	// ServerTLS and ClientTLS must verify the peer (package internal/pki).
+	ServerTLS, ClientTLS *tls.Config
+	// Reconcile is how often the leader compares state and membership although
+	// nothing seems to have changed; 0: 5 s.
+	Reconcile time.Duration
+	// Timing of Raft; zero fields: Raft's defaults.
+	Timing Timing
+	Log    *slog.Logger
+}
+
+// Timing overrides Raft's timing, for meshes on one machine and for tests.
+type Timing struct {
+	Heartbeat         time.Duration // follower without a leader until it stands for election
+	Election          time.Duration // candidate without a majority until it tries again
+	Lease             time.Duration // leader without a majority until it steps down
+	Commit            time.Duration // longest wait before followers hear of a commit
+	SnapshotInterval  time.Duration
+	SnapshotThreshold uint64 // log entries since the last snapshot
+	TrailingLogs      uint64 // kept after a snapshot, for followers that lag
+}
+
+const defaultReconcile = 5 * time.Second
+
+// Coordinator is one of the machines that hold the state of the mesh.
+type Coordinator struct {
+	cfg     Config
+	log     *slog.Logger
+	members Membership
+	rtt     tiering.RoundTrips
+
+	addr      string // of Raft, as others dial it
+	transport func(hclog.Logger) (raft.Transport, error)
+
+	machine  *state.Machine
+	reports  *kpi.Reports              // leader only
+	raft     atomic.Pointer[raft.Raft] // nil before Run
+	leading  atomic.Bool               // leader, and the state is up to date
+	planning chan struct{}             // holds a token while someone plans and commits
+}
+
+// New checks the configuration and binds the Raft listener, which Run
+// releases (also a Run with a context that is done). rtt may be nil.
+func New(cfg Config, m Membership, rtt tiering.RoundTrips) (*Coordinator, error) {
+	switch {
+	case cfg.RaftListen == "":
+		return nil, fmt.Errorf("%w: no address to listen on for Raft", ErrConfig)
+	case cfg.ServerTLS == nil || cfg.ClientTLS == nil:
+		return nil, fmt.Errorf("%w: Raft needs TLS settings for both directions", ErrConfig)
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", cfg.RaftListen)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Raft cannot listen on %s: %w (is another weftd running there? choose another address)", ErrConfig, cfg.RaftListen, err)
+	}
+	addr, err := advertised(cfg.RaftAdvertise, l.Addr())
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS)
+	return newCoordinator(cfg, m, rtt, addr.String(), s.transport), nil
+}
+
+func newCoordinator(cfg Config, m Membership, rtt tiering.RoundTrips, addr string, transport func(hclog.Logger) (raft.Transport, error)) *Coordinator {
+	if cfg.Reconcile == 0 {
+		cfg.Reconcile = defaultReconcile
+	}
+	return &Coordinator{
+		cfg: cfg, log: cfg.Log.With("component", "coordinator"), members: m, rtt: rtt,
+		addr: addr, transport: transport,
+		machine: state.New(), reports: kpi.New(), planning: make(chan struct{}, 1),
+	}
+}
+
+func (cfg *Config) validate() error {
+	switch {
+	case cfg.ID == "":
+		return fmt.Errorf("%w: no node ID", ErrConfig)
+	case cfg.Cluster == "":
+		return fmt.Errorf("%w: no name of the mesh", ErrConfig)
+	case cfg.DataDir == "":
+		return fmt.Errorf("%w: no data directory", ErrConfig)
+	case cfg.Expect < 0:
+		return fmt.Errorf("%w: expects %d coordinators; use 0 to join a mesh that has some", ErrConfig, cfg.Expect)
+	case cfg.Reconcile < 0:
+		return fmt.Errorf("%w: reconciles every %v", ErrConfig, cfg.Reconcile)
+	}
+	return nil
+}
+
+// Run is the coordinator at work until ctx is done or it fails. A leader hands
+// its leadership over before it stops. It may be called once.
+func (c *Coordinator) Run(ctx context.Context) error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	c.raft.Store(s.raft)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.bootstrap(gctx, s.raft) })
+	g.Go(func() error { return c.monitorLeadership(gctx, s.raft) })
+	err = g.Wait()
+	c.StepDown()
+	return errors.Join(err, s.close())
+}
+
+// StepDown hands leadership over to another coordinator, if this one leads and
+// there is another. Run does so too; call it earlier to have a leader while
+// this node says good-bye.
+func (c *Coordinator) StepDown() {
+	r := c.raft.Load()
+	if r == nil || r.State() != raft.Leader {
+		return
+	}
+	if conf := r.GetConfiguration(); conf.Error() != nil || len(conf.Configuration().Servers) < 2 {
+		return
+	}
+	if err := r.LeadershipTransfer().Error(); err != nil {
+		c.log.Warn("leadership not handed over; the others will elect a leader", "error", err)
+	}
+}
+
+// RaftAddr is the address at which other coordinators reach this one.
+func (c *Coordinator) RaftAddr() string { return c.addr }
+
+// Leader returns the leader's node ID and, if it is known, the address of its
+// API. ok is false while there is no leader.
+func (c *Coordinator) Leader() (id, apiAddr string, ok bool) {
+	r := c.raft.Load()
+	if r == nil {
+		return "", "", false
+	}
+	_, leader := r.LeaderWithID()
+	if leader == "" {
+		return "", "", false
+	}
+	id = string(leader)
+	if n, known := c.Snapshot().Node(id); known && n.Addresses.API != "" {
+		return id, n.Addresses.API, true
+	}
+	// Not in the state yet: gossip is ahead of it.
+	for _, m := range c.members.Members() {
+		if m.Node.ID == id {
+			return id, m.Node.Addresses.API, true
+		}
+	}
+	return id, "", true
+}
+
+// IsLeader reports whether this coordinator leads and takes writes.
+func (c *Coordinator) IsLeader() bool { return c.leading.Load() }
+
+// Snapshot returns the state as this coordinator knows it, which on a follower
+// may be a little behind the leader's.
+func (c *Coordinator) Snapshot() *state.Snapshot { return c.machine.Snapshot() }
+
+// Events waits until there are events of log entries after the given index and
+// returns them, oldest first. Events long past are gone.
+func (c *Coordinator) Events(ctx context.Context, after uint64) ([]state.Event, error) {
+	for {
+		events, more := c.machine.Events(after)
+		if len(events) > 0 {
+			return events, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Report takes what an agent says of what it runs; the report is the
+// Coordinator's from now on. Only the leader takes reports.
+func (c *Coordinator) Report(r pipeline.Report) error {
+	if err := c.mustLead(); err != nil {
+		return err
+	}
+	err := c.reports.Add(&r, c.Snapshot())
+	if errors.Is(err, kpi.ErrReport) {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return err
+}
+
+// Status returns how a workflow is doing. Only the leader knows.
+func (c *Coordinator) Status(name string) (kpi.Workflow, error) {
+	if err := c.mustLead(); err != nil {
+		return kpi.Workflow{}, err
+	}
+	snap := c.Snapshot()
+	w, ok := snap.Workflow(name)
+	if !ok {
+		return kpi.Workflow{}, fmt.Errorf("%w: workflow %q", ErrNotFound, name)
+	}
+	return c.reports.Status(w, snap), nil
+}
+
+// mustLead returns why this coordinator does not take writes.
+func (c *Coordinator) mustLead() error {
+	if c.IsLeader() {
+		return nil
+	}
+	if id, _, ok := c.Leader(); ok && id != c.cfg.ID {
+		return fmt.Errorf("%w: %s is", ErrNotLeader, id)
+	}
+	return ErrNoLeader
+}
+
+// applyTimeout bounds the wait for a place in Raft's queue.
+const applyTimeout = 5 * time.Second
+
+// apply commits one command. Raft's error and the state machine's answer are
+// two things (the future's Error and Response); here they become one error,
+// with the Result for what the machine refused.
+func (c *Coordinator) apply(cmd state.Command) (state.Result, error) {
+	r := c.raft.Load()
+	if r == nil {
+		return state.Result{}, ErrNoLeader
+	}
+	entry, err := state.Encode(cmd)
+	if err != nil {
+		return state.Result{}, err
+	}
+	future := r.Apply(entry, applyTimeout)
+	if err := future.Error(); err != nil {
+		return state.Result{}, raftError(err)
+	}
+	result, ok := future.Response().(state.Result)
+	if !ok {
+		return state.Result{}, fmt.Errorf("state machine answered with %T", future.Response())
+	}
+	return result, result.Err
+}
+
+// raftError says in this package's words what Raft returned.
+func raftError(err error) error {
+	for _, lost := range []error{raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrLeadershipTransferInProgress, raft.ErrRaftShutdown} {
+		if errors.Is(err, lost) {
+			return fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+	}
+	return fmt.Errorf("raft: %w", err)
+}

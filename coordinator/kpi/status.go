@@ -1,0 +1,171 @@
+package kpi
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// Workflow is how a workflow is doing: what the state says, and what the
+// agents reported since the leader took office. Frames and durations are those
+// of the workflow's life, over every node that it ran on.
+type Workflow struct {
+	Workflow   string              `json:"workflow"`
+	Version    uint64              `json:"version"`
+	Status     state.Status        `json:"status"`
+	Reason     string              `json:"reason,omitempty"`
+	Since      time.Time           `json:"since"`
+	Frames     pipeline.Counts     `json:"frames"`
+	Latency    *pipeline.Histogram `json:"latency"` // capture to delivery
+	LatencyMS  Quantiles           `json:"latency_ms"`
+	Sources    []Source            `json:"sources"`
+	Stages     []Stage             `json:"stages"`
+	Detections map[string]uint64   `json:"detections"` // by label
+	Placements []tiering.Placement `json:"placements"`
+}
+
+// Source is how one source is doing.
+type Source struct {
+	Source    string          `json:"source"`
+	Node      string          `json:"node,omitempty"` // empty: on none
+	Status    pipeline.Status `json:"status"`
+	Message   string          `json:"message,omitempty"`
+	Frames    pipeline.Counts `json:"frames"`
+	LatencyMS Quantiles       `json:"latency_ms"`
+}
+
+// Stage is how the instances of one task are doing: Status is that of
+// the one that does worst.
+type Stage struct {
+	Task       string                     `json:"task"`
+	Instances  int                        `json:"instances"` // placed
+	Status     pipeline.Status            `json:"status"`
+	Message    string                     `json:"message,omitempty"`
+	Backend    string                     `json:"backend,omitempty"` // effective one of a detector
+	Received   uint64                     `json:"received"`
+	Processed  uint64                     `json:"processed"`
+	Dropped    map[pipeline.Reason]uint64 `json:"dropped"`
+	ExecuteMS  Quantiles                  `json:"execute_ms"`
+	QueueMS    Quantiles                  `json:"queue_ms"`
+	TransferMS Quantiles                  `json:"transfer_ms"`
+	ReduceMS   Quantiles                  `json:"reduce_ms"`
+}
+
+// Status returns how a workflow of the snapshot is doing.
+func (s *Reports) Status(w *state.Workflow, snap *state.Snapshot) Workflow {
+	sum, running := s.gather(w.Name, snap)
+	out := Workflow{
+		Workflow: w.Name, Version: w.Version, Status: w.Status, Reason: w.Reason, Since: w.Since,
+		Frames: pipeline.Counts{Dropped: map[pipeline.Reason]uint64{}}, Latency: pipeline.NewHistogram(),
+		Sources: []Source{}, Stages: []Stage{}, Detections: map[string]uint64{},
+		Placements: snap.PlacementsOf(w.Name),
+	}
+	// Sources and tasks that an update took out still count in the totals.
+	for _, t := range sum.sources {
+		out.Frames = out.Frames.Plus(t.frames)
+		out.Latency.Merge(t.latency)
+	}
+	out.LatencyMS = quantiles(out.Latency)
+	for _, t := range sum.tasks {
+		accumulate(out.Detections, t.detections)
+	}
+	for i := range w.Spec.Sources {
+		out.Sources = append(out.Sources, sourceStatus(w, w.Spec.Sources[i].Name, &out, sum, running, snap))
+	}
+	for i := range w.Spec.Tasks {
+		out.Stages = append(out.Stages, stageStatus(w, w.Spec.Tasks[i].Name, &out, sum, running, snap))
+	}
+	return out
+}
+
+func sourceStatus(w *state.Workflow, name string, out *Workflow, sum *totals, running map[instanceOn]*reported, snap *state.Snapshot) Source {
+	t := sum.source(name)
+	s := Source{Source: name, Frames: t.frames, LatencyMS: quantiles(t.latency)}
+	h := instances(w, name, true, out.Placements, running, snap)
+	s.Node, s.Status, s.Message = h.node, h.status, h.message
+	return s
+}
+
+func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, running map[instanceOn]*reported, snap *state.Snapshot) Stage {
+	t := sum.task(name)
+	h := instances(w, name, false, out.Placements, running, snap)
+	return Stage{
+		Task: name, Instances: h.count, Status: h.status, Message: h.message, Backend: h.backend,
+		Received: t.received, Processed: t.processed, Dropped: t.dropped,
+		ExecuteMS: quantiles(t.execute), QueueMS: quantiles(t.queue),
+		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
+	}
+}
+
+// condition is how the instances of a source or task are doing.
+type condition struct {
+	count   int
+	node    string
+	status  pipeline.Status
+	message string
+	backend string
+}
+
+// instances looks at each placement of a source or task: what the agent says,
+// or why it says nothing.
+func instances(w *state.Workflow, name string, source bool, placements []tiering.Placement, running map[instanceOn]*reported, snap *state.Snapshot) condition {
+	var c condition
+	for i := range placements {
+		p := &placements[i]
+		if p.Task != name || p.Source != source {
+			continue
+		}
+		c.count++
+		c.node = p.Node
+		status, message := pipeline.StatusStarting, ""
+		if n, _ := snap.Node(p.Node); !n.Alive() {
+			status, message = pipeline.StatusRetrying, fmt.Sprintf("node %s is gone", p.Node)
+		} else if e := running[instanceOn{p.ID, p.Node}]; e != nil && e.source != nil {
+			status, message = e.source.Status, e.source.Message
+		} else if e != nil {
+			status, message = e.stage.Status, e.stage.Message
+			if c.backend == "" {
+				c.backend = e.stage.Backend
+			}
+		}
+		if c.status == "" || severity(status) > severity(c.status) {
+			c.status, c.message = status, message
+		}
+	}
+	if c.count > 0 {
+		return c
+	}
+	c.status, c.message = pipeline.StatusEnded, w.Reason
+	for _, u := range w.Unplaced {
+		if u.Name == name {
+			c.status, c.message = pipeline.StatusRetrying, u.Reason
+		}
+	}
+	return c
+}
+
+func severity(s pipeline.Status) int {
+	for i, known := range []pipeline.Status{
+		pipeline.StatusEnded, pipeline.StatusRunning, pipeline.StatusStarting, pipeline.StatusRetrying, pipeline.StatusFailed,
+	} {
+		if s == known {
+			return i
+		}
+	}
+	return 0
+}
+
+// Quantiles of durations, in milliseconds.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+func quantiles(h *pipeline.Histogram) Quantiles {
+	ms := func(q float64) float64 { return float64(h.Quantile(q)) / float64(time.Millisecond) }
+	return Quantiles{ms(0.50), ms(0.95), ms(0.99)}
+}

@@ -1,0 +1,161 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/weft-mesh/weft/coordinator/state"
+)
+
+// monitorLeadership runs one leaderLoop while this coordinator leads, and
+// never two: it waits for one to end before it starts the next.
+func (c *Coordinator) monitorLeadership(ctx context.Context, r *raft.Raft) error {
+	var loop *term // nil while there is none
+	halt := func() error {
+		if loop == nil {
+			return nil
+		}
+		loop.stop()
+		err := <-loop.done
+		loop = nil
+		return err
+	}
+	for {
+		select {
+		case leads := <-r.LeaderCh():
+			// Raft may have lost and won leadership since the last signal: a new
+			// term starts with a new loop.
+			if err := halt(); err != nil {
+				return err
+			}
+			if !leads {
+				c.log.Info("no longer the leader")
+				continue
+			}
+			c.log.Info("elected leader", "mesh", c.cfg.Cluster)
+			loop = c.startTerm(ctx, r)
+		case err := <-loop.ended():
+			loop.stop()
+			loop = nil
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return halt()
+		}
+	}
+}
+
+// term is one running leaderLoop.
+type term struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+func (c *Coordinator) startTerm(ctx context.Context, r *raft.Raft) *term {
+	ctx, stop := context.WithCancel(ctx)
+	t := &term{stop: stop, done: make(chan error, 1)}
+	go func() { t.done <- c.leaderLoop(ctx, r) }()
+	return t
+}
+
+// ended delivers the error of a loop that ended by itself; no loop never does.
+func (t *term) ended() <-chan error {
+	if t == nil {
+		return nil
+	}
+	return t.done
+}
+
+// leaderLoop keeps the state in step with the mesh until ctx is done. Hints
+// make it quick, the tick makes it sure.
+func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
+	tick := time.NewTicker(c.cfg.Reconcile)
+	defer tick.Stop()
+	for {
+		err := c.establish(r)
+		if err == nil {
+			break
+		}
+		if r.State() != raft.Leader {
+			return nil // the next signal says so too
+		}
+		if errors.Is(err, ErrWrongMesh) {
+			return err
+		}
+		c.log.Warn("leadership not established, trying again", "error", err)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	c.leading.Store(true)
+	defer c.leading.Store(false)
+
+	l := &leader{Coordinator: c, raft: r, missing: map[string]time.Time{}, refused: map[string]attempt{}}
+	for {
+		// Taken first, so that a change during the round is not missed.
+		changed := c.machine.Snapshot().Changed()
+		l.round(ctx)
+		select {
+		case <-changed:
+		case <-c.members.Changed():
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// leader is what a leader keeps in mind for one term. Only leaderLoop uses it.
+type leader struct {
+	*Coordinator
+	raft    *raft.Raft
+	missing map[string]time.Time // since when gossip does not list a node
+	refused map[string]attempt   // by workflow
+}
+
+const barrierTimeout = 10 * time.Second
+
+// establish makes sure that everything committed so far has been applied, that
+// this is the right mesh, and that no report of an earlier term remains.
+func (c *Coordinator) establish(r *raft.Raft) error {
+	if err := r.Barrier(barrierTimeout).Error(); err != nil {
+		return raftError(err)
+	}
+	c.reports.Clear()
+	_, err := c.apply(&state.SetCluster{Name: c.cfg.Cluster, At: now()})
+	if errors.Is(err, state.ErrConflict) {
+		return fmt.Errorf("%w: %s: %w", ErrWrongMesh, c.cfg.DataDir, err)
+	}
+	return err
+}
+
+// round does what is to be done now. What fails is tried again in the next.
+func (l *leader) round(ctx context.Context) {
+	members := l.members.Members()
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"nodes", func() error { return l.reconcileNodes(ctx, members, now()) }},
+		{"voters", func() error { return l.reconcileVoters(ctx, members) }},
+		{"plans", func() error { return l.replan(ctx) }},
+	} {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := step.do(); err != nil {
+			l.log.Warn("leader's round incomplete, trying again", "step", step.name, "error", err)
+		}
+	}
+	l.reports.Prune(l.Snapshot())
+}
+
+// now is the time that commands carry.
+func now() time.Time { return time.Now().UTC() }

@@ -1,0 +1,276 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// model is the state machine without haste: it carries a plan out on a copy
+// and then looks whether the copy breaks a rule.
+type model struct {
+	nodes      map[string]tiering.Node
+	alive      map[string]bool
+	versions   map[string]uint64
+	specs      map[string]*tiering.Workflow // not stopped
+	placements map[string]tiering.Placement
+}
+
+// carryOut returns the placements after the plan, and whether every rule holds.
+func (m *model) carryOut(spec *tiering.Workflow, p *tiering.Plan) (map[string]tiering.Placement, bool) {
+	after := maps.Clone(m.placements)
+	named := map[string]bool{}
+	once := func(id string) bool {
+		was := named[id]
+		named[id] = true
+		return !was
+	}
+	wanted := func(x tiering.Placement) bool {
+		if x.Source {
+			_, ok := spec.Source(x.Task)
+			return ok
+		}
+		_, ok := spec.Task(x.Task)
+		return ok
+	}
+	ok := true
+	for _, id := range p.Remove {
+		ok = ok && once(id) && after[id].Workflow == spec.Name
+		delete(after, id)
+	}
+	for id, x := range m.placements {
+		if x.Workflow == spec.Name && !wanted(x) {
+			named[id] = true
+			delete(after, id)
+		}
+	}
+	for _, a := range p.Adjust {
+		x := after[a.Placement]
+		ok = ok && once(a.Placement) && x.ID != "" && x.Reserved == a.From && a.To.Fits(a.From) && x.Requested.Half().Fits(a.To)
+		x.Reserved = a.To
+		after[a.Placement] = x
+	}
+	for _, x := range p.Place {
+		n := m.nodes[x.Node]
+		ok = ok && once(x.ID) && m.alive[x.Node] && n.Tier == x.Tier && wanted(x) &&
+			x.ID == fmt.Sprintf("%s/%s#%d", spec.Name, x.Task, x.Instance) && x.Workflow == spec.Name &&
+			!(x.Category != tiering.NI && x.Category != "" && n.Tier == tiering.Edge) &&
+			x.Reserved.Fits(x.Requested) && (!x.Category.Intensive() || x.Requested.Half().Fits(x.Reserved))
+		after[x.ID] = x
+	}
+	for _, x := range p.Keep {
+		ok = ok && m.placements[x.ID].Node == x.Node
+	}
+	for _, x := range p.Place {
+		if free := m.free(after, x.Node); !(tiering.Resources{}).Fits(free) {
+			ok = false // capacities do not shrink in this test
+		}
+	}
+	return after, ok
+}
+
+func (m *model) free(placements map[string]tiering.Placement, node string) tiering.Resources {
+	free := m.nodes[node].Capacity
+	for _, x := range placements {
+		if x.Node == node {
+			free = free.Sub(x.Reserved)
+		}
+	}
+	return free
+}
+
+func (m *model) view() *tiering.View {
+	var nodes []tiering.Node
+	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
+		if m.alive[id] {
+			nodes = append(nodes, m.nodes[id])
+		}
+	}
+	return tiering.NewView(0, nodes, slices.Collect(maps.Values(m.placements)), nil)
+}
+
+// spoil breaks a good plan in a random way, or leaves it.
+func spoil(t *rapid.T, p *tiering.Plan) {
+	if len(p.Place) == 0 {
+		return
+	}
+	x := &p.Place[rapid.IntRange(0, len(p.Place)-1).Draw(t, "spoiled")]
+	switch rapid.IntRange(0, 9).Draw(t, "how") {
+	case 0:
+		n := rapid.SampledFrom(meshNodes()).Draw(t, "node")
+		x.Node, x.Tier = n.ID, n.Tier
+	case 1:
+		x.Reserved = x.Reserved.Half()
+	case 2:
+		x.Requested, x.Reserved = x.Requested.Add(x.Requested), x.Reserved.Add(x.Requested)
+	case 3:
+		p.Remove = append(p.Remove, x.ID)
+	case 4:
+		x.Instance++
+	}
+}
+
+func meshNodes() []tiering.Node {
+	return []tiering.Node{
+		node("edge-1", tiering.Edge, 1), node("edge-2", tiering.Edge, 1),
+		node("fog-1", tiering.Fog, 3), node("fog-2", tiering.Fog, 2), node("cloud-1", tiering.Cloud, 4),
+	}
+}
+
+func TestMachineAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{
+			nodes: map[string]tiering.Node{}, alive: map[string]bool{}, versions: map[string]uint64{},
+			specs: map[string]*tiering.Workflow{}, placements: map[string]tiering.Placement{},
+		}
+		machine, replica := New(), New()
+		index := uint64(0)
+		do := func(cmd Command) Result {
+			entry, err := Encode(cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			index++
+			r, err := machine.Apply(index, entry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := replica.Apply(index, entry); err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		expect := func(r Result, ok bool) {
+			if (r.Err == nil) != ok {
+				t.Fatalf("machine says %v (%v), model says %v", r.Err, r.Refused, ok)
+			}
+		}
+		// A plan may be older than the state by some commands.
+		var stale struct {
+			plan *tiering.Plan
+			spec *tiering.Workflow
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"register": func(t *rapid.T) {
+				n := rapid.SampledFrom(meshNodes()).Draw(t, "node")
+				expect(do(&RegisterNode{Node: n, At: at(int(index))}), true)
+				m.nodes[n.ID], m.alive[n.ID] = n, true
+			},
+			"fail": func(t *rapid.T) {
+				id := rapid.SampledFrom(meshNodes()).Draw(t, "node").ID
+				_, known := m.nodes[id]
+				expect(do(&SetNodeStatus{Node: id, Status: tiering.NodeFailed, At: at(int(index))}), known)
+				m.alive[id] = false
+			},
+			"forget": func(t *rapid.T) {
+				id := rapid.SampledFrom(meshNodes()).Draw(t, "node").ID
+				_, known := m.nodes[id]
+				expect(do(&ForgetNode{Node: id, At: at(int(index))}), known && !m.alive[id])
+				if !m.alive[id] {
+					delete(m.nodes, id)
+				}
+			},
+			"draft": func(t *rapid.T) {
+				spec := pipelineOf(rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow"), rapid.IntRange(1, 3).Draw(t, "detectors"))
+				if rapid.Bool().Draw(t, "without draw") {
+					spec.Tasks, spec.Links = spec.Tasks[:2], spec.Links[:2]
+				}
+				plan, err := tiering.Schedule(m.view(), spec, rand.New(rand.NewPCG(index, 0)))
+				if err != nil && !errors.Is(err, tiering.ErrRefused) {
+					t.Fatal(err)
+				}
+				if err == nil {
+					spoil(t, plan)
+					stale.plan, stale.spec = plan, spec
+				}
+			},
+			"submit": func(t *rapid.T) {
+				if stale.plan == nil {
+					t.Skip("nothing drafted")
+				}
+				after, ok := m.carryOut(stale.spec, stale.plan)
+				expect(do(&SubmitWorkflow{Workflow: stale.spec, Document: "d", Plan: stale.plan, At: at(int(index))}), ok)
+				if ok {
+					m.placements, m.specs[stale.spec.Name] = after, stale.spec
+					m.versions[stale.spec.Name]++
+				}
+			},
+			"commit": func(t *rapid.T) {
+				if stale.plan == nil {
+					t.Skip("nothing drafted")
+				}
+				name := stale.spec.Name
+				spec, running := m.specs[name]
+				ok := running
+				var after map[string]tiering.Placement
+				if running {
+					after, ok = m.carryOut(spec, stale.plan)
+				}
+				expect(do(&CommitPlan{Plan: stale.plan, Version: m.versions[name], At: at(int(index))}), ok)
+				if ok {
+					m.placements = after
+				}
+			},
+			"stop": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow")
+				expect(do(&StopWorkflow{Name: name, At: at(int(index))}), m.versions[name] > 0)
+				delete(m.specs, name)
+				maps.DeleteFunc(m.placements, func(_ string, x tiering.Placement) bool { return x.Workflow == name })
+			},
+			"restart": func(t *rapid.T) {
+				b := persist(t, machine.Snapshot())
+				next := New()
+				if err := next.Restore(bytes.NewReader(b)); err != nil {
+					t.Fatal(err)
+				}
+				machine = next
+			},
+			"": func(t *rapid.T) { compare(t, m, machine, replica) },
+		})
+	})
+}
+
+// compare holds the machine against the model and its replica.
+func compare(t *rapid.T, m *model, machine, replica *Machine) {
+	s := machine.Snapshot()
+	got := map[string]tiering.Placement{}
+	for _, p := range s.Placements() {
+		got[p.ID] = p
+	}
+	if !maps.Equal(got, m.placements) {
+		t.Fatalf("placements\n%v\nmodel has\n%v", got, m.placements)
+	}
+	if len(s.Nodes()) != len(m.nodes) || len(s.Workflows()) != len(m.versions) {
+		t.Fatalf("%d nodes, %d workflows; model has %d and %d", len(s.Nodes()), len(s.Workflows()), len(m.nodes), len(m.versions))
+	}
+	for _, n := range s.Nodes() {
+		if n.Alive() != m.alive[n.ID] {
+			t.Fatalf("node %s is %s", n.ID, n.Status)
+		}
+		if free := m.free(m.placements, n.ID); !(tiering.Resources{}).Fits(free) {
+			t.Fatalf("node %s is over capacity: %v free", n.ID, free)
+		}
+	}
+	for _, w := range s.Workflows() {
+		_, running := m.specs[w.Name]
+		if w.Version != m.versions[w.Name] || (w.Status == Stopped) == running {
+			t.Fatalf("workflow %s: version %d, %s", w.Name, w.Version, w.Status)
+		}
+		dead := slices.ContainsFunc(s.PlacementsOf(w.Name), func(p tiering.Placement) bool { return !m.alive[p.Node] })
+		// A forgotten node cannot be seen to change a workflow's status: it was dead before.
+		if running && (w.Status == Running) != (!dead && len(w.Unplaced) == 0) {
+			t.Fatalf("workflow %s is %s (%s), on dead nodes: %v", w.Name, w.Status, w.Reason, dead)
+		}
+	}
+	if !bytes.Equal(persist(t, s), persist(t, replica.Snapshot())) {
+		t.Fatal("replicas differ")
+	}
+}
