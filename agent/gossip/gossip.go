@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -65,6 +66,7 @@ type Gossip struct {
 	serf    *serf.Serf
 	events  chan serf.Event
 	changed chan struct{}
+	leaving atomic.Bool
 
 	mu   sync.Mutex
 	node tiering.Node
@@ -102,7 +104,7 @@ func New(cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger := newLogger(cfg.Log)
+	logger := newLogger(cfg.Log, &g.leaving)
 	ml := memberlist.DefaultLANConfig()
 	ml.Name, ml.BindAddr, ml.BindPort = cfg.Node.ID, bindHost, bindPort
 	ml.AdvertiseAddr, ml.AdvertisePort = cfg.Advertise, bindPort
@@ -223,6 +225,7 @@ func (g *Gossip) follow(e serf.Event) {
 
 // leave drains events meanwhile: Serf sends some while it leaves.
 func (g *Gossip) leave() error {
+	g.leaving.Store(true)
 	done := make(chan error, 1)
 	go func() { done <- errors.Join(g.serf.Leave(), g.serf.Shutdown()) }()
 	for {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,7 +196,7 @@ func TestBadConfigurations(t *testing.T) {
 
 func TestSerfLinesBecomeRecords(t *testing.T) {
 	var buf bytes.Buffer
-	l := newLogger(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	l := newLogger(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelInfo})), new(atomic.Bool))
 	l.Printf("[WARN] serf: trouble")
 	l.Printf("[INFO] serf: chatter")
 	if got := buf.String(); !strings.Contains(got, `level=WARN msg="serf: trouble"`) || strings.Contains(got, "chatter") {

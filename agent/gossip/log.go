@@ -5,13 +5,19 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"sync/atomic"
 )
 
 // newLogger makes Serf's and memberlist's log lines ("[WARN] serf: …") slog
 // records.
-func newLogger(l *slog.Logger) *log.Logger { return log.New(lineWriter{l}, "", 0) }
+func newLogger(l *slog.Logger, leaving *atomic.Bool) *log.Logger {
+	return log.New(lineWriter{l, leaving}, "", 0)
+}
 
-type lineWriter struct{ log *slog.Logger }
+type lineWriter struct {
+	log     *slog.Logger
+	leaving *atomic.Bool // what fails while this node leaves is no news
+}
 
 var levels = []struct {
 	prefix string
@@ -29,6 +35,9 @@ func (w lineWriter) Write(p []byte) (int, error) {
 			line, level = rest, l.level
 			break
 		}
+	}
+	if w.leaving.Load() {
+		level = slog.LevelDebug
 	}
 	w.log.Log(context.Background(), level, string(line))
 	return len(p), nil

@@ -275,3 +275,26 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestDamagedFilesAreNamed(t *testing.T) {
+	c := catalog.Builtin()
+	m, _ := c.Lookup("yolo-fastest-1.1")
+	dir := fstest.MapFS{}
+	if got := c.Damaged(dir); len(got) != 0 {
+		t.Errorf("an empty directory has damaged models: %v", got)
+	}
+	for _, f := range m.Files {
+		dir[f.Name] = &fstest.MapFile{Data: make([]byte, f.Size/2)}
+	}
+	got := c.Damaged(dir)
+	if len(got) != 1 || !errors.Is(got[0], catalog.ErrFile) || !strings.Contains(got[0].Error(), "fetch it again") || !strings.Contains(got[0].Error(), m.Files[0].Name) {
+		t.Errorf("halved files: %v", got)
+	}
+	for _, f := range m.Files {
+		dir[f.Name].Data = make([]byte, f.Size)
+	}
+	delete(dir, m.Files[0].Name)
+	if got := c.Damaged(dir); len(got) != 1 || !errors.Is(got[0], fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", got)
+	}
+}
