@@ -93,7 +93,7 @@ func TestExamples(t *testing.T) {
 }
 
 // The demo's promises: one camera's frames are analysed at 768 and so in the
-// cloud, the other's at 512 and so in the fog.
+// cloud, the other's at 640 and so in the fog.
 func TestPeopleExample(t *testing.T) {
 	data, err := os.ReadFile("../../examples/people.yaml")
 	if err != nil {
@@ -105,14 +105,14 @@ func TestPeopleExample(t *testing.T) {
 	}
 	for name, want := range map[string]tiering.Source{
 		"gate": {Name: "gate", URI: "video:vtest.avi?loop=true", Node: "edge-1", FPS: 5, Resolution: 768},
-		"yard": {Name: "yard", URI: "video:vtest.avi?loop=true&start=40s", Node: "edge-2", FPS: 5, Resolution: 512},
+		"yard": {Name: "yard", URI: "video:vtest.avi?loop=true&start=40s", Node: "edge-2", FPS: 5, Resolution: 640},
 	} {
 		if got, ok := w.Source(name); !ok || *got != want {
 			t.Errorf("source %s: got %+v, want %+v", name, got, want)
 		}
 	}
 	got := tiering.Categorise(w.Tasks)
-	want := map[string]tiering.Category{"resize": tiering.NI, "detect@512": tiering.LI, "detect@768": tiering.HI, "draw": tiering.HI}
+	want := map[string]tiering.Category{"resize": tiering.NI, "detect@640": tiering.LI, "detect@768": tiering.HI, "draw": tiering.HI}
 	for task, category := range want {
 		if got[task] != category {
 			t.Errorf("task %s is %s, want %s", task, got[task], category)
