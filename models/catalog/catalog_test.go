@@ -45,7 +45,11 @@ func TestBuiltin(t *testing.T) {
 		if m.Format != w.format || m.Fit != w.fit || len(m.Files) != w.files || len(m.Classes) != w.classes || !slices.Equal(m.Resolutions, w.resolutions) {
 			t.Errorf("%s: got %+v, want %+v", name, m, w)
 		}
-		if m.Confidence != 0.25 || m.NMS != 0.45 {
+		confidence := 0.25
+		if m.Format == catalog.HOG {
+			confidence = 0.65
+		}
+		if m.Confidence != confidence || m.NMS != 0.45 {
 			t.Errorf("%s: confidence %v, NMS %v", name, m.Confidence, m.NMS)
 		}
 		if m.Family == "" || m.Licence == "" || m.Source == "" || m.Description == "" {
