@@ -122,12 +122,6 @@ func (c *fates) frame(seq uint64, deadline time.Duration) *Frame {
 	return f
 }
 
-func (c *fates) of(r Reason) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.all[r]
-}
-
 func (c *fates) total() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

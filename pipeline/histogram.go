@@ -11,7 +11,7 @@ import (
 
 // The range and precision of a Histogram.
 const (
-	histogramMin    = int64(time.Microsecond / time.Microsecond)
+	histogramMin    = int64(1) // microseconds
 	histogramMax    = int64(10 * time.Minute / time.Microsecond)
 	histogramDigits = 2
 )

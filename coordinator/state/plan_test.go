@@ -21,8 +21,8 @@ func TestPlanIsRechecked(t *testing.T) {
 		return nil
 	}
 	for name, c := range map[string]struct {
-		break_ func(f *fixture, p *tiering.Plan)
-		want   string
+		spoil func(f *fixture, p *tiering.Plan)
+		want  string
 	}{
 		"node failed": {func(f *fixture, p *tiering.Plan) {
 			f.must(&SetNodeStatus{Node: "fog-1", Status: tiering.NodeFailed, At: at(2)})
@@ -101,7 +101,7 @@ func TestPlanIsRechecked(t *testing.T) {
 			w.Sources[0].Node = "edge-1"
 			w.Tasks[1].Platform = "cpu"
 			p := f.plan(w)
-			c.break_(f, p)
+			c.spoil(f, p)
 			r := f.refused(&SubmitWorkflow{Workflow: w, Plan: p, At: at(3)}, ErrRefused)
 			var said []string
 			for _, x := range r.Refused {

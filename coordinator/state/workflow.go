@@ -20,8 +20,8 @@ func (c *SubmitWorkflow) apply(tx *change) error {
 		Name: c.Workflow.Name, Spec: c.Workflow, Document: c.Document, Version: 1, Submitted: c.At,
 		Status: Pending, Since: c.At, CreateIndex: tx.index, ModifyIndex: tx.index,
 	}
-	typ, old := WorkflowSubmitted, (*Workflow)(nil)
-	if old, _ = get[Workflow](tx.txn, tableWorkflows, w.Name); old != nil {
+	typ := WorkflowSubmitted
+	if old, ok := get[Workflow](tx.txn, tableWorkflows, w.Name); ok {
 		w.Version, w.CreateIndex = old.Version+1, old.CreateIndex
 		if old.Status != Stopped {
 			typ = WorkflowUpdated

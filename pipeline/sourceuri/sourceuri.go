@@ -116,7 +116,7 @@ func (s Spec) network(uri string) (Spec, error) {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
-		return Spec{}, fmt.Errorf("%w: %v; write %s://host/path", ErrInvalid, err, s.Scheme)
+		return Spec{}, fmt.Errorf("%w: %w; write %s://host/path", ErrInvalid, err, s.Scheme)
 	}
 	if u.Hostname() == "" {
 		return Spec{}, fmt.Errorf("%w: no host; write %s://host/path", ErrInvalid, s.Scheme)
@@ -137,7 +137,7 @@ func (s Spec) local(rest, want string, options ...string) (Spec, error) {
 	s.Path = path
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return Spec{}, fmt.Errorf("%w: options %q: %v", ErrInvalid, query, err)
+		return Spec{}, fmt.Errorf("%w: options %q: %w", ErrInvalid, query, err)
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(options, key) {
