@@ -5,8 +5,35 @@
 // and reports once a second. It knows neither OpenCV nor Raft: stages and
 // sources come from a [Workshop], the coordinator is behind [Control].
 //
-// When the coordinator cannot be reached, whatever runs goes on running.
-//
 // Only cmd/weftd imports agent. The data-plane laws (bounded queues, every
 // frame accounted for) are kept by package pipeline.
+//
+// # What runs
+//
+// Each placement assigned to the node is run by one instance, which owns its
+// goroutines. It goes on while it is asked for the same work; other offers and
+// reservations do not disturb it. One that replaces another of the same
+// placement waits until that has ended, so no placement ever runs twice on a
+// node. Nothing waits for an instance but its replacement: a model that takes
+// a minute to load holds up nobody else.
+//
+// What cannot be made, since a camera is unplugged or a model's file is
+// missing, is tried again, at first after a second, and says why meanwhile.
+// Frames that arrive before a stage is ready are dropped as no_route. They are
+// not kept for it: loading takes longer than a frame is of use.
+//
+// When the coordinator cannot be reached, whatever runs goes on running.
+//
+// # How it stops
+//
+// When a workflow is stopped, every node hears of it at about the same time,
+// with frames on their way between them. So a source stops capturing at once
+// and waits for its frames to be accounted for; a stage goes on until no frame
+// has come for as long as one is of use, which is the workflow's deadline. Both
+// give up after [Config].Drain: frames that then are still unaccounted for are
+// dropped as shutdown. The same holds for a stage that moves to another node,
+// and for an agent that shuts down.
+//
+// The last words of what has ended stay in the report until a coordinator has
+// taken it.
 package agent

@@ -2,10 +2,13 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -13,140 +16,149 @@ import (
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// instance is one running assignment: a router to the next instances, and a
-// feed (of a source) or a runner (of a task) before it.
+// instance runs one placement: a router to the next instances, and a feed (of
+// a source) or a runner (of a task) before it.
 type instance struct {
 	agent  *Agent
-	want   tiering.Assignment
+	want   tiering.Assignment // as it was at the start
 	epoch  uint32
 	router *pipeline.Router
 	log    *slog.Logger
 
-	end  context.CancelFunc
-	done chan struct{}
+	before <-chan struct{} // closed when the placement's instance before this has ended
+	wanted context.Context // ends when the instance is to
+	stop   context.CancelFunc
+	done   chan struct{} // closed when it has ended
 
 	mu      sync.Mutex // guards what follows
 	feed    *pipeline.Feed
 	runner  *pipeline.Runner
 	backend string
-	status  pipeline.Status
+	status  pipeline.Status // while there is no feed or runner
 	message string
 }
 
-func (a *Agent) newInstance(want tiering.Assignment) (*instance, error) {
-	p := want.Placement
-	inst := &instance{
-		agent: a, want: want, epoch: rand.Uint32(),
-		log:    a.cfg.Log.With("instance", p.ID),
-		status: pipeline.StatusStarting,
+// newInstance makes an instance that starts when before, which may be nil, has
+// ended. One whose assignment is a contradiction reports that it failed.
+func (a *Agent) newInstance(life context.Context, want tiering.Assignment, before *instance) *instance {
+	i := &instance{
+		agent: a, want: want, epoch: rand.Uint32(), log: a.cfg.Log.With("instance", want.Placement.ID),
+		done: make(chan struct{}), status: pipeline.StatusStarting,
 	}
-	group := p.Task
-	switch {
-	case want.Task != nil && want.Source == nil:
-		group = want.Task.Group
-	case want.Task == nil && want.Source != nil:
-	default:
-		return nil, fmt.Errorf("assignment %s is of neither one task nor one source", p.ID)
+	i.wanted, i.stop = context.WithCancel(life)
+	if before != nil {
+		i.before = before.done
 	}
-	var err error
-	inst.router, err = pipeline.NewRouter(pipeline.RouterConfig{
+	if err := i.connect(); err != nil {
+		i.say(pipeline.StatusFailed, err.Error())
+		i.log.Error("cannot run an assignment", "err", err)
+	}
+	return i
+}
+
+// connect makes the instance's router.
+func (i *instance) connect() (err error) {
+	a, group := i.agent, i.want.Placement.Task
+	if (i.want.Task == nil) == (i.want.Source == nil) {
+		return errors.New("the assignment must be of either a task or a source")
+	}
+	if i.want.Task != nil {
+		group = i.want.Task.Group
+	}
+	router, err := pipeline.NewRouter(pipeline.RouterConfig{
 		Node: a.cfg.Node.ID, Tier: a.cfg.Node.Tier, Group: group,
 		Outbox: a.cfg.Outbox, Concurrency: a.cfg.Concurrency,
-		RTT: a.rtt, Encoder: a.links.Encoder, Log: inst.log,
+		RTT: a.rtt, Encoder: a.links.Encoder, Log: i.log,
 	}, a.board, a.links.Senders)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	inst.router.SetOffers(want.Next)
-	return inst, nil
+	i.router = router
+	i.redirect(i.want)
+	return nil
 }
 
-func (i *instance) id() string                       { return i.want.Placement.ID }
-func (i *instance) isSource() bool                   { return i.want.Source != nil }
-func (i *instance) setOffers(offers []tiering.Offer) { i.router.SetOffers(offers) }
+func (i *instance) id() string     { return i.want.Placement.ID }
+func (i *instance) isSource() bool { return i.want.Source != nil }
+func (i *instance) ending() bool   { return i.wanted.Err() != nil }
 
-// runs reports whether the instance already does what w asks; where its
-// frames go may differ.
-func (i *instance) runs(w tiering.Assignment) bool {
-	return reflect.DeepEqual(i.want.Source, w.Source) && reflect.DeepEqual(i.want.Task, w.Task) &&
-		i.want.Objectives == w.Objectives
+// does reports whether the instance already does what w asks.
+func (i *instance) does(w tiering.Assignment) bool {
+	return reflect.DeepEqual(work(i.want), work(w))
 }
 
-// start runs the instance until stop.
-func (i *instance) start(life context.Context) {
-	ctx, cancel := context.WithCancel(life)
-	i.end, i.done = cancel, make(chan struct{})
-	go func() {
-		defer close(i.done)
-		// The router goes last: the frames that its feed or runner still
-		// hands on while it stops must be settled too.
-		routing, stopRouting := context.WithCancel(life)
-		var router sync.WaitGroup
-		router.Go(func() {
-			if err := i.router.Run(routing); err != nil && routing.Err() == nil {
-				i.log.Error("router stopped", "err", err)
-			}
-		})
-		i.persist(ctx)
-		<-ctx.Done()
-		i.settle(life)
-		stopRouting()
-		router.Wait()
-	}()
+// work is what of an assignment stays the same while an instance runs: not
+// where its frames go, nor what is reserved for it, nor how many others there
+// are.
+func work(a tiering.Assignment) tiering.Assignment {
+	w := tiering.Assignment{Source: a.Source, Objectives: a.Objectives}
+	if a.Task != nil {
+		t := *a.Task
+		t.Request, t.Replicas = tiering.Resources{}, 0
+		w.Task = &t
+	}
+	return w
 }
 
-// stop ends the instance and returns when everything of it has ended.
-func (i *instance) stop() {
-	i.end()
-	<-i.done
-}
-
-// settle waits until every frame of a stopped source is accounted for, for as
-// long as an agent drains.
-func (i *instance) settle(life context.Context) {
-	i.mu.Lock()
-	feed := i.feed
-	i.mu.Unlock()
-	if feed == nil {
+// redirect sets where frames go from now on.
+func (i *instance) redirect(w tiering.Assignment) {
+	if i.router == nil {
 		return
 	}
-	limit, cancel := context.WithTimeout(life, i.agent.cfg.Drain)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for feed.Report().Frames.InFlight > 0 {
-		select {
-		case <-limit.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	// In this order: offers add their groups to those that are expected.
+	i.router.SetOffers(w.Next)
+	i.router.SetGroups(w.Groups)
 }
 
-// The pace at which a stage that cannot be made is tried again.
+// run runs the instance until it is no longer wanted and has let go of its
+// frames.
+func (i *instance) run(life context.Context) {
+	if i.before != nil {
+		<-i.before
+	}
+	if i.router == nil {
+		<-i.wanted.Done()
+		return
+	}
+	// The router goes last: the frames that its feed or runner still hands on
+	// while it stops must be settled too.
+	routing, stop := context.WithCancel(life)
+	var router sync.WaitGroup
+	router.Go(func() {
+		if err := i.router.Run(routing); err != nil {
+			i.log.Error("router failed", "err", err)
+		}
+	})
+	i.persist(life)
+	stop()
+	router.Wait()
+}
+
+// The pace at which a feed or stage that cannot be made is tried again.
 const (
 	remakeFirst = time.Second
 	remakeMax   = time.Minute
 )
 
-// persist runs the feed or stage, and starts it again when it cannot be made:
-// a camera may be plugged in, a model's file may arrive.
-func (i *instance) persist(ctx context.Context) {
-	wait := remakeFirst
-	for {
-		err := i.once(ctx)
-		if ctx.Err() != nil || err == nil {
+// persist runs the feed or stage until it is no longer wanted, and tries again
+// when it cannot be made: a camera may be plugged in, a model's file may
+// arrive.
+func (i *instance) persist(life context.Context) {
+	once := i.runTask
+	if i.isSource() {
+		once = i.runSource
+	}
+	for wait := remakeFirst; i.wanted.Err() == nil; wait = min(2*wait, remakeMax) {
+		err := once(life)
+		if err == nil || i.wanted.Err() != nil {
 			return
 		}
 		if i.say(pipeline.StatusRetrying, err.Error()) {
 			i.log.Warn("cannot run, will try again", "err", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(i.wanted, wait) {
 			return
-		case <-time.After(wait):
 		}
-		wait = min(2*wait, remakeMax)
 	}
 }
 
@@ -159,15 +171,14 @@ func (i *instance) say(s pipeline.Status, message string) bool {
 	return news
 }
 
-func (i *instance) once(ctx context.Context) error {
-	if i.isSource() {
-		return i.runSource(ctx)
-	}
-	return i.runTask(ctx)
-}
-
-func (i *instance) runSource(ctx context.Context) error {
-	src, err := i.agent.workshop.Source(i.want)
+// runSource runs a source until it is no longer wanted and its frames are
+// accounted for. An error: it could not be made.
+func (i *instance) runSource(life context.Context) error {
+	var src pipeline.Source
+	err := guard(i.log, func() (err error) {
+		src, err = i.agent.workshop.Source(i.want)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -183,13 +194,30 @@ func (i *instance) runSource(ctx context.Context) error {
 	i.mu.Lock()
 	i.feed = feed
 	i.mu.Unlock()
-	return feed.Run(ctx)
+	if err := feed.Run(i.wanted); err != nil {
+		i.log.Error("source failed", "err", err)
+	}
+	<-i.wanted.Done() // its input may have ended before
+	i.settle(life, feed)
+	return nil
 }
 
-func (i *instance) runTask(ctx context.Context) error {
-	stage, backend, err := i.agent.workshop.Stage(ctx, i.want, i.router.Fit)
+// runTask runs a stage until it is no longer wanted and has let go of its
+// frames. An error: it could not be made.
+func (i *instance) runTask(life context.Context) error {
+	var (
+		stage   pipeline.Stage
+		backend string
+	)
+	err := guard(i.log, func() (err error) {
+		stage, backend, err = i.agent.workshop.Stage(i.wanted, i.want, i.router.Fit)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if i.wanted.Err() != nil {
+		return closeStage(stage)
 	}
 	p, t := i.want.Placement, i.want.Task
 	runner, err := pipeline.NewRunner(pipeline.RunnerConfig{
@@ -197,35 +225,80 @@ func (i *instance) runTask(ctx context.Context) error {
 		Queue: i.agent.cfg.Queue, Log: i.log,
 	}, stage, i.router)
 	if err != nil {
-		return err
+		return errors.Join(err, closeStage(stage))
 	}
 	i.mu.Lock()
 	i.runner, i.backend = runner, backend
 	i.mu.Unlock()
+
+	working, stop := context.WithCancel(life)
+	var worker sync.WaitGroup
+	worker.Go(func() {
+		if err := runner.Run(working); err != nil {
+			i.log.Error("stage failed to end", "err", err)
+		}
+	})
 	i.agent.board.Connect(p.ID, runner)
-	defer i.agent.board.Disconnect(p.ID)
-	return runner.Run(ctx)
+	<-i.wanted.Done()
+	i.linger(life, runner)
+	i.agent.board.Disconnect(p.ID)
+	stop()
+	worker.Wait()
+	return nil
 }
 
-// addTo reports on the instance.
-func (i *instance) addTo(r *pipeline.Report) {
+func closeStage(s pipeline.Stage) error {
+	if c, ok := s.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// guard makes an error of a panic in fn: a stage that cannot be made must not
+// take the others with it.
+func guard(log *slog.Logger, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			log.Error("panic while making a stage or source", "err", err, "stack", string(debug.Stack()))
+		}
+	}()
+	return fn()
+}
+
+// waiting is the number of frames in the stage's queue.
+func (i *instance) waiting() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.runner == nil {
+		return 0
+	}
+	return i.runner.Waiting()
+}
+
+// report says how the instance is doing: one of the two.
+func (i *instance) report() (*pipeline.SourceReport, *pipeline.StageReport) {
+	i.mu.Lock()
+	feed, runner, backend, status, message := i.feed, i.runner, i.backend, i.status, i.message
+	i.mu.Unlock()
 	p := i.want.Placement
 	if i.isSource() {
-		s := pipeline.SourceReport{Instance: p.ID, Workflow: p.Workflow, Source: p.Task, Status: i.status, Message: i.message}
-		if i.feed != nil {
-			s = i.feed.Report()
+		r := pipeline.SourceReport{Instance: p.ID, Workflow: p.Workflow, Source: p.Task, Status: status, Message: message}
+		if feed != nil {
+			r = feed.Report()
 		}
-		s.Epoch = i.epoch
-		r.Sources = append(r.Sources, s)
-		return
+		if r.Epoch = i.epoch; i.ending() {
+			r.Status, r.Message = pipeline.StatusEnded, ""
+		}
+		return &r, nil
 	}
-	s := pipeline.StageReport{Instance: p.ID, Workflow: p.Workflow, Task: p.Task, Status: i.status, Message: i.message}
-	if i.runner != nil {
-		s = i.runner.Report()
-		s.Backend = i.backend
+	r := pipeline.StageReport{Instance: p.ID, Workflow: p.Workflow, Task: p.Task, Status: status, Message: message}
+	if runner != nil {
+		r = runner.Report()
+		r.Backend = backend
 	}
-	s.Epoch = i.epoch
-	r.Stages = append(r.Stages, s)
+	if r.Epoch = i.epoch; i.ending() {
+		r.Status, r.Message = pipeline.StatusEnded, ""
+	}
+	return nil, &r
 }

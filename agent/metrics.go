@@ -1,35 +1,42 @@
 package agent
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/pipeline"
 )
 
-// metrics presents an agent's report to Prometheus at each scrape.
+// metrics presents what an agent runs to Prometheus at each scrape.
 type metrics struct {
-	report func() pipeline.Report
+	agent *Agent
 
+	build, instances                       *prometheus.Desc
 	captured, delivered, inFlight, dropped *prometheus.Desc
 	received, processed, stageDropped      *prometheus.Desc
+	waiting, outbox                        *prometheus.Desc
 	detections                             *prometheus.Desc
 	latency, span                          *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*metrics)(nil)
 
-// Metrics returns a collector of everything that the agent reports: frames by
-// outcome, detections by label, and quantiles of what frames' time was spent
-// on. Durations are in seconds.
+// Metrics returns a collector of everything that the agent runs now: instances
+// by status, frames by outcome, detections by label, queues, and quantiles of
+// what frames' time was spent on. Durations are in seconds. Counters begin anew
+// when an instance does.
 func (a *Agent) Metrics() prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("weft_"+name, help, labels, nil)
 	}
-	source, stage := []string{"workflow", "source"}, []string{"workflow", "task", "instance"}
+	source, stage := []string{"workflow", "source"}, []string{"workflow", "task", "replica"}
 	return &metrics{
-		report:       a.current,
+		agent:        a,
+		build:        desc("build_info", "Always 1; the labels say what runs.", "version", "node", "tier"),
+		instances:    desc("instances", "Sources and stages, by status.", "status"),
 		captured:     desc("frames_captured_total", "Frames that a source captured.", source...),
 		delivered:    desc("frames_delivered_total", "Frames that reached the end of their workflow.", source...),
 		inFlight:     desc("frames_in_flight", "Frames captured and not yet accounted for.", source...),
@@ -38,16 +45,18 @@ func (a *Agent) Metrics() prometheus.Collector {
 		received:     desc("stage_frames_received_total", "Frames that a stage was handed.", stage...),
 		processed:    desc("stage_frames_processed_total", "Frames that a stage has worked on.", stage...),
 		stageDropped: desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
+		waiting:      desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
+		outbox:       desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
 		detections:   desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
-		span:         desc("stage_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
+		span:         desc("stage_duration_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
 	}
 }
 
 // Describe sends every description.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.captured, m.delivered, m.inFlight, m.dropped, m.latency,
-		m.received, m.processed, m.stageDropped, m.detections, m.span,
+		m.build, m.instances, m.captured, m.delivered, m.inFlight, m.dropped, m.latency,
+		m.received, m.processed, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
 	} {
 		ch <- d
 	}
@@ -55,40 +64,97 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect sends the current values.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	s := sink(ch)
+	n := m.agent.cfg.Node
+	s.gauge(m.build, 1, n.Version, n.ID, n.Tier.String())
+	statuses := map[pipeline.Status]int{}
+	for _, inst := range m.agent.present() {
+		source, stage := inst.report()
+		p := inst.want.Placement
+		replica := strconv.Itoa(p.Instance)
+		if inst.router != nil {
+			s.gauge(m.outbox, inst.router.Waiting(), p.Workflow, p.Task, replica)
+		}
+		if source != nil {
+			statuses[source.Status]++
+			m.source(s, source)
+			continue
+		}
+		statuses[stage.Status]++
+		s.gauge(m.waiting, inst.waiting(), p.Workflow, p.Task, replica)
+		m.stage(s, stage, replica)
 	}
-	summary := func(d *prometheus.Desc, h *pipeline.Histogram, labels ...string) {
-		n := h.Count()
-		quantiles := map[float64]float64{}
-		for _, q := range []float64{0.5, 0.95, 0.99} {
-			quantiles[q] = h.Quantile(q).Seconds()
-		}
-		ch <- prometheus.MustNewConstSummary(d, uint64(n), h.Mean().Seconds()*float64(n), quantiles, labels...)
+	for status, n := range statuses {
+		s.gauge(m.instances, n, string(status))
 	}
-	r := m.report()
-	for _, s := range r.Sources {
-		l := []string{s.Workflow, s.Source}
-		counter(m.captured, s.Frames.Captured, l...)
-		counter(m.delivered, s.Frames.Delivered, l...)
-		ch <- prometheus.MustNewConstMetric(m.inFlight, prometheus.GaugeValue, float64(s.Frames.InFlight), l...)
-		for reason, n := range s.Frames.Dropped {
-			counter(m.dropped, n, slices.Concat(l, []string{string(reason)})...)
-		}
-		summary(m.latency, s.Latency, l...)
+}
+
+func (m *metrics) source(s sink, r *pipeline.SourceReport) {
+	l := []string{r.Workflow, r.Source}
+	s.counter(m.captured, r.Frames.Captured, l...)
+	s.counter(m.delivered, r.Frames.Delivered, l...)
+	s.gauge(m.inFlight, int(r.Frames.InFlight), l...)
+	s.counters(m.dropped, byName(r.Frames.Dropped), l...)
+	s.summary(m.latency, r.Latency, l...)
+}
+
+func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {
+	l := []string{r.Workflow, r.Task, replica}
+	s.counter(m.received, r.Received, l...)
+	s.counter(m.processed, r.Processed, l...)
+	s.counters(m.stageDropped, byName(r.Dropped), l...)
+	s.counters(m.detections, r.Detections, l...)
+	for kind, h := range map[pipeline.SpanKind]*pipeline.Histogram{
+		pipeline.SpanQueue: r.Queue, pipeline.SpanTransfer: r.Transfer,
+		pipeline.SpanReduce: r.Reduce, pipeline.SpanExecute: r.Execute,
+	} {
+		s.summary(m.span, h, slices.Concat(l, []string{string(kind)})...)
 	}
-	for _, s := range r.Stages {
-		l := []string{s.Workflow, s.Task, s.Instance}
-		counter(m.received, s.Received, l...)
-		counter(m.processed, s.Processed, l...)
-		for reason, n := range s.Dropped {
-			counter(m.stageDropped, n, slices.Concat(l, []string{string(reason)})...)
-		}
-		for label, n := range s.Detections {
-			counter(m.detections, n, slices.Concat(l, []string{label})...)
-		}
-		for name, h := range map[string]*pipeline.Histogram{"queue": s.Queue, "transfer": s.Transfer, "reduce": s.Reduce, "execute": s.Execute} {
-			summary(m.span, h, slices.Concat(l, []string{name})...)
-		}
+}
+
+// present is the newest instance of every placement: while one waits for its
+// predecessor to end, there are two.
+func (a *Agent) present() []*instance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	newest := map[string]*instance{}
+	for _, inst := range a.instances {
+		newest[inst.id()] = inst
 	}
+	return slices.Collect(maps.Values(newest))
+}
+
+// sink is where metrics go.
+type sink chan<- prometheus.Metric
+
+func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// counters sends one for each name, which is the last label.
+func (s sink) counters(d *prometheus.Desc, by map[string]uint64, labels ...string) {
+	for name, n := range by {
+		s.counter(d, n, slices.Concat(labels, []string{name})...)
+	}
+}
+
+func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (s sink) summary(d *prometheus.Desc, h *pipeline.Histogram, labels ...string) {
+	n := h.Count()
+	quantiles := map[float64]float64{}
+	for _, q := range []float64{0.5, 0.95, 0.99} {
+		quantiles[q] = h.Quantile(q).Seconds()
+	}
+	s <- prometheus.MustNewConstSummary(d, uint64(n), h.Mean().Seconds()*float64(n), quantiles, labels...)
+}
+
+func byName(by map[pipeline.Reason]uint64) map[string]uint64 {
+	out := make(map[string]uint64, len(by))
+	for reason, n := range by {
+		out[string(reason)] = n
+	}
+	return out
 }

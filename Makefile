@@ -1,0 +1,52 @@
+# Weft. `make` lists the targets; `make demo` and `make test` set up all they need.
+
+GO      := ./scripts/go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+LDFLAGS := -X main.version=$(VERSION)
+VIDEO   ?=
+FOR     ?= 30
+
+.DEFAULT_GOAL := help
+.PHONY: help build test demo bench fuzz lint tidy setup clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install the Debian packages that building needs
+	@scripts/setup build
+
+build: setup ## Build bin/weftd and bin/weft
+	@mkdir -p bin
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/weftd ./cmd/weftd
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
+
+test: ## Install what tests need, and run them all with the race detector
+	@scripts/setup test
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) test -race -timeout 9m ./...
+
+demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	@VIDEO='$(VIDEO)' FOR='$(FOR)' scripts/demo
+
+bench: setup ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./tiering ./pipeline/...
+
+FUZZTIME ?= 60s
+fuzz: setup ## Fuzz every decoder for FUZZTIME each
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
+
+lint: setup ## Run golangci-lint
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+tidy: ## Tidy both modfiles: go.opencv410.mod is go.mod with the gocv for OpenCV 4.10
+	go mod tidy
+	cp go.mod go.opencv410.mod
+	cp go.sum go.opencv410.sum
+	go mod edit -require gocv.io/x/gocv@v0.39.0 go.opencv410.mod
+	go mod tidy -modfile go.opencv410.mod
+
+clean: ## Remove what was built and recorded
+	rm -rf bin out

@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+const (
+	// The pace at which a coordinator that does not answer is asked again.
+	retryFirst = 200 * time.Millisecond
+	retryMax   = 5 * time.Second
+	// outdatedFor is how long answers older than what runs are disregarded: by
+	// then a coordinator that lags has caught up, or the log has begun anew.
+	outdatedFor = time.Minute
+)
+
+// progress is how far an agent has followed its coordinators, of which one
+// may know less than another.
+type progress struct {
+	matched uint64    // index of what runs
+	after   uint64    // index to ask for news of; 0: ask what is now
+	older   time.Time // since when all answers were older than what runs; zero: they are not
+}
+
+// take decides whether an answer of that index is to be acted on.
+func (p *progress) take(index uint64, now time.Time) bool {
+	switch {
+	case index == p.matched:
+		p.after, p.older = index, time.Time{}
+		return false
+	case index < p.matched && p.older.IsZero():
+		p.after, p.older = 0, now
+		return false
+	case index < p.matched && now.Sub(p.older) < outdatedFor:
+		return false
+	}
+	*p = progress{matched: index, after: index}
+	return true
+}
+
+// lose notes that no coordinator answered.
+func (p *progress) lose() { *p = progress{matched: p.matched} }
+
+// watch makes what runs match what the coordinator wants, until ctx ends.
+func (a *Agent) watch(ctx, life context.Context) {
+	var p progress
+	retry, silent := retryFirst, false
+	for {
+		want, index, err := a.control.Assignments(ctx, a.cfg.Node.ID, p.after)
+		pause := retryFirst
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			if !silent {
+				a.cfg.Log.Warn("no assignments from a coordinator; what runs goes on", "err", err)
+			}
+			p.lose()
+			silent, pause, retry = true, retry, min(2*retry, retryMax)
+		default:
+			if silent {
+				a.cfg.Log.Info("a coordinator answers again")
+			}
+			silent, retry = false, retryFirst
+			if p.take(index, time.Now()) {
+				a.match(life, want)
+				continue
+			}
+			// No news: after a long wait, or from a coordinator that lags or
+			// shuts down, which is not to be pressed.
+		}
+		if !sleep(ctx, jitter(pause)) {
+			return
+		}
+	}
+}
+
+// jitter is between half of d and d, so that agents that lost the same
+// coordinator do not all ask the next at once.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+
+// match stops what is no longer wanted, tells the rest where frames go now,
+// and starts what is missing. It waits for nothing.
+func (a *Agent) match(life context.Context, want []tiering.Assignment) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wanted := map[string]tiering.Assignment{}
+	for _, w := range want {
+		wanted[w.Placement.ID] = w
+	}
+	latest := map[string]*instance{} // by placement
+	for _, inst := range a.instances {
+		latest[inst.id()] = inst
+		if inst.ending() {
+			continue
+		}
+		if w, ok := wanted[inst.id()]; ok && inst.does(w) {
+			inst.redirect(w)
+			delete(wanted, inst.id())
+			continue
+		}
+		a.cfg.Log.Info("stopping", "instance", inst.id())
+		inst.stop()
+	}
+	for _, w := range want {
+		id := w.Placement.ID
+		if _, missing := wanted[id]; !missing {
+			continue
+		}
+		delete(wanted, id)
+		a.cfg.Log.Info("starting", "instance", id, "why", w.Placement.Reason)
+		inst := a.newInstance(life, w, latest[id])
+		a.instances = append(a.instances, inst)
+		a.running.Go(func() {
+			inst.run(life)
+			a.bury(inst)
+			close(inst.done)
+		})
+	}
+}

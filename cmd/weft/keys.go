@@ -1,0 +1,185 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/internal/pki"
+)
+
+const (
+	day           = 24 * time.Hour
+	authorityDays = 10 * 365
+	nodeDays      = 365
+	maxDays       = 100 * 365
+
+	// gossipKeySize is the KeySize of agent/gossip, which weft does not link;
+	// a test compares them.
+	gossipKeySize = 32
+)
+
+func keygenCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "keygen", Short: "Print a new gossip key: the same on every node of a mesh", Args: exactly(0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b := make([]byte, gossipKeySize)
+			_, _ = rand.Read(b) // never fails
+			key := base64.StdEncoding.EncodeToString(b)
+			return env.print(cmd.OutOrStdout(), map[string]string{"key": key}, func(p *page) { p.linef("%s", key) })
+		},
+	}
+}
+
+func caCommand(env *environment) *cobra.Command {
+	c := group("ca", "The mesh's own certificate authority", caInitCommand(env), caIssueCommand(env))
+	c.PersistentFlags().String("dir", "ca", "directory of the authority")
+	return c
+}
+
+// keyFiles are what a command has written, for scripts.
+type keyFiles struct {
+	Subject     string    `json:"subject"`
+	Certificate string    `json:"certificate"`
+	Key         string    `json:"key"`
+	CA          string    `json:"ca"`
+	Expires     time.Time `json:"expires"`
+}
+
+func caInitCommand(env *environment) *cobra.Command {
+	var (
+		mesh string
+		days int
+	)
+	c := &cobra.Command{
+		Use: "init", Short: "Make the certificate authority of a new mesh", Args: exactly(0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if mesh == "" {
+				return wrongUsage("--mesh NAME is needed: how the mesh is to be called")
+			}
+			valid, err := validity(days)
+			if err != nil {
+				return err
+			}
+			dir := cmd.Flag("dir").Value.String()
+			now := time.Now()
+			ca, err := pki.NewCA(mesh, now, valid)
+			if err != nil {
+				return badName(err)
+			}
+			cert, key := filepath.Join(dir, pki.CACertFile), filepath.Join(dir, pki.CAKeyFile)
+			if err := unused("an authority is never overwritten; use another directory with --dir", cert, key); err != nil {
+				return err
+			}
+			if err := ca.Save(dir); err != nil {
+				return err
+			}
+			made := keyFiles{Subject: mesh, Certificate: cert, Key: key, CA: cert, Expires: now.Add(valid).UTC().Truncate(time.Second)}
+			return env.print(cmd.OutOrStdout(), made, func(p *page) {
+				p.linef("made the authority of mesh %s, valid until %s", mesh, made.Expires.Format(time.DateOnly))
+				p.linef("%s is for every node", cert)
+				p.linef("%s is to be kept safe: who has it can join the mesh as anyone", key)
+			})
+		},
+	}
+	c.Flags().StringVar(&mesh, "mesh", "", "name of the mesh")
+	c.Flags().IntVar(&days, "days", authorityDays, "days that the authority is valid")
+	return c
+}
+
+func caIssueCommand(env *environment) *cobra.Command {
+	var (
+		role, out string
+		hosts     []string
+		days      int
+	)
+	c := &cobra.Command{
+		Use: "issue NAME", Short: "Issue a certificate for a node or an operator", Args: exactly(1), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, dir := args[0], cmd.Flag("dir").Value.String()
+			r, err := pki.ParseRole(role)
+			if err != nil {
+				return badName(err)
+			}
+			valid, err := validity(days)
+			if err != nil {
+				return err
+			}
+			ca, err := pki.LoadCA(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("no authority in %s: --dir says where it is, `weft ca init --mesh NAME` makes one", dir)
+			} else if err != nil {
+				return err
+			}
+			id, err := ca.Issue(r, name, hosts, time.Now(), valid)
+			if err != nil {
+				return badName(err)
+			}
+			if end := expiry(id); end.Before(time.Now()) {
+				return fmt.Errorf("the authority in %s expired on %s: make another, and new certificates for every node", dir, end.Format(time.DateOnly))
+			}
+			if out == "" {
+				out = dir
+			}
+			made := keyFiles{
+				Subject: id.Subject.String(), Certificate: filepath.Join(out, name+".crt"), Key: filepath.Join(out, name+".key"),
+				CA: filepath.Join(out, pki.CACertFile), Expires: expiry(id),
+			}
+			if made.CA == made.Certificate {
+				return wrongUsage("a node cannot be called %q: the authority's files have that name", name)
+			}
+			if err := unused("keys are never overwritten; move the old ones away, or write to another directory with --out", made.Key, made.Certificate); err != nil {
+				return err
+			}
+			if err := id.Save(out); err != nil {
+				return err
+			}
+			return env.print(cmd.OutOrStdout(), made, func(p *page) {
+				p.linef("issued a certificate to %s %s of mesh %s, valid until %s", r, name, id.Subject.Mesh, made.Expires.Format(time.DateOnly))
+				p.linef("give it %s, %s and %s", made.CA, made.Certificate, made.Key)
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&role, "role", string(pki.Agent), "agent, coordinator or operator")
+	f.StringSliceVar(&hosts, "host", nil, "names or addresses that browsers and scripts reach the node at")
+	f.IntVar(&days, "days", nodeDays, "days that the certificate is valid, within those of the authority")
+	f.StringVar(&out, "out", "", "directory to write to (default that of the authority)")
+	complete(c, "role", string(pki.Agent), string(pki.Coordinator), string(pki.Operator))
+	return c
+}
+
+func validity(days int) (time.Duration, error) {
+	if days < 1 || days > maxDays {
+		return 0, wrongUsage("--days %d: use 1 to %d", days, maxDays)
+	}
+	return time.Duration(days) * day, nil
+}
+
+// badName makes a mistake in a name or role one on the command line.
+func badName(err error) error {
+	if errors.Is(err, pki.ErrName) {
+		return usageError{err}
+	}
+	return err
+}
+
+// unused fails if one of the files exists: all are written, or none.
+func unused(remedy string, files ...string) error {
+	for _, f := range files {
+		if _, err := os.Lstat(f); err == nil {
+			return fmt.Errorf("%s exists: %s", f, remedy)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/pipeline"
+)
+
+func statusCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "status NAME", Short: "Show how a workflow is doing: frames, latency, stages, detections", Args: exactly(1),
+		ValidArgsFunction: workflowNames(env),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return query(cmd, env, func(c *api.Client, ctx context.Context) (api.WorkflowStatus, error) {
+				s, err := c.Workflow(ctx, args[0])
+				return s, namely(err, args[0])
+			}, showStatus)
+		},
+	}
+}
+
+func showStatus(p *page, s api.WorkflowStatus) {
+	reason := ""
+	if s.Reason != "" {
+		reason = ": " + clean(s.Reason)
+	}
+	p.linef("workflow %s is %s%s\n", s.Workflow, s.Status, reason)
+	showTotals(p, s.Frames, s.LatencyMS, s.Detections)
+
+	var rows [][]string
+	for _, x := range s.Sources {
+		rows = append(rows, []string{
+			x.Source, x.Node, string(x.Status), fmt.Sprint(x.Frames.Captured), fmt.Sprint(x.Frames.Delivered),
+			fmt.Sprint(x.Frames.Lost()), fmt.Sprint(x.Frames.InFlight), pair(x.LatencyMS), x.Message,
+		})
+	}
+	p.linef("")
+	p.table("SOURCE|NODE|STATUS|>CAPTURED|>DELIVERED|>DROPPED|>IN FLIGHT|>LATENCY p50/p95 ms|MESSAGE", rows)
+
+	rows = nil
+	for _, x := range s.Stages {
+		rows = append(rows, []string{
+			x.Task, fmt.Sprint(x.Instances), string(x.Status), x.Backend, fmt.Sprint(x.Processed),
+			pair(x.ExecuteMS), pair(x.QueueMS), pair(x.TransferMS), x.Message,
+		})
+	}
+	p.linef("")
+	p.table("STAGE|>INSTANCES|STATUS|BACKEND|>FRAMES|>EXECUTE p50/p95 ms|>QUEUE|>TRANSFER|MESSAGE", rows)
+
+	if len(s.Placements) == 0 {
+		return
+	}
+	rows = nil
+	for _, x := range byNames(s.Placements, steps(s)) {
+		rows = append(rows, []string{x.Task, category(x), x.Node, x.Tier.String(), why(x)})
+	}
+	p.linef("")
+	p.table("TASK|CATEGORY|NODE|TIER|WHY", rows)
+}
+
+// steps are the names of a workflow's sources and tasks, as frames pass them.
+func steps(s api.WorkflowStatus) []string {
+	var names []string
+	for _, x := range s.Sources {
+		names = append(names, x.Source)
+	}
+	for _, x := range s.Stages {
+		names = append(names, x.Task)
+	}
+	return names
+}
+
+func showTotals(p *page, f pipeline.Counts, latency api.Quantiles, found map[string]uint64) {
+	dropped := ""
+	if len(f.Dropped) > 0 {
+		dropped = " (" + strings.ReplaceAll(tally(f.Dropped), "_", " ") + ")"
+	}
+	p.linef("frames   %d captured = %d delivered + %d dropped%s + %d in flight", f.Captured, f.Delivered, f.Lost(), dropped, f.InFlight)
+	p.linef("latency  p50 %s, p95 %s, p99 %s, from capture to result", ms(latency.P50), ms(latency.P95), ms(latency.P99))
+	p.linef("found    %s", cmp.Or(clean(tally(found)), "nothing"))
+}
+
+// troubles are what keeps a workflow from running as it should, in words.
+func troubles(s api.WorkflowStatus) []string {
+	var out []string
+	add := func(what string, status pipeline.Status, message string) {
+		if message == "" && status != pipeline.StatusFailed && status != pipeline.StatusRetrying {
+			return
+		}
+		if status != pipeline.StatusRunning {
+			what += " is " + string(status)
+		}
+		out = append(out, clean(strings.TrimSuffix(what+": "+message, ": ")))
+	}
+	if s.Reason != "" {
+		out = append(out, clean(fmt.Sprintf("workflow %s is %s: %s", s.Workflow, s.Status, s.Reason)))
+	}
+	for _, x := range s.Sources {
+		what := "source " + x.Source
+		if x.Node != "" {
+			what += " on " + x.Node
+		}
+		add(what, x.Status, x.Message)
+	}
+	for _, x := range s.Stages {
+		add(x.Task, x.Status, x.Message)
+	}
+	return out
+}
+
+// printEvent writes one event, on one line.
+func (e *environment) printEvent(w io.Writer, event api.Event) error {
+	line := fmt.Appendf(nil, "%s  %-20s  %s\n", event.At.Local().Format(time.TimeOnly), event.Type, clean(event.Message))
+	if e.output == formatJSON {
+		var b bytes.Buffer
+		if err := json.NewEncoder(&b).Encode(event); err != nil {
+			return err
+		}
+		line = b.Bytes()
+	}
+	_, err := w.Write(line)
+	return err
+}
+
+// tally words counts, the largest first: "12 person, 3 dog".
+func tally[K ~string](m map[K]uint64) string {
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b K) int { return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b)) })
+	var out []string
+	for _, k := range keys {
+		out = append(out, fmt.Sprintf("%d %s", m[k], string(k)))
+	}
+	return strings.Join(out, ", ")
+}
+
+// millis formats milliseconds: three digits are enough; "-" if nothing was
+// measured.
+func millis(v float64) string {
+	switch {
+	case v == 0:
+		return "-"
+	case v < 99.95:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func ms(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return millis(v) + " ms"
+}
+
+func pair(q api.Quantiles) string {
+	if q.P50 == 0 && q.P95 == 0 {
+		return "-"
+	}
+	return millis(q.P50) + " / " + millis(q.P95)
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/weft-mesh/weft/agent/gossip"
+	"github.com/weft-mesh/weft/agent/machine"
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/quantity"
+	"github.com/weft-mesh/weft/internal/yamlfile"
+	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// configFile is weftd's configuration as it is written: see examples/config/weftd.yaml.
+type configFile struct {
+	Mesh        string          `yaml:"mesh,required"`
+	Node        nodeFile        `yaml:"node,required"`
+	DataDir     string          `yaml:"dataDir"`
+	MediaDir    string          `yaml:"mediaDir"`
+	ModelsDir   string          `yaml:"modelsDir"`
+	Catalogue   string          `yaml:"catalogue"`
+	Listen      listenFile      `yaml:"listen"`
+	Advertise   string          `yaml:"advertise"`
+	Join        []string        `yaml:"join"`
+	GossipKey   string          `yaml:"gossipKey"`
+	TLS         tlsFile         `yaml:"tls"`
+	Coordinator coordinatorFile `yaml:"coordinator"`
+	MQTT        mqttFile        `yaml:"mqtt"`
+	Log         logFile         `yaml:"log"`
+}
+
+type nodeFile struct {
+	Name     string       `yaml:"name,required"`
+	Tier     tiering.Tier `yaml:"tier,required"`
+	Capacity capacityFile `yaml:"capacity"`
+	Retain   int          `yaml:"retain"`
+	Threads  int          `yaml:"threads"`
+}
+
+type capacityFile struct {
+	CPU    quantity.Cores `yaml:"cpu"`
+	Memory quantity.Bytes `yaml:"memory"`
+	Disk   quantity.Bytes `yaml:"disk"`
+}
+
+type listenFile struct {
+	Gossip string `yaml:"gossip"`
+	Data   string `yaml:"data"`
+	Raft   string `yaml:"raft"`
+	API    string `yaml:"api"`
+	HTTP   string `yaml:"http"`
+	MQTT   string `yaml:"mqtt"`
+}
+
+type tlsFile struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+type coordinatorFile struct {
+	Enabled bool `yaml:"enabled"`
+	Expect  int  `yaml:"expect"`
+	// Dedicated keeps tasks off this node.
+	Dedicated bool `yaml:"dedicated"`
+}
+
+type mqttFile struct {
+	Embedded bool   `yaml:"embedded"`
+	Broker   string `yaml:"broker"`
+}
+
+type logFile struct {
+	Level  slog.Level `yaml:"level"`
+	Format string     `yaml:"format"`
+}
+
+// config is what one node is started with: every file read, every default set.
+type config struct {
+	Mesh      string
+	Node      tiering.Node // Addresses are filled in when they are bound
+	DataDir   string
+	MediaDir  string
+	ModelsDir string
+	Catalogue *catalog.Catalog
+	Listen    listenFile
+	Advertise string // host
+	Join      []string
+	GossipKey []byte
+	Identity  *pki.Identity
+	Expect    int    // coordinators; 0: this node is none
+	Broker    string // URL of an external MQTT broker; empty: the mesh's own, if there is one
+	Embedded  bool   // the MQTT broker of the mesh runs here
+	Retain    int    // annotated pictures a source
+	Threads   int    // of OpenCV; 0: all cores
+}
+
+func defaults() configFile {
+	return configFile{
+		Node:    nodeFile{Retain: 500},
+		DataDir: "/var/lib/weft",
+		Listen: listenFile{
+			Gossip: "0.0.0.0:7946", Data: "0.0.0.0:7947", Raft: "0.0.0.0:7948",
+			API: "0.0.0.0:7949", HTTP: "127.0.0.1:7950", MQTT: "0.0.0.0:8883",
+		},
+		Coordinator: coordinatorFile{Expect: 1},
+		Log:         logFile{Format: "text"},
+	}
+}
+
+var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// readConfig reads a configuration and the files that it names. Paths in it
+// are relative to the file. override, which may be nil, has the last word.
+func readConfig(ctx context.Context, file string, override func(*configFile)) (config, logFile, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return config{}, logFile{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	raw := defaults()
+	doc, err := yamlfile.Decode(file, data, &raw)
+	if err != nil {
+		return config{}, logFile{}, err
+	}
+	if override != nil {
+		override(&raw)
+	}
+	if err := check(doc, &raw); err != nil {
+		return config{}, logFile{}, err
+	}
+	base := filepath.Dir(file)
+	at := func(p string) string {
+		if p == "" || filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(base, p)
+	}
+	cfg, err := resolve(ctx, &raw, at)
+	return cfg, raw.Log, err
+}
+
+// check reports every mistake that can be seen without looking at the machine.
+func check(doc *yamlfile.Document, raw *configFile) error {
+	var problems yamlfile.Problems
+	bad := func(field, format string, args ...any) {
+		problems = append(problems, doc.Problem(field, format, args...))
+	}
+	for field, v := range map[string]string{"mesh": raw.Mesh, "node.name": raw.Node.Name} {
+		if !nodeName.MatchString(v) {
+			bad(field, "%q is not a name: use 1 to 63 lower-case letters, digits and hyphens", v)
+		}
+	}
+	for field, v := range map[string]string{
+		"listen.gossip": raw.Listen.Gossip, "listen.data": raw.Listen.Data, "listen.raft": raw.Listen.Raft,
+		"listen.api": raw.Listen.API, "listen.http": raw.Listen.HTTP, "listen.mqtt": raw.Listen.MQTT,
+	} {
+		if _, _, err := net.SplitHostPort(v); err != nil {
+			bad(field, "%q is not an address: use HOST:PORT", v)
+		}
+	}
+	for i, v := range raw.Join {
+		if _, _, err := net.SplitHostPort(v); err != nil {
+			bad(fmt.Sprintf("join[%d]", i), "%q is not an address: use HOST:PORT of another node's gossip", v)
+		}
+	}
+	for field, v := range map[string]string{"gossipKey": raw.GossipKey, "tls.ca": raw.TLS.CA, "tls.cert": raw.TLS.Cert, "tls.key": raw.TLS.Key} {
+		if v == "" {
+			bad(field, "is missing: name a file; `weft keygen` makes a gossip key, `weft ca issue` certificates")
+		}
+	}
+	if raw.Coordinator.Enabled && (raw.Coordinator.Expect < 1 || raw.Coordinator.Expect%2 == 0) {
+		bad("coordinator.expect", "%d coordinators: use an odd number, so that a majority survives a partition", raw.Coordinator.Expect)
+	}
+	if raw.MQTT.Embedded && raw.MQTT.Broker != "" {
+		bad("mqtt.broker", "an embedded broker and an external one: choose one")
+	}
+	if raw.Log.Format != "text" && raw.Log.Format != "json" {
+		bad("log.format", "%q is not a format: use text or json", raw.Log.Format)
+	}
+	if raw.Node.Retain < 0 {
+		bad("node.retain", "%d pictures: use 0 or more", raw.Node.Retain)
+	}
+	return problems.Err()
+}
+
+// resolve reads what the configuration names and measures what it leaves out.
+func resolve(ctx context.Context, raw *configFile, at func(string) string) (config, error) {
+	c := config{
+		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
+		Broker: raw.MQTT.Broker, Embedded: raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
+		MediaDir:  cmp.Or(at(raw.MediaDir), filepath.Join(at(raw.DataDir), "media")),
+		ModelsDir: cmp.Or(at(raw.ModelsDir), filepath.Join(at(raw.DataDir), "models")),
+	}
+	if raw.Coordinator.Enabled {
+		c.Expect = raw.Coordinator.Expect
+	}
+	for _, dir := range []string{c.DataDir, c.MediaDir, c.ModelsDir} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return config{}, fmt.Errorf("make a directory of weftd: %w", err)
+		}
+	}
+	var errs [3]error
+	c.GossipKey, errs[0] = readKey(at(raw.GossipKey))
+	c.Identity, errs[1] = pki.LoadIdentity(at(raw.TLS.CA), at(raw.TLS.Cert), at(raw.TLS.Key))
+	c.Catalogue, errs[2] = catalogueWith(at(raw.Catalogue))
+	if err := errors.Join(errs[:]...); err != nil {
+		return config{}, err
+	}
+	if s := c.Identity.Subject; s.Mesh != c.Mesh || s.Name != raw.Node.Name {
+		return config{}, fmt.Errorf("certificate %s is of %s, the configuration of node %s in mesh %s: issue one for this node with `weft ca issue`",
+			at(raw.TLS.Cert), s, raw.Node.Name, c.Mesh)
+	}
+	if c.Expect > 0 && c.Identity.Subject.Role != pki.Coordinator {
+		return config{}, fmt.Errorf("certificate %s is of role %s, a coordinator needs one of role coordinator: `weft ca issue --role coordinator`",
+			at(raw.TLS.Cert), c.Identity.Subject.Role)
+	}
+	capacity, err := machine.Capacity(ctx, c.DataDir)
+	if err != nil {
+		return config{}, err
+	}
+	own := raw.Node.Capacity
+	c.Node = tiering.Node{
+		ID: raw.Node.Name, Tier: raw.Node.Tier,
+		Capacity: tiering.Resources{
+			CPU:    cmp.Or(int64(own.CPU), capacity.CPU),
+			Memory: cmp.Or(int64(own.Memory), capacity.Memory),
+			Disk:   cmp.Or(int64(own.Disk), capacity.Disk),
+		},
+	}
+	if raw.Coordinator.Dedicated {
+		c.Node.Capacity = tiering.Resources{}
+	}
+	return c, nil
+}
+
+func readKey(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the gossip key: %w", err)
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(key) != gossip.KeySize {
+		return nil, fmt.Errorf("%s is not a gossip key: want %d bytes in base64, as `weft keygen` makes them", file, gossip.KeySize)
+	}
+	return key, nil
+}
+
+// catalogueWith is the built-in catalogue with that of the file, if one is
+// named.
+func catalogueWith(file string) (*catalog.Catalog, error) {
+	if file == "" {
+		return catalog.Builtin(), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the catalogue: %w", err)
+	}
+	own, err := catalog.Load(file, b)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Builtin().Merge(own)
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/agent"
+	"github.com/weft-mesh/weft/agent/gossip"
+	"github.com/weft-mesh/weft/agent/machine"
+	"github.com/weft-mesh/weft/coordinator"
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/api/server"
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/pipeline/gallery"
+	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
+	"github.com/weft-mesh/weft/pipeline/quic"
+	"github.com/weft-mesh/weft/pipeline/source"
+	"github.com/weft-mesh/weft/pipeline/vision"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// measureEvery is how often a node measures what of it is unused.
+const measureEvery = 5 * time.Second
+
+// node is one weftd: every part made and bound, ready to run.
+type node struct {
+	log    *slog.Logger
+	gossip *gossip.Gossip
+	coord  *coordinator.Coordinator // nil: this node is no coordinator
+	parts  []actor
+	close  []func() error // what Run does not release
+	addrs  tiering.Addresses
+}
+
+// newNode makes every part of a node in the order in which they need each
+// other. devices are the machine's cameras, of which there is one set however
+// many nodes run in this process. What it has bound when it fails is released with the process.
+func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, error) {
+	n := &node{log: log}
+	id, self := cfg.Identity, cfg.Node
+	self.Version = version
+	self.Platforms = platforms(self.Capacity)
+	self.Models = cfg.Catalogue.Available(os.DirFS(cfg.ModelsDir))
+	for _, err := range cfg.Catalogue.Damaged(os.DirFS(cfg.ModelsDir)) {
+		log.Warn("a model is not offered", "directory", cfg.ModelsDir, "err", err)
+	}
+	if cfg.Threads > 0 {
+		vision.SetThreads(cfg.Threads)
+	}
+
+	var err error
+	n.gossip, err = gossip.New(gossip.Config{
+		Mesh: cfg.Mesh, Node: self, Listen: cfg.Listen.Gossip, Advertise: cfg.Advertise, Join: cfg.Join,
+		Key: cfg.GossipKey, DataDir: cfg.DataDir, Log: log.With("part", "gossip"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(n.gossip.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("gossip address: %w", err)
+	}
+	reach := func(bound string) string { return reachable(bound, host) }
+
+	board := pipeline.NewSwitchboard()
+	link, err := quic.New(quic.Config{
+		Listen: cfg.Listen.Data, Node: self.ID,
+		ServerTLS: id.ServerTLS(pki.Agent), ClientTLS: id.ClientTLS(pki.Agent), Log: log.With("part", "quic"),
+	}, board)
+	if err != nil {
+		return nil, err
+	}
+	n.addrs.Data = reach(link.Addr())
+
+	var mq *broker.Broker
+	if cfg.Embedded {
+		mq, err = broker.New(broker.Config{Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Log: log.With("part", "broker")})
+		if err != nil {
+			return nil, err
+		}
+		n.addrs.MQTT = "tls://" + reach(mq.Addr())
+	}
+	bl := &brokerLink{
+		node: self.ID, tls: id.ClientTLS(pki.Agent), recv: board, log: log.With("part", "mqtt"),
+		find: func() string { return findBroker(cfg.Broker, n.gossip.Members()) },
+	}
+
+	pictures, err := gallery.New(gallery.Config{Dir: filepath.Join(cfg.DataDir, "pictures"), Retain: cfg.Retain, Log: log.With("part", "gallery")})
+	if err != nil {
+		return nil, err
+	}
+	n.close = append(n.close, pictures.Close)
+
+	var apiServer *server.Server
+	if cfg.Expect > 0 {
+		raftLog := log.With("part", "coordinator")
+		n.coord, err = coordinator.New(coordinator.Config{
+			ID: self.ID, Cluster: cfg.Mesh, DataDir: filepath.Join(cfg.DataDir, "raft"),
+			RaftListen: cfg.Listen.Raft, RaftAdvertise: reach(cfg.Listen.Raft), Expect: cfg.Expect,
+			ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator), Log: raftLog,
+		}, n.gossip, n.gossip.RoundTrip)
+		if err != nil {
+			return nil, err
+		}
+		n.addrs.Raft = n.coord.RaftAddr()
+		apiServer, err = server.New(server.Config{
+			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Catalogue: cfg.Catalogue,
+			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator),
+			Log: log.With("part", "api"),
+		}, n.coord, n.gossip)
+		if err != nil {
+			return nil, err
+		}
+		n.addrs.API = reach(apiServer.Addr())
+	}
+
+	client := api.NewClient(func() []string { return coordinators(n.gossip.Members()) }, id.ClientTLS(pki.Coordinator))
+	shop := &workshop{
+		catalogue: cfg.Catalogue, modelsDir: cfg.ModelsDir, mediaDir: cfg.MediaDir, retain: cfg.Retain,
+		gallery: pictures, broker: bl, devices: devices, log: log.With("part", "stages"),
+	}
+	run := make([]byte, 8)
+	if _, err := rand.Read(run); err != nil {
+		return nil, fmt.Errorf("name this run: %w", err)
+	}
+	worker, err := agent.New(agent.Config{Node: self, Log: log.With("part", "agent")}, hex.EncodeToString(run), client, shop,
+		agent.Links{
+			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},
+			Encoder: vision.Codec{},
+		}, board, n.gossip.RoundTrip)
+	if err != nil {
+		return nil, err
+	}
+	web, err := newWeb(cfg.Listen.HTTP, id, pictures, worker.Metrics(), log.With("part", "http"))
+	if err != nil {
+		return nil, err
+	}
+	n.addrs.HTTP = web.scheme + "://" + reach(web.addr())
+	if err := n.gossip.Announce(n.addrs); err != nil {
+		return nil, err
+	}
+
+	// Stopped from the last to the first: the API stops accepting, the agent
+	// drains while its links still carry frames, a leader hands over, gossip
+	// says good-bye, and Raft shuts down last.
+	measure := func(ctx context.Context) error {
+		return machine.Watch(ctx, cfg.DataDir, self.Capacity, measureEvery, n.gossip.SetFree)
+	}
+	n.add("links", link.Run)
+	if n.coord != nil {
+		n.add("coordinator", n.coord.Run)
+	}
+	n.add("gossip", n.gossip.Run)
+	if n.coord != nil {
+		n.add("leadership", func(ctx context.Context) error { <-ctx.Done(); n.coord.StepDown(); return nil })
+	}
+	if mq != nil {
+		n.add("mqtt broker", mq.Run)
+	}
+	n.add("mqtt", bl.Run)
+	n.add("measurement", measure)
+	n.add("http", web.run)
+	n.add("agent", worker.Run)
+	if apiServer != nil {
+		n.add("api", apiServer.Run)
+	}
+	return n, nil
+}
+
+func (n *node) add(name string, run func(context.Context) error) {
+	n.parts = append(n.parts, actor{name, run})
+}
+
+// run runs the node until ctx ends.
+func (n *node) run(ctx context.Context) error {
+	n.log.Info("weftd is up", "version", version, "gossip", n.gossip.Addr(), "data", n.addrs.Data,
+		"api", n.addrs.API, "http", n.addrs.HTTP, "mqtt", n.addrs.MQTT)
+	errs := []error{runAll(ctx, n.log, n.parts)}
+	for _, c := range n.close {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// reachable is the address at which others reach what was bound: a wildcard
+// is replaced by the host that gossip advertises.
+func reachable(bound, host string) string {
+	h, port, err := net.SplitHostPort(bound)
+	if err != nil {
+		return bound
+	}
+	if ip := net.ParseIP(h); h == "" || (ip != nil && ip.IsUnspecified()) {
+		h = host
+	}
+	return net.JoinHostPort(h, port)
+}
+
+// platforms are the processors that detectors of this build can use.
+func platforms(capacity tiering.Resources) []tiering.Platform {
+	cores := min(int(capacity.CPU+999)/1000, runtime.NumCPU())
+	out := []tiering.Platform{{Type: "cpu", Count: max(cores, 1)}}
+	if n := vision.CUDADevices(); n > 0 {
+		out = append(out, tiering.Platform{Type: "cuda", Count: n})
+	}
+	return out
+}
+
+// findBroker returns the URL of the configured broker, or of the live node's
+// that has one; of several the first by name, so that all nodes agree.
+func findBroker(configured string, members []tiering.Member) string {
+	if configured != "" {
+		return configured
+	}
+	best, url := "", ""
+	for _, m := range members {
+		if m.Status == tiering.NodeAlive && m.Node.Addresses.MQTT != "" && (best == "" || m.Node.ID < best) {
+			best, url = m.Node.ID, m.Node.Addresses.MQTT
+		}
+	}
+	return url
+}
+
+// coordinators are the API addresses of the live coordinators.
+func coordinators(members []tiering.Member) []string {
+	var out []string
+	for _, m := range members {
+		if m.Status == tiering.NodeAlive && m.Node.Addresses.API != "" {
+			out = append(out, m.Node.Addresses.API)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

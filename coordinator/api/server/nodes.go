@@ -1,0 +1,122 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
+	free := map[string]tiering.Resources{}
+	for _, m := range s.members.Members() {
+		free[m.Node.ID] = m.Free
+	}
+	snap := s.control.Snapshot()
+	out := []api.Node{}
+	for _, n := range snap.Nodes() {
+		one := api.Node{Node: n.Node, Status: n.Status, Since: n.Since, Free: free[n.ID], Placements: []string{}}
+		for _, p := range snap.PlacementsOn(n.ID) {
+			one.Placements = append(one.Placements, p.ID)
+			one.Reserved = one.Reserved.Add(p.Reserved)
+		}
+		if rtt, ok := s.members.RoundTrip(s.cfg.Node, n.ID); ok {
+			ms := float64(rtt) / float64(time.Millisecond)
+			one.RoundTripMS = &ms
+		}
+		out = append(out, one)
+	}
+	return s.reply(w, http.StatusOK, out)
+}
+
+// getAssignments holds the request until there is something newer than the
+// index that the caller knows.
+func (s *Server) getAssignments(w http.ResponseWriter, r *http.Request) error {
+	node := r.PathValue("node")
+	after, err := index("after", r.URL.Query().Get("after"))
+	if err != nil {
+		return err
+	}
+	release, err := s.hold(r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	limit := time.NewTimer(api.Wait)
+	defer limit.Stop()
+	snap := s.control.Snapshot()
+	// A coordinator that lags behind the one asked before is waited for, too.
+	for held := true; held && after != 0 && snap.Revision() <= after; {
+		select {
+		case <-snap.Changed():
+			snap = s.control.Snapshot()
+		case <-limit.C:
+			held = false
+		case <-s.done:
+			held = false
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	if _, known := snap.Node(node); !known {
+		return notFound("node %s is not known to the coordinators yet: has it joined the gossip?", node)
+	}
+	as := orEmpty(snap.Assignments(node))
+	if who, err := caller(r); err != nil || who.Role == pki.Operator {
+		mask(as)
+	}
+	return s.reply(w, http.StatusOK, api.Assignments{Index: snap.Revision(), Assignments: as})
+}
+
+// mask hides the passwords of sources; those who read frames from them need
+// them, and nobody else.
+func mask(as []tiering.Assignment) {
+	for i := range as {
+		if as[i].Source != nil {
+			masked := withoutPassword(*as[i].Source)
+			as[i].Source = &masked
+		}
+	}
+}
+
+// hold counts the request among those held open.
+func (s *Server) hold(r *http.Request) (release func(), err error) {
+	who, err := caller(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.held.take(who.String())
+}
+
+// index reads an index that a caller knows; none is 0.
+func index(what, v string) (uint64, error) {
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		return 0, invalid("%s: %q is not an index: use a whole number, 0 or more", what, v)
+	}
+	return n, nil
+}
+
+func (s *Server) postReport(w http.ResponseWriter, r *http.Request) error {
+	node := r.PathValue("node")
+	var report pipeline.Report
+	if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
+		return badBody(err)
+	}
+	if report.Node != node {
+		return invalid("a report of node %q sent for node %q", report.Node, node)
+	}
+	if err := s.control.Report(report); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// Decider plans and carries out workflows; the leader only.
+type Decider interface {
+	Plan(ctx context.Context, w *tiering.Workflow) (*tiering.Plan, error)
+	Submit(ctx context.Context, w *tiering.Workflow, document string) (*tiering.Plan, error)
+	Stop(ctx context.Context, workflow string) error
+}
+
+// Reporter keeps what agents say of their instances; the leader only.
+type Reporter interface {
+	Report(r pipeline.Report) error
+	Status(workflow string) (api.WorkflowStatus, error)
+}
+
+// History is the replicated state as this coordinator has it.
+type History interface {
+	Snapshot() *state.Snapshot
+	Events(ctx context.Context, after uint64) ([]state.Event, error)
+}
+
+// Leadership says who leads.
+type Leadership interface {
+	Leader() (node, apiAddress string, ok bool)
+	IsLeader() bool
+}
+
+// Control is a coordinator.
+type Control interface {
+	Decider
+	Reporter
+	History
+	Leadership
+}
+
+// Membership is the mesh as gossip sees it.
+type Membership interface {
+	Members() []tiering.Member
+	RoundTrip(a, b string) (time.Duration, bool)
+}
+
+// Config says how to serve. ServerTLS must require client certificates;
+// ClientTLS is for forwarding to the leader.
+type Config struct {
+	Mesh, Node, Version  string
+	Listen               string // host:port
+	ServerTLS, ClientTLS *tls.Config
+	Catalogue            *catalog.Catalog
+	Log                  *slog.Logger
+}
+
+// Server answers the API.
+type Server struct {
+	cfg       Config
+	control   Control
+	members   Membership
+	listener  net.Listener
+	transport *api.Transport
+	forward   http.Handler
+	browsers  http.CrossOriginProtection
+	limits    limits
+	held      holds
+	done      chan struct{} // closed when the server stops: ends held requests
+}
+
+// New binds the address, which Run releases (also a Run with a context that is
+// done).
+func New(cfg Config, control Control, members Membership) (*Server, error) {
+	if cfg.ServerTLS == nil || cfg.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert {
+		return nil, errors.New("the API needs TLS settings that require client certificates")
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("API on %s: %w (is another weftd running? set `listen.api` to a free address)", cfg.Listen, err)
+	}
+	s := &Server{
+		cfg: cfg, control: control, members: members, listener: l,
+		transport: api.NewTransport(cfg.ClientTLS), limits: defaultLimits(),
+		held: holds{each: map[string]int{}}, done: make(chan struct{}),
+	}
+	s.forward = s.newForwarder()
+	return s, nil
+}
+
+// Addr is the address bound, host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends. Requests that are held answer at once then, and
+// others are given a few seconds. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	h := &http.Server{
+		Handler:           s.handler(),
+		TLSConfig:         s.cfg.ServerTLS.Clone(),
+		ReadHeaderTimeout: s.limits.header,
+		IdleTimeout:       s.limits.idle,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: s.limits.answer},
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.ServeTLS(s.listener, "", "") }()
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	close(s.done)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer cancel()
+	if h.Shutdown(limit) != nil {
+		s.cfg.Log.Warn("API requests cut off", "after", shutdownLimit)
+		_ = h.Close()
+	}
+	s.transport.CloseIdleConnections()
+	if err == nil {
+		err = <-failed
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("API: %w", err)
+	}
+	return nil
+}

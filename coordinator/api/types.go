@@ -1,0 +1,80 @@
+package api
+
+import (
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+type (
+	// WorkflowStatus is how a workflow is doing.
+	WorkflowStatus = kpi.Workflow
+	// Quantiles of durations, in milliseconds.
+	Quantiles = kpi.Quantiles
+	// Event is one thing that happened in the mesh.
+	Event = state.Event
+)
+
+// Mesh is how the control plane is doing, as one coordinator sees it.
+type Mesh struct {
+	Mesh          string   `json:"mesh"`
+	Node          string   `json:"node"` // who answers
+	Version       string   `json:"version"`
+	Leader        string   `json:"leader"`         // node; empty: none now
+	LeaderAddress string   `json:"leader_address"` // of its API
+	Coordinators  []string `json:"coordinators"`   // nodes
+	Index         uint64   `json:"index"`          // of the state that answers
+}
+
+// Node is a node with what is known of it now.
+type Node struct {
+	tiering.Node
+	Status tiering.NodeStatus `json:"status"`
+	Since  time.Time          `json:"since"` // of the status
+	// Reserved is what placements have reserved, Free what the machine itself
+	// measures as unused.
+	Reserved   tiering.Resources `json:"reserved"`
+	Free       tiering.Resources `json:"free"`
+	Placements []string          `json:"placements"` // IDs
+	// RoundTripMS is the estimated round trip from the coordinator that
+	// answers, in milliseconds; nil: not measured yet.
+	RoundTripMS *float64 `json:"round_trip_ms,omitempty"`
+}
+
+// Assignments is what a node is to run, as of an index.
+type Assignments struct {
+	Index       uint64               `json:"index"`
+	Assignments []tiering.Assignment `json:"assignments"`
+}
+
+// Workflow is one line about a workflow.
+type Workflow struct {
+	Name      string    `json:"name"`
+	Status    string    `json:"status"` // pending, running, degraded, stopped
+	Reason    string    `json:"reason,omitempty"`
+	Since     time.Time `json:"since"` // of the status
+	Submitted time.Time `json:"submitted"`
+	Version   uint64    `json:"version"`
+	Sources   int       `json:"sources"`
+	Tasks     int       `json:"tasks"`
+	Instances int       `json:"instances"` // placed
+}
+
+// Planned is what submitting a workflow would change, or has changed.
+type Planned struct {
+	Plan    *tiering.Plan     `json:"plan"`
+	Sources []tiering.Source  `json:"sources"` // passwords in URIs are masked
+	Tasks   []tiering.Task    `json:"tasks"`
+	Links   []tiering.Link    `json:"links"`
+	Changes bool              `json:"changes"`
+	Nodes   map[string]string `json:"nodes"` // tier by node, of the nodes planned on
+}
+
+// Model is a catalogue entry with the live nodes that can load it.
+type Model struct {
+	catalog.Model
+	Nodes []string `json:"nodes"`
+}
