@@ -7,7 +7,7 @@ VIDEO   ?=
 FOR     ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench fuzz lint tidy setup clean
+.PHONY: help build test demo bench overload fuzz lint tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,12 +34,19 @@ demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
 bench: setup ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./tiering ./pipeline/...
 
+overload: ## Press a mesh at several times what it can serve, for a minute
+	@scripts/setup test
+	WEFT_OVERLOAD=60s $(GO) test -run '^TestOverload$$' -v -count 1 ./cmd/weftd
+
 FUZZTIME ?= 60s
 fuzz: setup ## Fuzz every decoder for FUZZTIME each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
 
+LINTER := golangci-lint@v2.15.0
 lint: setup ## Run golangci-lint
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+	@test -x .cache/$(LINTER) || { echo "==> building $(LINTER), once"; \
+		GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/$(LINTER) && mv .cache/golangci-lint .cache/$(LINTER); }
+	GOFLAGS="$$($(GO) env GOFLAGS)" .cache/$(LINTER) run ./...
 
 tidy: ## Tidy both modfiles: go.opencv410.mod is go.mod with the gocv for OpenCV 4.10
 	go mod tidy

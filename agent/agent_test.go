@@ -13,6 +13,7 @@ import (
 )
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	node := meshNodes["edge"]
 	for name, cfg := range map[string]Config{
 		"no name":        {Node: tiering.Node{Tier: tiering.Edge}},
@@ -30,6 +31,7 @@ func TestNewRefuses(t *testing.T) {
 // Frames flow source → resize → detect → draw over three agents, which report
 // what they do.
 func TestFramesFlow(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		pass(time.Second)
@@ -60,6 +62,7 @@ func TestFramesFlow(t *testing.T) {
 // Stopping a workflow costs no frame, whatever the moment: those on their way
 // between nodes arrive.
 func TestStopLosesNothing(t *testing.T) {
+	t.Parallel()
 	var sum pipeline.Counts
 	for phase := range 10 {
 		synctest.Test(t, func(t *testing.T) {
@@ -67,7 +70,7 @@ func TestStopLosesNothing(t *testing.T) {
 			s.work = delays(map[string]time.Duration{"resize": 40 * time.Millisecond, "detect": 45 * time.Millisecond, "draw": 40 * time.Millisecond})
 			m := newMesh(t, s)
 			m.script.want(assignments(people(), usual()))
-			pass(5*time.Second + time.Duration(phase)*5*time.Millisecond + time.Millisecond)
+			pass(3*time.Second + time.Duration(phase)*5*time.Millisecond + time.Millisecond)
 			m.script.want(nil)
 			pass(3 * time.Second)
 			m.runs()
@@ -79,13 +82,14 @@ func TestStopLosesNothing(t *testing.T) {
 			m.stop()
 		})
 	}
-	if sum.Lost() > 0 || sum.Captured < 900 {
+	if sum.Lost() > 0 || sum.Captured < 550 {
 		t.Errorf("ten stops cost %d frames: %+v", sum.Lost(), sum)
 	}
 }
 
 // When the whole mesh shuts down at once, the same holds.
 func TestShutdownLosesNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		s.work = delays(map[string]time.Duration{"resize": 40 * time.Millisecond, "detect": 45 * time.Millisecond, "draw": 40 * time.Millisecond})
@@ -108,6 +112,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 
 // A node that shuts down while the others go on finishes what it has.
 func TestOneNodeLeaves(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.script.want(assignments(people(), usual()))
@@ -134,6 +139,7 @@ func TestOneNodeLeaves(t *testing.T) {
 // A frame that nobody accounts for while its source stops is dropped as
 // shutdown, not left in flight for ever.
 func TestStopGivesUp(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		s.work = func(_ context.Context, a tiering.Assignment, _ *pipeline.Frame) error {
@@ -163,6 +169,7 @@ func TestStopGivesUp(t *testing.T) {
 // A stage moves to another node: no other restarts, no frame is lost or drawn
 // twice.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		s.work = delays(map[string]time.Duration{"resize": 5 * time.Millisecond, "detect": 45 * time.Millisecond})
@@ -192,6 +199,7 @@ func TestMove(t *testing.T) {
 // What does not change the work of an instance does not restart it; what does,
 // does.
 func TestRestartsOnlyWhenTheWorkChanges(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*tiering.Workflow)
 		starts []string
@@ -230,6 +238,7 @@ func TestRestartsOnlyWhenTheWorkChanges(t *testing.T) {
 // A group that no live instance serves costs frames as no_route: they are not
 // taken for delivered. A workflow without the group delivers them.
 func TestGroupWithoutAnInstance(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		gone := usual()
@@ -260,6 +269,7 @@ func TestGroupWithoutAnInstance(t *testing.T) {
 
 // An assignment that contradicts itself is reported, and holds up no other.
 func TestContradiction(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		want := assignments(people(), usual())

@@ -86,6 +86,13 @@ func (s *script) fail(down, deaf bool) {
 	s.changed = make(chan struct{})
 }
 
+// questions is how often assignments were asked for.
+func (s *script) questions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *script) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {
 	limit := time.After(30 * time.Second)
 	s.mu.Lock()

@@ -19,7 +19,7 @@ type metrics struct {
 	received, processed, stageDropped      *prometheus.Desc
 	waiting, outbox                        *prometheus.Desc
 	detections                             *prometheus.Desc
-	latency, span                          *prometheus.Desc
+	latency, capture, span                 *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*metrics)(nil)
@@ -42,6 +42,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 		inFlight:     desc("frames_in_flight", "Frames captured and not yet accounted for.", source...),
 		dropped:      desc("frames_dropped_total", "Frames dropped anywhere in the mesh, by reason.", slices.Concat(source, []string{"reason"})...),
 		latency:      desc("frame_latency_seconds", "Capture to delivery, of delivered frames.", source...),
+		capture:      desc("capture_duration_seconds", "Grabbing and decoding a picture at its source.", source...),
 		received:     desc("stage_frames_received_total", "Frames that a stage was handed.", stage...),
 		processed:    desc("stage_frames_processed_total", "Frames that a stage has worked on.", stage...),
 		stageDropped: desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
@@ -55,7 +56,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 // Describe sends every description.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.build, m.instances, m.captured, m.delivered, m.inFlight, m.dropped, m.latency,
+		m.build, m.instances, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
 		m.received, m.processed, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
 	} {
 		ch <- d
@@ -96,6 +97,7 @@ func (m *metrics) source(s sink, r *pipeline.SourceReport) {
 	s.gauge(m.inFlight, int(r.Frames.InFlight), l...)
 	s.counters(m.dropped, byName(r.Frames.Dropped), l...)
 	s.summary(m.latency, r.Latency, l...)
+	s.summary(m.capture, r.Capture, l...)
 }
 
 func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {

@@ -13,6 +13,7 @@ import (
 // What a registry exports of each node is what ran there; names and labels
 // keep to the conventions.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		registries := map[string]*prometheus.Registry{}
@@ -77,7 +78,7 @@ weft_stage_queue_frames{replica="0",task="detect",workflow="people"} 0
 			}
 		}
 		// A summary for each source, and for each stage one per span.
-		for name, want := range map[string]int{"weft_frame_latency_seconds": 1, "weft_stage_duration_seconds": 4} {
+		for name, want := range map[string]int{"weft_frame_latency_seconds": 1, "weft_capture_duration_seconds": 1, "weft_stage_duration_seconds": 4} {
 			if n, err := testutil.GatherAndCount(registries["edge"], name); err != nil || n != want {
 				t.Errorf("%d metrics called %s, want %d (%v)", n, name, want, err)
 			}
@@ -95,6 +96,7 @@ weft_stage_queue_frames{replica="0",task="detect",workflow="people"} 0
 // While an instance waits for the one it replaces, there are two of the same
 // name, which a registry would refuse.
 func TestMetricsOfAReplacement(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		r := prometheus.NewPedanticRegistry()

@@ -15,6 +15,7 @@ import (
 
 // What has ended is reported until the coordinator has taken it, once.
 func TestLastWordsGetThrough(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.script.want(assignments(people(), usual()))
@@ -43,6 +44,7 @@ func TestLastWordsGetThrough(t *testing.T) {
 // What ends while a report of it as running is under way is still in the
 // next.
 func TestEndsDuringReport(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.script.want(assignments(people(), usual()))
@@ -63,6 +65,7 @@ func TestEndsDuringReport(t *testing.T) {
 
 // Last words are kept within a limit, the newest of them.
 func TestLastWordsAreBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, err := New(Config{Node: meshNodes["fog"], Log: quiet()}, "run-1", newScript(), newShop(), Links{}, pipeline.NewSwitchboard(), nil)
 		if err != nil {
@@ -90,6 +93,7 @@ func TestLastWordsAreBounded(t *testing.T) {
 // The sums of the newest reports of all starts agree with what the source
 // counts, over restarts; epochs tell the starts apart.
 func TestEpochs(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		for fps := 10.0; fps <= 50; fps += 10 {

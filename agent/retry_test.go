@@ -16,6 +16,7 @@ import (
 // A stage and a source that cannot be made say why, are tried again less and
 // less often, and run once they can.
 func TestRetries(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		begin := time.Since(bubbleStart)
@@ -32,7 +33,9 @@ func TestRetries(t *testing.T) {
 			return 0, nil
 		}
 		m.shop.camera = func(tiering.Assignment) error { return missing("camera is not plugged in") }
-		m.script.want(assignments(people(), usual()))
+		w := people()
+		w.Sources[0].FPS = 2
+		m.script.want(assignments(w, usual()))
 		pass(30 * time.Second)
 		if got := statusOf(m.nodes["fog"].agent.Report(), "people/detect#0"); got != "retrying: weights are missing" {
 			t.Errorf("status: %s", got)
@@ -41,7 +44,7 @@ func TestRetries(t *testing.T) {
 			t.Errorf("status: %s", got)
 		}
 		m.runs("resize#0@edge", "draw#0@cloud")
-		pass(120 * time.Second)
+		pass(100 * time.Second)
 		m.runs("gate#0@edge", "resize#0@edge", "detect#0@fog", "draw#0@cloud")
 		for _, id := range []string{"people/gate#0@edge", "people/detect#0@fog"} {
 			fails := m.shop.entries("fail", id)
@@ -66,6 +69,7 @@ func TestRetries(t *testing.T) {
 
 // Waiting to try again does not hold up a stop.
 func TestStopWhileRetrying(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.shop.load = func(tiering.Assignment) (time.Duration, error) { return 0, errors.New("never") }
@@ -86,6 +90,7 @@ func TestStopWhileRetrying(t *testing.T) {
 // A panic while making a stage costs an attempt, one while a stage works costs
 // a frame.
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		attempts, frames := 0, 0
@@ -122,6 +127,7 @@ func TestPanic(t *testing.T) {
 // A stage that takes long to load, and does not stop for anyone, holds up
 // neither other instances nor changes; its replacement waits for it.
 func TestReplacementWaits(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.shop.load = func(a tiering.Assignment) (time.Duration, error) {
@@ -168,6 +174,7 @@ func TestReplacementWaits(t *testing.T) {
 
 // While a replacement waits, the report lists both, told apart by epoch.
 func TestReportOfAReplacement(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, newShop())
 		m.script.want(assignments(people(), usual()))

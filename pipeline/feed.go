@@ -46,6 +46,7 @@ type Feed struct {
 	next   *Router
 	ledger *Ledger
 	period time.Duration // least mean time between frames; 0: any
+	grab   *Histogram    // capture spans
 	rng    *rand.Rand
 
 	mu      sync.Mutex
@@ -71,7 +72,7 @@ func NewFeed(cfg FeedConfig, src Source, next *Router) (*Feed, error) {
 		return nil, err
 	}
 	f := &Feed{
-		cfg: cfg, src: src, next: next, ledger: ledger, status: StatusStarting,
+		cfg: cfg, src: src, next: next, ledger: ledger, status: StatusStarting, grab: NewHistogram(),
 		rng: rand.New(rand.NewPCG(uint64(cfg.Epoch), 0)),
 	}
 	if cfg.FPS > 0 {
@@ -133,7 +134,11 @@ func (f *Feed) emit(frame *Frame) {
 		frame.Deadline = frame.Captured.Add(f.cfg.Deadline)
 	}
 	for i := range frame.Spans {
-		frame.Spans[i].Stage = f.cfg.Source
+		s := &frame.Spans[i]
+		s.Stage = f.cfg.Source
+		if s.Kind == SpanCapture {
+			f.grab.Record(s.Duration)
+		}
 	}
 	f.ledger.Captured(id, frame.Deadline, now)
 	frame.OnSettle(func(o Outcome) {
@@ -189,6 +194,6 @@ func (f *Feed) Report() SourceReport {
 	defer f.mu.Unlock()
 	return SourceReport{
 		Instance: f.cfg.Instance, Workflow: f.cfg.Workflow, Source: f.cfg.Source, Status: f.status, Message: f.message,
-		Frames: f.ledger.Counts(), Latency: f.ledger.Latency(),
+		Frames: f.ledger.Counts(), Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
 	}
 }

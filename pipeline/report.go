@@ -53,6 +53,7 @@ type SourceReport struct {
 	Status   Status     `json:"status"`
 	Message  string     `json:"message,omitempty"`
 	Frames   Counts     `json:"frames"`
+	Capture  *Histogram `json:"capture"` // grab and decode
 	Latency  *Histogram `json:"latency"` // capture to delivery, of delivered frames
 }
 

@@ -83,6 +83,51 @@ func TestAWorkflowRunsOnTheDevMesh(t *testing.T) {
 	}
 }
 
+func TestFramesOverMQTTAndPicturesOnRequest(t *testing.T) {
+	m := startDev(t, devOptions{media: t.TempDir()})
+	doc := people("videotest:", 5, "[512]")
+	for from, to := range map[string]string{
+		"{from: resize, to: detect}": "{from: resize, to: detect, transport: mqtt}",
+		"store: true,":               "store: true, settings: {publish: true},",
+	} {
+		if !strings.Contains(doc, from) {
+			t.Fatalf("no %q in the document", from)
+		}
+		doc = strings.Replace(doc, from, to, 1)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	got, done := make(chan []byte, 1), make(chan error, 1)
+	go func() {
+		done <- mqtt.Subscribe(ctx, mqtt.SubscribeConfig{
+			Broker: m.dev.nodes[0].addrs.MQTT, TLS: m.ids["operator"].ClientTLS(pki.Agent),
+			Topic: mqtt.PicturesTopic("people", "gate"), Log: slog.New(slog.DiscardHandler),
+		}, func(payload []byte) {
+			select {
+			case got <- payload:
+			default:
+			}
+		})
+	}()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("subscribe: %v", err)
+		}
+	}()
+	submit(t, m.Client, doc)
+	eventually(t, time.Minute, "frames are delivered over MQTT", func() bool { return status(t, m.Client, "people").Frames.Delivered >= 10 })
+	s := status(t, m.Client, "people")
+	mustBalance(t, s.Frames)
+	select {
+	case jpeg := <-got:
+		if !strings.HasPrefix(string(jpeg), "\xff\xd8") {
+			t.Errorf("what was published is no JPEG: %.20q", jpeg)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("no annotated picture was published")
+	}
+}
+
 // pictures checks that annotated frames are served where draw runs.
 func pictures(t *testing.T, m *mesh, workflow string) {
 	t.Helper()

@@ -45,6 +45,7 @@ func reportOf(t *testing.T, node string) string {
 // TestEveryOperation asks everything there is of a real coordinator; the
 // caller holds each answer against the document.
 func TestEveryOperation(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t, "c1")
 	n := m.nodes["c1"]
 	ada, fog, edge := m.caller(pki.Operator, "ada", n), m.caller(pki.Agent, "fog-1", n), m.caller(pki.Agent, "edge-1", n)
@@ -143,6 +144,7 @@ func TestEveryOperation(t *testing.T) {
 
 // TestWhatIsWrong asks for what is refused.
 func TestWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t, "c1")
 	n := m.nodes["c1"]
 	ada, fog := m.caller(pki.Operator, "ada", n), m.caller(pki.Agent, "fog-1", n)

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ var bodies = map[string]any{
 // names of the fields, which may be missing, their types and the values of
 // enumerations.
 func TestDocumentHasTheGoTypes(t *testing.T) {
+	t.Parallel()
 	doc := load(t)
 	c := &comparison{T: t, seen: map[string]reflect.Type{}}
 	used := map[string]bool{}
@@ -288,10 +290,12 @@ func (c *comparison) constants(t reflect.Type) []string {
 }
 
 // contract is the document made strict, for checking requests and answers: no
-// property that it does not name.
-func contract(t *testing.T) routers.Router {
-	t.Helper()
-	doc := load(t)
+// property that it does not name. It is made once; that takes a while.
+var contract = sync.OnceValue(func() routers.Router {
+	doc, err := openapi3.NewLoader().LoadFromData(api.Document())
+	if err != nil {
+		panic(err) // TestDocumentIsSound says so, too
+	}
 	doc.Servers = nil // any address
 	no := false
 	for _, s := range doc.Components.Schemas {
@@ -301,10 +305,10 @@ func contract(t *testing.T) routers.Router {
 	}
 	r, err := gorillamux.NewRouter(doc)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return r
-}
+})
 
 // documented checks what goes through it against the document.
 type documented struct {
@@ -395,7 +399,7 @@ func checkAnswer(ctx context.Context, in *openapi3filter.RequestValidationInput,
 
 // TestContractIsStrict makes sure that the check can fail.
 func TestContractIsStrict(t *testing.T) {
-	d := &documented{t: t, router: contract(t)}
+	d := &documented{t: t, router: contract()}
 	for name, c := range map[string]struct {
 		status     int
 		kind, body string

@@ -18,55 +18,56 @@ import (
 
 // TestAnyCoordinatorAnswers asks a follower for what only the leader can do.
 func TestAnyCoordinatorAnswers(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t, "c1", "c2", "c3")
 	follower, leader := m.follower(), m.leader()
 	ada, fog, edge := m.caller(pki.Operator, "ada", follower), m.caller(pki.Agent, "fog-1", follower), m.caller(pki.Agent, "edge-1", follower)
 
-	if a := decode[api.Mesh](t, ada.do("GET", "/v1/mesh", "")); a.Node != follower.name || a.Leader != leader.name || a.LeaderAddress != leader.server.Addr() || len(a.Coordinators) != 3 {
-		t.Errorf("mesh: %+v", a)
-	}
-	if a := ada.do("POST", "/v1/plan", people); a.status != http.StatusOK {
+	wait(t, "it says who leads", func() bool {
+		a := decode[api.Mesh](t, ada.do("GET", "/v1/mesh", ""))
+		return a.Node == follower.name && m.nodes[a.Leader] != nil && a.LeaderAddress == m.nodes[a.Leader].server.Addr() && len(a.Coordinators) == 3
+	})
+	if a := ada.settled("POST", "/v1/plan", people); a.status != http.StatusOK {
 		t.Errorf("plan: %d %s", a.status, a.body)
 	}
-	if a := ada.do("POST", "/v1/workflows", people); a.status != http.StatusCreated || !decode[api.Planned](t, a).Changes {
+	if a := ada.settled("POST", "/v1/workflows", people); a.status != http.StatusCreated || !decode[api.Planned](t, a).Changes {
 		t.Fatalf("submit: %d %s", a.status, a.body)
 	}
-	if a := fog.do("POST", "/v1/nodes/fog-1/report", reportOf(t, "fog-1"), "Content-Type", "application/json"); a.status != http.StatusNoContent {
-		t.Errorf("report: %d %s", a.status, a.body)
-	}
-	if s := decode[api.WorkflowStatus](t, ada.do("GET", "/v1/workflows/people", "")); s.Detections["person"] != 5 {
-		t.Errorf("status: %+v", s)
-	}
+	wait(t, "a leader that was reported to", func() bool { // a new one knows of no reports
+		if a := fog.settled("POST", "/v1/nodes/fog-1/report", reportOf(t, "fog-1"), "Content-Type", "application/json"); a.status != http.StatusNoContent {
+			t.Fatalf("report: %d %s", a.status, a.body)
+		}
+		return decode[api.WorkflowStatus](t, ada.settled("GET", "/v1/workflows/people", "")).Detections["person"] == 5
+	})
 	// The leader's errors come back as they are, with one of each header.
-	a := ada.do("DELETE", "/v1/workflows/nobody", "")
+	a := ada.settled("DELETE", "/v1/workflows/nobody", "")
 	if e := a.problem(t); e.Code != api.CodeNotFound || len(a.header["Cache-Control"]) != 1 {
 		t.Errorf("%+v %v", e, a.header)
 	}
 	// Bodies that are too large end at the follower.
-	if e := ada.do("POST", "/v1/workflows", people+"#"+strings.Repeat("x", maxDocument)).problem(t); e.Code != api.CodeTooLarge {
+	if e := ada.settled("POST", "/v1/workflows", people+"#"+strings.Repeat("x", maxDocument)).problem(t); e.Code != api.CodeTooLarge {
 		t.Errorf("%+v", e)
 	}
 	// Whoever asks the follower has no more rights than at the leader, whatever
 	// name the request claims.
 	for _, claim := range [][]string{nil, {forwardedFor, "spiffe://test/operator/ada"}, {forwardedFor, "spiffe://test/coordinator/c1"}} {
-		if e := edge.do("POST", "/v1/workflows", people, claim...).problem(t); e.Code != api.CodeForbidden {
+		if e := edge.settled("POST", "/v1/workflows", people, claim...).problem(t); e.Code != api.CodeForbidden {
 			t.Errorf("submit by an agent: %+v", e)
 		}
-		if e := edge.do("POST", "/v1/nodes/fog-1/report", reportOf(t, "fog-1"), append([]string{"Content-Type", "application/json"}, claim...)...).problem(t); e.Code != api.CodeForbidden {
+		if e := edge.settled("POST", "/v1/nodes/fog-1/report", reportOf(t, "fog-1"), append([]string{"Content-Type", "application/json"}, claim...)...).problem(t); e.Code != api.CodeForbidden {
 			t.Errorf("report for another: %+v", e)
 		}
 	}
 	// The leader hears who asked: an agent that reports for itself and claims to
 	// be another is itself.
-	a = edge.do("POST", "/v1/nodes/edge-1/report", reportOf(t, "edge-1"), "Content-Type", "application/json", forwardedFor, "spiffe://test/agent/fog-1")
+	a = edge.settled("POST", "/v1/nodes/edge-1/report", reportOf(t, "edge-1"), "Content-Type", "application/json", forwardedFor, "spiffe://test/agent/fog-1")
 	if a.status != http.StatusNoContent {
 		t.Errorf("report: %d %s", a.status, a.body)
 	}
 
 	// Every coordinator comes to know, and the rest goes on without the leader.
-	all := []*node{leader, follower}
-	c := m.operator(all...)
-	if _, err := c.Mesh(t.Context()); err != nil {
+	c := m.operator(leader, follower)
+	if _, err := c.Mesh(t.Context()); err != nil { // the leader is who answered last
 		t.Fatal(err)
 	}
 	m.halt(leader)
@@ -84,6 +85,7 @@ func TestAnyCoordinatorAnswers(t *testing.T) {
 }
 
 func TestWithoutALeader(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t, "c1", "c2", "c3")
 	var gone []*node
 	for range 2 { // followers, which do not hand over what they do not have
@@ -151,6 +153,7 @@ func TestWhenTheLeaderIsNotThere(t *testing.T) {
 
 // TestTheLeaderHearsWhoAsked, whoever the caller claims to be.
 func TestTheLeaderHearsWhoAsked(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	heard := make(chan []string, 1)
 	var open atomic.Int32
@@ -190,6 +193,7 @@ func TestTheLeaderHearsWhoAsked(t *testing.T) {
 // TestWhenTheLeaderBreaksOff: what the leader had already begun is not said to
 // be undone.
 func TestWhenTheLeaderBreaksOff(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	var asked atomic.Int32
 	var silent atomic.Bool

@@ -112,6 +112,7 @@ func TestAHeldCallerMayGo(t *testing.T) {
 
 // TestStoppingAnswersWhatIsHeld: over real connections.
 func TestStoppingAnswersWhatIsHeld(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	agent, ada := f.caller(pki.Agent, "edge-1"), f.caller(pki.Operator, "ada")
 	polled := agent.later(agent.request("GET", fmt.Sprintf("%s?after=%d", assignments, f.index), ""))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -191,7 +192,7 @@ func (m *mesh) start(name string, expect int) {
 		ID: name, Cluster: "test", DataDir: m.TempDir(), RaftListen: "127.0.0.1:0", Expect: expect,
 		ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator),
 		Reconcile: 200 * time.Millisecond,
-		Timing:    coordinator.Timing{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond, Commit: 5 * time.Millisecond},
+		Timing:    coordinator.Timing{Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 300 * time.Millisecond, Commit: 5 * time.Millisecond},
 		Log:       quiet(),
 	}, m.gossip.listener(), m.gossip.RoundTrip)
 	if err != nil {
@@ -231,7 +232,8 @@ func background(t *testing.T, what string, run func(context.Context) error) (sto
 				t.Errorf("%s ended with %v", what, err)
 			}
 		case <-time.After(patience):
-			t.Errorf("%s does not end", what)
+			buf := make([]byte, 1<<20)
+			t.Errorf("%s does not end:\n%s", what, buf[:runtime.Stack(buf, true)])
 		}
 	})
 	t.Cleanup(stop)
@@ -323,7 +325,7 @@ func (m *mesh) caller(role pki.Role, name string, at *node) *testCaller {
 func newCaller(t *testing.T, id *pki.Identity, s *Server) *testCaller {
 	tr := api.NewTransport(id.ClientTLS(pki.Coordinator))
 	t.Cleanup(tr.CloseIdleConnections)
-	return &testCaller{t, &http.Client{Transport: &documented{t, contract(t), tr}}, "https://" + s.Addr()}
+	return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, "https://" + s.Addr()}
 }
 
 // answer is what came back.
@@ -364,6 +366,18 @@ func (c *testCaller) send(req *http.Request) answer {
 	if err != nil {
 		c.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
+	return a
+}
+
+// settled is do, again while an election is under way: on a busy machine one
+// may be at any time.
+func (c *testCaller) settled(method, path, body string, header ...string) answer {
+	c.Helper()
+	var a answer
+	wait(c.T, "an answer from a leader", func() bool {
+		a = c.do(method, path, body, header...)
+		return a.status != http.StatusServiceUnavailable
+	})
 	return a
 }
 

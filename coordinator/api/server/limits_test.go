@@ -61,6 +61,7 @@ func isTimeout(err error) bool {
 }
 
 func TestSlowCallersAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	f := impatient(t)
 	t.Run("handshake", func(t *testing.T) {
 		f.run()
@@ -142,6 +143,7 @@ func (f *fake) flood() {
 }
 
 func TestACallerThatTakesNothingIsLeft(t *testing.T) {
+	t.Parallel()
 	f := impatient(t)
 	f.flood()
 	c := f.dial(pki.Operator, "ada")
@@ -157,6 +159,7 @@ func TestACallerThatTakesNothingIsLeft(t *testing.T) {
 
 // TestHeldRequestsOutliveTheLimits: they are for the parts of a request.
 func TestHeldRequestsOutliveTheLimits(t *testing.T) {
+	t.Parallel()
 	f := impatient(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -181,6 +184,7 @@ func TestHeldRequestsOutliveTheLimits(t *testing.T) {
 }
 
 func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	long := strings.Repeat("x", 2*maxHeader)
 	c := f.dial(pki.Operator, "ada")

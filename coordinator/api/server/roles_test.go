@@ -16,6 +16,7 @@ import (
 // TestRights asks everything as everyone. What is allowed may still fail for
 // another reason.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	f.submit = func() error { return coordinator.ErrNotFound }
 	who := map[string]*testCaller{
@@ -102,6 +103,7 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 // TestForwardedNamesAreTakenFromCoordinatorsOnly: a coordinator may lend its
 // voice to others, and nobody may lend itself another's.
 func TestForwardedNamesAreTakenFromCoordinatorsOnly(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	const ada, edge, odd = "spiffe://test/operator/ada", "spiffe://test/agent/edge-1", "spiffe://test/king/ada"
 	for _, c := range []struct {
