@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"syscall"
 
@@ -62,7 +61,6 @@ func (e *environment) unreachable(err error) string {
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
-		remote    *net.OpError
 		plain     tls.RecordHeaderError
 	)
 	config, _ := e.path() // it has been read
@@ -75,7 +73,7 @@ func (e *environment) unreachable(err error) string {
 		remedy = "it is no coordinator of this mesh: use the addresses of coordinators' APIs in " + config
 	case errors.As(err, &plain):
 		remedy = "something else listens there: use the addresses of coordinators' APIs in " + config
-	case errors.As(err, &remote) && remote.Op == "remote error":
+	case strings.Contains(causes, "not accept this certificate"):
 		remedy = "make a certificate of that mesh with `weft ca issue NAME --role operator`, and name it in " + config
 	case errors.Is(err, syscall.ECONNREFUSED):
 		remedy = "is weftd running there? the addresses are those in " + config

@@ -61,7 +61,7 @@ func showNodes(p *page, nodes []api.Node) {
 			fmt.Sprint(len(n.Placements)), rtt, n.Version,
 		})
 	}
-	p.table("NODE|TIER|STATUS|>SINCE|HAS|>CORES USED|>MEMORY USED|>RUNS|>ROUND TRIP|VERSION", rows)
+	p.table("NODE|TIER|STATUS|>SINCE|HAS|>CORES RESERVED|>MEMORY RESERVED|>RUNS|>ROUND TRIP|VERSION", rows)
 }
 
 func modelsCommand(env *environment) *cobra.Command {

@@ -29,7 +29,7 @@ workflow document; - is standard input.
 
   +  starts, or moves here        -  stops
   ~  gives up a part of what it has reserved
-  !  is on no node for now
+  !  is on no node yet
 
 Exit codes: 0 nothing would change, 1 something would, 255 an error.`,
 		Args: exactly(1),
@@ -109,7 +109,7 @@ func showPlan(p *page, planned api.Planned) {
 		rows = append(rows, []string{
 			sign, x.Task, category(x), x.Node, x.Tier.String(),
 			orDash(x.Reserved.CPU, cores), orDash(x.Reserved.Memory, tiering.FormatBytes), orDash(x.Reserved.Disk, tiering.FormatBytes),
-			why(x),
+			why(category(x), x.Reason),
 		})
 	}
 	p.table(" |TASK|CATEGORY|NODE|TIER|>CORES|>MEMORY|>DISK|WHY", rows)
@@ -155,8 +155,9 @@ func category(p tiering.Placement) string {
 	return string(p.Category)
 }
 
-// why is a placement's reason without its category, which stands beside it.
-func why(p tiering.Placement) string { return strings.TrimPrefix(p.Reason, category(p)+": ") }
+// why is the reason of a placement without its category, which stands beside
+// it.
+func why(category, reason string) string { return strings.TrimPrefix(reason, category+": ") }
 
 // given words what an adjustment takes away: "0.5 of 1 core, 256 MiB of 512
 // MiB memory".

@@ -175,25 +175,17 @@ func (r *recorder) lookAround(ctx context.Context) error {
 // is.
 func (r *recorder) watch(ctx context.Context) {
 	defer r.show.end()
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
-	over := time.NewTimer(r.length)
-	defer over.Stop()
 	var failed error // of the last look: a coordinator that is being replaced is no reason to give up
-	for more := true; ; failed = r.look(ctx) {
-		if ctx.Err() != nil {
-			return
-		}
+	for ctx.Err() == nil {
 		r.show.status(time.Since(r.start), r.last, failed)
-		if !more || ended(r.last) {
+		left := r.length - time.Since(r.start)
+		if left <= 0 || ended(r.last) {
 			return
 		}
 		select {
-		case <-tick.C:
-		case <-over.C:
-			more = false
+		case <-time.After(min(left, progressEvery)):
+			failed = r.look(ctx)
 		case <-ctx.Done():
-			return
 		}
 	}
 }

@@ -124,7 +124,7 @@ func showReport(p *page, r *report, dir string) {
 
 	rows = nil
 	for _, x := range r.Placements {
-		rows = append(rows, []string{x.Task, x.Category, x.Node, x.Tier.String(), x.Reason})
+		rows = append(rows, []string{x.Task, x.Category, x.Node, x.Tier.String(), why(x.Category, x.Reason)})
 	}
 	p.linef("")
 	p.table("TASK|CATEGORY|NODE|TIER|WHY", rows)

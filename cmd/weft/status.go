@@ -64,7 +64,7 @@ func showStatus(p *page, s api.WorkflowStatus) {
 	}
 	rows = nil
 	for _, x := range byNames(s.Placements, steps(s)) {
-		rows = append(rows, []string{x.Task, category(x), x.Node, x.Tier.String(), why(x)})
+		rows = append(rows, []string{x.Task, category(x), x.Node, x.Tier.String(), why(category(x), x.Reason)})
 	}
 	p.linef("")
 	p.table("TASK|CATEGORY|NODE|TIER|WHY", rows)
@@ -99,7 +99,11 @@ func troubles(s api.WorkflowStatus) []string {
 		if message == "" && status != pipeline.StatusFailed && status != pipeline.StatusRetrying {
 			return
 		}
-		if status != pipeline.StatusRunning {
+		switch status {
+		case pipeline.StatusRunning:
+		case pipeline.StatusFailed, pipeline.StatusEnded:
+			what += " has " + string(status)
+		default:
 			what += " is " + string(status)
 		}
 		out = append(out, clean(strings.TrimSuffix(what+": "+message, ": ")))
@@ -125,7 +129,9 @@ func (e *environment) printEvent(w io.Writer, event api.Event) error {
 	line := fmt.Appendf(nil, "%s  %-20s  %s\n", event.At.Local().Format(time.TimeOnly), event.Type, clean(event.Message))
 	if e.output == formatJSON {
 		var b bytes.Buffer
-		if err := json.NewEncoder(&b).Encode(event); err != nil {
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(event); err != nil {
 			return err
 		}
 		line = b.Bytes()
