@@ -65,6 +65,9 @@ func (c *Coordinator) Submit(ctx context.Context, w *tiering.Workflow, document 
 		}
 		_, err = c.apply(&state.SubmitWorkflow{Workflow: w, Document: document, Plan: plan, At: now()})
 		if err == nil {
+			if old, ok := snap.Workflow(w.Name); ok && old.Status == state.Stopped {
+				c.reports.Forget(w.Name)
+			}
 			return plan, nil
 		}
 		if !errors.Is(err, state.ErrRefused) {

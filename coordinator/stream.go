@@ -45,7 +45,12 @@ func newStream(l net.Listener, addr net.Addr, server, client *tls.Config) *strea
 }
 
 func (s *stream) transport(log hclog.Logger) (raft.Transport, error) {
-	return raft.NewNetworkTransportWithLogger(s, maxPooled, rpcTimeout, log), nil
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: s, MaxPool: maxPooled, Timeout: rpcTimeout, Logger: log,
+		// Pipelined replication in raft v1.8.0 can wait for itself for ever
+		// when leadership changes, and Shutdown with it.
+		MaxRPCsInFlight: 1,
+	}), nil
 }
 
 // Addr is the address that others dial.

@@ -39,6 +39,10 @@ func TestAWorkflowRunsOnTheDevMesh(t *testing.T) {
 	if again, err := m.Plan(t.Context(), "test.yaml", []byte(doc)); err != nil || again.Changes {
 		t.Errorf("the same workflow once more would change %+v, %v", again.Plan, err)
 	}
+	slower := people("video:clip.avi?loop=true", 4, "[512]")
+	if again, err := m.Plan(t.Context(), "test.yaml", []byte(slower)); err != nil || !again.Changes || !again.Plan.Empty() {
+		t.Errorf("another frame rate changes nothing: %+v, %v", again.Plan, err)
+	}
 	eventually(t, time.Minute, "20 frames are delivered", func() bool { return status(t, m.Client, "people").Frames.Delivered >= 20 })
 
 	s := status(t, m.Client, "people")

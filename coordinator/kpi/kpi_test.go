@@ -159,6 +159,33 @@ func TestFramesOverRestartsAndFailures(t *testing.T) {
 	check("new term", 0, 0, 0, 0)
 }
 
+func TestAWorkflowSubmittedAgainCountsFromNothing(t *testing.T) {
+	m, r := newMesh(t.Fatal), New()
+	report := func(sources ...pipeline.SourceReport) {
+		t.Helper()
+		if err := r.Add(&pipeline.Report{Node: "edge-1", Run: "a", Sources: sources}, m.Snapshot()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(camera(1, 10, 8))
+	report(camera(2, 5, 5)) // the first start has ended
+	if got := m.status(r).Frames; got.Captured != 15 {
+		t.Fatalf("%+v", got)
+	}
+	r.Forget("other")
+	if got := m.status(r).Frames; got.Captured != 15 {
+		t.Errorf("forgetting another workflow left %+v", got)
+	}
+	r.Forget("people")
+	if got := m.status(r).Frames; got.Captured != 0 || got.Lost() != 0 {
+		t.Errorf("%+v is left", got)
+	}
+	report(camera(3, 2, 1))
+	if got := m.status(r).Frames; got.Captured != 2 || got.Delivered != 1 {
+		t.Errorf("%+v, want what came after only", got)
+	}
+}
+
 func TestStatusOfStages(t *testing.T) {
 	m, r := newMesh(t.Fatal), New()
 	s := m.status(r)

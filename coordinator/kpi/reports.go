@@ -3,6 +3,8 @@ package kpi
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -156,6 +158,19 @@ func (s *Reports) totalsOf(workflow string) *totals {
 		s.totals[workflow] = t
 	}
 	return t
+}
+
+// Forget drops what was said of a workflow: one that is submitted again after
+// it was stopped counts from nothing.
+func (s *Reports) Forget(workflow string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.totals, workflow)
+	of := func(e *reported) bool { return e.workflow() == workflow }
+	for _, n := range s.nodes {
+		maps.DeleteFunc(n.running, func(_ startKey, e *reported) bool { return of(e) })
+		n.ended = slices.DeleteFunc(n.ended, of)
+	}
 }
 
 // Prune concludes what the nodes said that the state no longer knows.

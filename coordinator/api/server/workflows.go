@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/pipeline/sourceuri"
 	"github.com/weft-mesh/weft/tiering"
 	"github.com/weft-mesh/weft/tiering/workflow"
@@ -39,11 +40,12 @@ func (s *Server) postPlan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	before := s.control.Snapshot()
 	plan, err := s.control.Plan(r.Context(), spec)
 	if err != nil {
 		return err
 	}
-	return s.reply(w, http.StatusOK, planned(spec, plan))
+	return s.reply(w, http.StatusOK, planned(before, spec, plan))
 }
 
 func (s *Server) postWorkflow(w http.ResponseWriter, r *http.Request) error {
@@ -51,11 +53,12 @@ func (s *Server) postWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	before := s.control.Snapshot()
 	plan, err := s.control.Submit(r.Context(), spec, text)
 	if err != nil {
 		return err
 	}
-	return s.reply(w, http.StatusCreated, planned(spec, plan))
+	return s.reply(w, http.StatusCreated, planned(before, spec, plan))
 }
 
 func (s *Server) deleteWorkflow(w http.ResponseWriter, r *http.Request) error {
@@ -81,14 +84,18 @@ func (s *Server) document(r *http.Request) (*tiering.Workflow, string, error) {
 	return spec, string(b), nil
 }
 
-// planned is a plan as the API shows it: no list is null, no password is shown.
-func planned(spec *tiering.Workflow, plan *tiering.Plan) api.Planned {
+// planned is a plan as the API shows it: no list is null, no password is
+// shown. A document that places nothing anew may still change what is placed: a
+// source's rate, an objective.
+func planned(before *state.Snapshot, spec *tiering.Workflow, plan *tiering.Plan) api.Planned {
+	old, known := before.Workflow(spec.Name)
+	same := known && old.Status != state.Stopped && state.Same(old.Spec, spec)
 	p := *plan
 	p.Reservations, p.Place, p.Keep = orEmpty(p.Reservations), orEmpty(p.Place), orEmpty(p.Keep)
 	p.Adjust, p.Remove = orEmpty(p.Adjust), orEmpty(p.Remove)
 	out := api.Planned{
 		Plan: &p, Sources: []tiering.Source{}, Tasks: orEmpty(spec.Tasks), Links: orEmpty(spec.Links),
-		Changes: !plan.Empty(), Nodes: map[string]string{},
+		Changes: !same || !plan.Empty(), Nodes: map[string]string{},
 	}
 	for _, src := range spec.Sources {
 		out.Sources = append(out.Sources, withoutPassword(src))
