@@ -9,7 +9,7 @@ import (
 )
 
 // drainTick is how often is looked whether a drain is over.
-const drainTick = 50 * time.Millisecond
+const drainTick = 100 * time.Millisecond
 
 // settle waits until every frame of a source that has stopped is accounted
 // for, at most Drain.

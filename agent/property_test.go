@@ -38,7 +38,7 @@ func changes(t *rapid.T) []change {
 			c.spec[step] = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "spec of "+step)
 		}
 		return c
-	}), 1, 7).Draw(t, "changes")
+	}), 1, 6).Draw(t, "changes")
 }
 
 func (c change) workflow() *tiering.Workflow {
@@ -91,7 +91,7 @@ func live(t *testing.T, history []change, slow time.Duration, failures int) (pro
 		pass(c.wait)
 	}
 	m.script.fail(false, false)
-	pass(12 * time.Second)
+	pass(10 * time.Second)
 
 	var want []string
 	for step, node := range history[len(history)-1].on {

@@ -59,6 +59,16 @@ func TestEndsDuringReport(t *testing.T) {
 		pass(20 * time.Second)
 		m.runs()
 		m.settled()
+		for _, r := range m.script.sources() {
+			if r.Status != pipeline.StatusEnded {
+				t.Errorf("the last that was heard of %s: %s", r.Instance, r.Status)
+			}
+		}
+		for _, r := range m.script.stages() {
+			if r.Status != pipeline.StatusEnded {
+				t.Errorf("the last that was heard of %s: %s", r.Instance, r.Status)
+			}
+		}
 		m.stop()
 	})
 }
@@ -75,6 +85,7 @@ func TestLastWordsAreBounded(t *testing.T) {
 		for n := range endedLimit + 5 {
 			p := tiering.Placement{ID: tiering.SlotID("people", "detect", n), Workflow: "people", Task: "detect", Node: "fog"}
 			a.match(t.Context(), []tiering.Assignment{{Placement: p, Task: &w.Tasks[1], Objectives: w.Objectives}})
+			pass(10 * time.Millisecond) // so that they end in this order
 		}
 		a.match(t.Context(), nil)
 		a.running.Wait()

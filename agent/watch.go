@@ -55,7 +55,11 @@ func (a *Agent) watch(ctx, life context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			if !silent {
+			switch {
+			case silent:
+			case p.matched == 0: // as usual at the start
+				a.cfg.Log.Info("no assignments from a coordinator yet", "err", err)
+			default:
 				a.cfg.Log.Warn("no assignments from a coordinator; what runs goes on", "err", err)
 			}
 			p.lose()

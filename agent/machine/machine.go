@@ -38,9 +38,9 @@ func Capacity(ctx context.Context, dir string) (tiering.Resources, error) {
 func Watch(ctx context.Context, dir string, capacity tiering.Resources, every time.Duration, tell func(free tiering.Resources)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	// The first call starts gopsutil's measurement of the cores' load.
-	if _, err := cpu.PercentWithContext(ctx, 0, false); err != nil {
-		return fmt.Errorf("measure CPU: %w", err)
+	before, err := times(ctx)
+	if err != nil {
+		return err
 	}
 	for {
 		select {
@@ -48,19 +48,50 @@ func Watch(ctx context.Context, dir string, capacity tiering.Resources, every ti
 			return nil
 		case <-tick.C:
 		}
-		free, err := free(ctx, dir)
+		now, err := times(ctx)
 		if err != nil {
 			return err
 		}
+		free, err := room(ctx, dir)
+		if err != nil {
+			return err
+		}
+		free.CPU = int64(idle(before, now) * float64(runtime.NumCPU()) * 1000)
+		before = now
 		tell(free.Min(capacity))
 	}
 }
 
-func free(ctx context.Context, dir string) (tiering.Resources, error) {
-	busy, err := cpu.PercentWithContext(ctx, 0, false)
-	if err != nil || len(busy) != 1 {
-		return tiering.Resources{}, fmt.Errorf("measure CPU: %w", err)
+// times is what the processors have spent their time on since the machine
+// started. gopsutil's own percentages are since anyone in the process last
+// asked, which fails when several nodes share it.
+func times(ctx context.Context) (cpu.TimesStat, error) {
+	t, err := cpu.TimesWithContext(ctx, false)
+	if err != nil {
+		return cpu.TimesStat{}, fmt.Errorf("measure CPU: %w", err)
 	}
+	if len(t) != 1 {
+		return cpu.TimesStat{}, fmt.Errorf("measure CPU: %d totals", len(t))
+	}
+	return t[0], nil
+}
+
+// idle is the fraction (0–1) of the processors' time between a and b that
+// nobody used; all of it when no time has passed.
+func idle(a, b cpu.TimesStat) float64 {
+	total := func(t cpu.TimesStat) float64 { // Linux counts guests within user
+		return t.User + t.System + t.Idle + t.Nice + t.Iowait + t.Irq + t.Softirq + t.Steal
+	}
+	spent := total(b) - total(a)
+	if spent <= 0 {
+		return 1
+	}
+	unused := (b.Idle + b.Iowait) - (a.Idle + a.Iowait)
+	return min(max(unused/spent, 0), 1)
+}
+
+// room is the memory and disk that are unused.
+func room(ctx context.Context, dir string) (tiering.Resources, error) {
 	m, err := mem.VirtualMemoryWithContext(ctx)
 	if err != nil {
 		return tiering.Resources{}, fmt.Errorf("measure memory: %w", err)
@@ -69,6 +100,5 @@ func free(ctx context.Context, dir string) (tiering.Resources, error) {
 	if err != nil {
 		return tiering.Resources{}, fmt.Errorf("measure disk at %s: %w", dir, err)
 	}
-	idle := (100 - busy[0]) / 100 * float64(runtime.NumCPU()) * 1000
-	return tiering.Resources{CPU: int64(idle), Memory: int64(m.Available), Disk: int64(d.Free)}, nil
+	return tiering.Resources{Memory: int64(m.Available), Disk: int64(d.Free)}, nil
 }
