@@ -23,8 +23,7 @@ build: setup ## Build bin/weftd and bin/weft
 test: ## Install what tests need, and run them all with the race detector
 	@scripts/setup test
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
-	$(GO) test -race -timeout 9m ./...
+	$(GO) test -race -vet all -timeout 9m ./...
 
 demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
 	@scripts/setup demo
