@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 // camera shows what a device sees: a V4L2 camera, or the colour bars.

@@ -14,7 +14,7 @@ import (
 	"github.com/pion/mediadevices/pkg/prop"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 const (

@@ -20,7 +20,7 @@ import (
 	"github.com/pion/mediadevices/pkg/prop"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 func TestVideoTestShowsColourBars(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package source makes a [pipeline.Source] of a source URI (see
-// pipeline/sourceuri): a video file, a directory of pictures, a network
+// tiering/sourceuri): a video file, a directory of pictures, a network
 // stream, a camera, the colour bars of videotest, an MQTT topic.
 //
 // The agent calls [Open] for each source placed on its node and hands the

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 // imagesFPS is the default rate of a directory of pictures.

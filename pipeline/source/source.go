@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 // The conditions that sources report, besides those of pipeline and io/fs.

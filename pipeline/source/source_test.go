@@ -19,7 +19,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 func TestMain(m *testing.M) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 // topic takes the pictures published on an MQTT topic.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 const (

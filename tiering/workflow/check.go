@@ -9,8 +9,8 @@ import (
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/catalog"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
 	"github.com/weft-mesh/weft/tiering"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 const (

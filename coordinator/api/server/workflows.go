@@ -8,8 +8,8 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
 	"github.com/weft-mesh/weft/tiering"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 	"github.com/weft-mesh/weft/tiering/workflow"
 )
 

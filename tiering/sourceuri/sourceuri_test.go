@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weft-mesh/weft/pipeline/sourceuri"
+	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
 func TestParse(t *testing.T) {
