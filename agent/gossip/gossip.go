@@ -174,7 +174,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if joining != nil {
-				<-joining
+				<-joining //nolint:errcheck // it leaves, whether it has joined or not
 			}
 			return g.leave()
 		case err := <-joining:

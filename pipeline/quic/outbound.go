@@ -78,7 +78,7 @@ func (o *outbound) run(ctx context.Context) {
 	}
 	o.peer.lose(o)
 	_ = o.conn.CloseWithError(code, reason) // returns nil
-	<-ended
+	<-ended                                 //nolint:errcheck // why it ended has been said
 	o.flights.end(time.Now())
 }
 

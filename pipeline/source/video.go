@@ -92,7 +92,7 @@ func (v *video) Run(ctx context.Context, emit func(*pipeline.Frame)) error {
 			grace := time.NewTimer(endGrace)
 			defer grace.Stop()
 			select {
-			case <-ended:
+			case <-ended: //nolint:errcheck // it was told to end
 			case <-grace.C:
 				v.log.Warn("the stream is silent; its connection is closed with the read timeout", "timeout", v.readTimeout)
 			}
