@@ -33,6 +33,8 @@ const KeySize = 32
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 300 * time.Millisecond
+	reclaimAfter  = time.Millisecond
+	introduceFor  = 15 * time.Second
 	rejoinEvery   = 3 * time.Second
 	freeEvery     = 5 * time.Second // tags are not gossiped more often
 	// A last node that leaves has nobody to tell.
@@ -110,6 +112,8 @@ func New(cfg Config) (*Gossip, error) {
 	ml.AdvertiseAddr, ml.AdvertisePort = cfg.Advertise, bindPort
 	ml.SecretKey = cfg.Key
 	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
+	// A machine that comes back with another address is the same node.
+	ml.DeadNodeReclaimTime = reclaimAfter
 	ml.Logger = logger
 
 	sc := serf.DefaultConfig()
@@ -158,8 +162,13 @@ func (g *Gossip) Run(ctx context.Context) error {
 	tick := time.NewTicker(rejoinEvery)
 	defer tick.Stop()
 	var joining chan error // one attempt at a time
+	start := time.Now()
 	join := func() {
-		if joining != nil || len(g.cfg.Join) == 0 || g.alive() > 1 {
+		// A node that restarts before the others have noticed that it died is
+		// ignored at first if its address is another, so it introduces itself
+		// until they must have.
+		settled := g.alive() > 1 && time.Since(start) > introduceFor
+		if joining != nil || len(g.cfg.Join) == 0 || settled {
 			return
 		}
 		joining = make(chan error, 1)

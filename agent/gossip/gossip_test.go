@@ -116,6 +116,42 @@ func TestMembersAreSeenFailAndLeave(t *testing.T) {
 	c.leave()
 }
 
+// A node that died is alive again as soon as it is back, on another port too:
+// memberlist would ignore it for half a minute.
+func TestAFailedNodeComesBackElsewhere(t *testing.T) {
+	for name, noticed := range map[string]bool{"at once": false, "after it was missed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			comesBack(t, noticed)
+		})
+	}
+}
+
+func comesBack(t *testing.T, noticed bool) {
+	a := start(t, config("cloud-1", tiering.Cloud))
+	b := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	start(t, config("edge-1", tiering.Edge, a.Addr()))
+	eventually(t, "fog-1 joins", func() bool { return a.sees("fog-1", tiering.NodeAlive) })
+	if err := b.serf.Shutdown(); err != nil { // without a good-bye
+		t.Fatal(err)
+	}
+	if noticed {
+		eventually(t, "fog-1 fails", func() bool { return a.sees("fog-1", tiering.NodeFailed) })
+	}
+	again := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	if again.Addr() == b.Addr() {
+		t.Fatal("the same port again")
+	}
+	eventually(t, "fog-1 is back", func() bool {
+		for _, m := range a.serf.Members() {
+			if m.Name == "fog-1" && m.Port == again.serf.LocalMember().Port {
+				return a.sees("fog-1", tiering.NodeAlive)
+			}
+		}
+		return false
+	})
+}
+
 func TestFreeCapacityIsGossiped(t *testing.T) {
 	t.Parallel()
 	a := start(t, config("cloud-1", tiering.Cloud))
