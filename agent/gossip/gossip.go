@@ -253,7 +253,8 @@ func (g *Gossip) leave() error {
 func (g *Gossip) Changed() <-chan struct{} { return g.changed }
 
 // Members is the mesh as this node sees it, itself included, sorted by
-// nothing in particular. Members whose tags cannot be read are left out.
+// nothing in particular. Members whose tags cannot be read are left out, and
+// those that have not announced their addresses yet.
 func (g *Gossip) Members() []tiering.Member {
 	var out []tiering.Member
 	for _, m := range g.serf.Members() {
@@ -261,6 +262,9 @@ func (g *Gossip) Members() []tiering.Member {
 		if err != nil {
 			g.cfg.Log.Warn("ignoring a member", "err", err)
 			continue
+		}
+		if n.Addresses.Data == "" {
+			continue // it has not announced yet where it is
 		}
 		status := tiering.NodeFailed
 		switch m.Status {

@@ -170,6 +170,30 @@ func TestFreeCapacityIsGossiped(t *testing.T) {
 	})
 }
 
+func TestANodeIsAMemberOnceItHasAnnouncedItsAddresses(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	cfg := config("fog-1", tiering.Fog, a.Addr())
+	addresses := cfg.Node.Addresses
+	cfg.Node.Addresses = tiering.Addresses{}
+	b := start(t, cfg)
+	eventually(t, "fog-1 joins", func() bool { return len(a.serf.Members()) == 2 })
+	if len(a.Members()) != 1 {
+		t.Errorf("%v, want no node without addresses", a.Members())
+	}
+	if err := b.Announce(addresses); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its addresses arrive", func() bool {
+		for _, m := range a.Members() {
+			if m.Node.ID == "fog-1" {
+				return m.Node.Addresses == addresses
+			}
+		}
+		return false
+	})
+}
+
 func TestMeshesDoNotMerge(t *testing.T) {
 	t.Parallel()
 	a := start(t, config("cloud-1", tiering.Cloud))

@@ -155,7 +155,17 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	// drains while its links still carry frames, a leader hands over, gossip
 	// says good-bye, and Raft shuts down last.
 	measure := func(ctx context.Context) error {
-		return machine.Watch(ctx, cfg.DataDir, self.Capacity, measureEvery, n.gossip.SetFree)
+		// What cannot be measured now is no reason to stop anything.
+		for ctx.Err() == nil {
+			if err := machine.Watch(ctx, cfg.DataDir, self.Capacity, measureEvery, n.gossip.SetFree); err != nil {
+				log.Warn("cannot measure what is free on this machine, will try again", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(measureEvery):
+			}
+		}
+		return nil
 	}
 	n.add("links", link.Run)
 	if n.coord != nil {

@@ -132,8 +132,8 @@ func unchecked(cfg DetectorConfig) DetectorConfig {
 }
 
 func TestModelsThatAreRefused(t *testing.T) {
-	yolo := func() DetectorConfig { return config(t, "yolo-fastest-1.1", 320) }
-	yolox := func() DetectorConfig { return config(t, "yolox-nano", 416) }
+	yolo := func(t *testing.T) DetectorConfig { return config(t, "yolo-fastest-1.1", 320) }
+	yolox := func(t *testing.T) DetectorConfig { return config(t, "yolox-nano", 416) }
 	half := func(roles ...catalog.Role) func(catalog.Role, []byte) []byte {
 		return func(r catalog.Role, data []byte) []byte {
 			if slices.Contains(roles, r) {
@@ -144,82 +144,82 @@ func TestModelsThatAreRefused(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		cfg  func() DetectorConfig
+		cfg  func(*testing.T) DetectorConfig
 		want string // in the message; DIR is the directory
 	}{
-		{"weights cut in half", func() DetectorConfig { return damaged(t, yolo(), half(catalog.RoleWeights)) },
+		{"weights cut in half", func(t *testing.T) DetectorConfig { return damaged(t, yolo(t), half(catalog.RoleWeights)) },
 			"DIR/yolo-fastest-1.1.weights has 692134 bytes, expected 1384268; get it again"},
 		{"weights cut in half, unknown to the catalogue",
-			func() DetectorConfig { return damaged(t, unchecked(yolo()), half(catalog.RoleWeights)) },
+			func(t *testing.T) DetectorConfig { return damaged(t, unchecked(yolo(t)), half(catalog.RoleWeights)) },
 			"DIR/yolo-fastest-1.1.weights has 692134 bytes, but its config needs 1384268; get it again"},
-		{"config cut in half", func() DetectorConfig { return damaged(t, unchecked(yolo()), half(catalog.RoleConfig)) },
+		{"config cut in half", func(t *testing.T) DetectorConfig { return damaged(t, unchecked(yolo(t)), half(catalog.RoleConfig)) },
 			"DIR/yolo-fastest-1.1.cfg: no [yolo] layer: this is no detector"},
-		{"another byte", func() DetectorConfig {
-			return damaged(t, yolo(), func(_ catalog.Role, data []byte) []byte {
+		{"another byte", func(t *testing.T) DetectorConfig {
+			return damaged(t, yolo(t), func(_ catalog.Role, data []byte) []byte {
 				data[len(data)-1] ^= 1
 				return data
 			})
 		}, "DIR/yolo-fastest-1.1.cfg has the SHA-256 digest "},
-		{"no weights", func() DetectorConfig {
-			return damaged(t, yolo(), func(r catalog.Role, data []byte) []byte {
+		{"no weights", func(t *testing.T) DetectorConfig {
+			return damaged(t, yolo(t), func(r catalog.Role, data []byte) []byte {
 				if r == catalog.RoleWeights {
 					return nil
 				}
 				return data
 			})
 		}, "DIR/yolo-fastest-1.1.weights is not there; get it from https://github.com/dog-qiuqiu/Yolo-Fastest"},
-		{"weights are not numbers", func() DetectorConfig {
-			return damaged(t, unchecked(yolo()), func(r catalog.Role, data []byte) []byte {
+		{"weights are not numbers", func(t *testing.T) DetectorConfig {
+			return damaged(t, unchecked(yolo(t)), func(r catalog.Role, data []byte) []byte {
 				if r == catalog.RoleWeights {
 					copy(data[20:], bytes.Repeat([]byte{0xff}, len(data)-20))
 				}
 				return data
 			})
 		}, "the network's output is not a number: its weights are damaged"},
-		{"no directory", func() DetectorConfig {
-			cfg := yolo()
+		{"no directory", func(t *testing.T) DetectorConfig {
+			cfg := yolo(t)
 			cfg.Dir = filepath.Join(t.TempDir(), "models")
 			return cfg
 		}, "the model directory DIR does not exist; set it in the agent's config"},
-		{"other classes", func() DetectorConfig {
-			cfg := yolo()
+		{"other classes", func(t *testing.T) DetectorConfig {
+			cfg := yolo(t)
 			cfg.Model.Classes = []string{"person"}
 			return cfg
 		}, "DIR/yolo-fastest-1.1.cfg tells 80 classes apart, the catalogue names 1"},
-		{"resolution not offered", func() DetectorConfig {
-			cfg := yolo()
+		{"resolution not offered", func(t *testing.T) DetectorConfig {
+			cfg := yolo(t)
 			cfg.Resolution = 600
 			return cfg
 		}, "model yolo-fastest-1.1 at 600: model can't be used: it does not offer 600; it offers 320, 416 and 512"},
-		{"resolution no multiple of 32", func() DetectorConfig {
-			cfg := yolo()
+		{"resolution no multiple of 32", func(t *testing.T) DetectorConfig {
+			cfg := yolo(t)
 			cfg.Model.Resolutions, cfg.Resolution = []int{300}, 300
 			return cfg
 		}, "its input size must be a multiple of 32"},
-		{"onnx cut in half", func() DetectorConfig { return damaged(t, yolox(), half(catalog.RoleModel)) },
+		{"onnx cut in half", func(t *testing.T) DetectorConfig { return damaged(t, yolox(t), half(catalog.RoleModel)) },
 			"DIR/yolox_nano_416.onnx has 1830046 bytes, expected 3660092; get it again"},
 		{"onnx cut in half, unknown to the catalogue",
-			func() DetectorConfig { return damaged(t, unchecked(yolox()), half(catalog.RoleModel)) },
+			func(t *testing.T) DetectorConfig { return damaged(t, unchecked(yolox(t)), half(catalog.RoleModel)) },
 			"DIR/yolox_nano_416.onnx: opencv: "},
-		{"onnx with other classes", func() DetectorConfig {
-			cfg := yolox()
+		{"onnx with other classes", func(t *testing.T) DetectorConfig {
+			cfg := yolox(t)
 			cfg.Model.Classes = cfg.Model.Classes[:79]
 			return cfg
 		}, "its output has 85 columns, but the catalogue names 79 classes, which need 84"},
-		{"hog with two classes", func() DetectorConfig {
+		{"hog with two classes", func(t *testing.T) DetectorConfig {
 			cfg := config(t, "hog-people", 512)
 			cfg.Model.Classes = []string{"person", "dog"}
 			return cfg
 		}, "the catalogue lists 2 classes; HOG finds one, people"},
-		{"file outside the directory", func() DetectorConfig {
-			cfg := yolo()
+		{"file outside the directory", func(t *testing.T) DetectorConfig {
+			cfg := yolo(t)
 			cfg.Model.Files = []catalog.File{{Role: catalog.RoleConfig, Name: "../detectors/yolo-fastest-1.1.cfg"}}
 			return cfg
 		}, "path escapes from parent"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := test.cfg()
+			cfg := test.cfg(t)
 			d, err := NewDetector(cfg)
 			if err == nil {
 				d.Close()
