@@ -112,7 +112,7 @@ type Task struct {
 	Platform  string    `json:"platform,omitempty"` // required processor type; empty: any
 	Store     bool      `json:"store"`              // manages its own store: HI
 	Replicas  int       `json:"replicas"`           // instances wanted, at least 1
-	// Settings are the operation's own: "retain" of draw, "publish" of detect.
+	// Settings are the operation's own: "retain" and "publish" of draw.
 	Settings map[string]string `json:"settings,omitempty"`
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/gallery"
-	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/pipeline/source"
 	"github.com/weft-mesh/weft/pipeline/vision"
 	"github.com/weft-mesh/weft/tiering"
@@ -104,8 +103,3 @@ func (p *publishing) Close() error {
 	}
 	return nil
 }
-
-var _ interface {
-	PublishDetections(*pipeline.Frame) error
-	PublishPicture(*pipeline.Frame) error
-} = (*mqtt.Link)(nil)
