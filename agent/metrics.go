@@ -16,7 +16,8 @@ type metrics struct {
 
 	build, instances                       *prometheus.Desc
 	captured, delivered, inFlight, dropped *prometheus.Desc
-	received, processed, stageDropped      *prometheus.Desc
+	received, processed, bytes             *prometheus.Desc
+	stageDropped                           *prometheus.Desc
 	waiting, outbox                        *prometheus.Desc
 	detections                             *prometheus.Desc
 	latency, capture, span                 *prometheus.Desc
@@ -45,6 +46,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 		capture:      desc("capture_duration_seconds", "Grabbing and decoding a picture at its source.", source...),
 		received:     desc("stage_frames_received_total", "Frames that a stage was handed.", stage...),
 		processed:    desc("stage_frames_processed_total", "Frames that a stage has worked on.", stage...),
+		bytes:        desc("stage_received_bytes_total", "Bytes of pictures that a stage got from other nodes.", stage...),
 		stageDropped: desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
 		waiting:      desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
 		outbox:       desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
@@ -57,7 +59,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.build, m.instances, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
-		m.received, m.processed, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
+		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
 	} {
 		ch <- d
 	}
@@ -104,6 +106,7 @@ func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {
 	l := []string{r.Workflow, r.Task, replica}
 	s.counter(m.received, r.Received, l...)
 	s.counter(m.processed, r.Processed, l...)
+	s.counter(m.bytes, r.Bytes, l...)
 	s.counters(m.stageDropped, byName(r.Dropped), l...)
 	s.counters(m.detections, r.Detections, l...)
 	for kind, h := range map[pipeline.SpanKind]*pipeline.Histogram{

@@ -78,52 +78,6 @@ func TestFounders(t *testing.T) {
 	}
 }
 
-// Nodes that gossip does not list are given time, then failed, then forgotten.
-func TestNodesThatGossipDoesNotList(t *testing.T) {
-	cl := newCluster(t, "c1")
-	cl.gossip.set(worker("fog-1", tiering.Fog, 1), tiering.NodeAlive)
-	cl.alive("fog-1")
-	c := cl.leader()
-	l := &leader{Coordinator: c.Coordinator, raft: c.raft.Load(), missing: map[string]time.Time{}, refused: map[string]attempt{}}
-	others := []tiering.Member{
-		{Node: coordinatorNode("c1"), Status: tiering.NodeAlive},
-		{Node: worker("fog-2", tiering.Fog, 1), Status: tiering.NodeAlive},
-	}
-	start := now()
-	status := func(after time.Duration) tiering.NodeStatus {
-		t.Helper()
-		if err := l.reconcileNodes(context.Background(), others, start.Add(after)); err != nil {
-			t.Fatal(err)
-		}
-		n, ok := c.Snapshot().Node("fog-1")
-		if !ok {
-			return ""
-		}
-		return n.Status
-	}
-	// The leader's own loop must not register the node again. Once it knows
-	// fog-2, it has seen a list without fog-1.
-	cl.gossip.mu.Lock()
-	delete(cl.gossip.members, "fog-1")
-	cl.gossip.mu.Unlock()
-	cl.gossip.set(worker("fog-2", tiering.Fog, 1), tiering.NodeAlive)
-	cl.alive("fog-2")
-	for _, x := range []struct {
-		after time.Duration
-		want  tiering.NodeStatus
-	}{
-		{0, tiering.NodeAlive},
-		{missingGrace - time.Second, tiering.NodeAlive},
-		{missingGrace, tiering.NodeFailed},
-		{forgetAfter, tiering.NodeFailed},
-		{forgetAfter + missingGrace, ""},
-	} {
-		if got := status(x.after); got != x.want {
-			t.Fatalf("missing for %v: %q, want %q", x.after, got, x.want)
-		}
-	}
-}
-
 func TestReports(t *testing.T) {
 	cl := newCluster(t, "c1")
 	cl.gossip.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 )
 
@@ -97,7 +98,7 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 	c.leading.Store(true)
 	defer c.leading.Store(false)
 
-	l := &leader{Coordinator: c, raft: r, missing: map[string]time.Time{}, refused: map[string]attempt{}}
+	l := &leader{Coordinator: c, raft: r, planner: c.planner(c.log)}
 	for {
 		// Taken first, so that a change during the round is not missed.
 		changed := c.machine.Snapshot().Changed()
@@ -116,8 +117,7 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 type leader struct {
 	*Coordinator
 	raft    *raft.Raft
-	missing map[string]time.Time // since when gossip does not list a node
-	refused map[string]attempt   // by workflow
+	planner *planner.Leader
 }
 
 const barrierTimeout = 10 * time.Second
@@ -143,7 +143,7 @@ func (l *leader) round(ctx context.Context) {
 		name string
 		do   func() error
 	}{
-		{"nodes", func() error { return l.reconcileNodes(ctx, members, now()) }},
+		{"nodes", func() error { return l.planner.ReconcileNodes(ctx, members, now()) }},
 		{"voters", func() error { return l.reconcileVoters(ctx, members) }},
 		{"plans", func() error { return l.replan(ctx) }},
 	} {
@@ -155,6 +155,16 @@ func (l *leader) round(ctx context.Context) {
 		}
 	}
 	l.reports.Prune(l.Snapshot())
+}
+
+// replan has the planner place what is not running, when nobody else plans.
+func (l *leader) replan(ctx context.Context) error {
+	release, err := l.plans(ctx)
+	if err != nil {
+		return nil // ctx is done
+	}
+	defer release()
+	return l.planner.Replan(ctx, now())
 }
 
 // now is the time that commands carry.

@@ -68,6 +68,7 @@ type StageReport struct {
 	Backend    string            `json:"backend,omitempty"` // effective one of a detector
 	Received   uint64            `json:"received"`
 	Processed  uint64            `json:"processed"`
+	Bytes      uint64            `json:"received_bytes,omitempty"` // of pictures that came from other nodes
 	Dropped    map[Reason]uint64 `json:"dropped"`
 	Queue      *Histogram        `json:"queue"`
 	Transfer   *Histogram        `json:"transfer"`

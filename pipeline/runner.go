@@ -37,6 +37,7 @@ type Runner struct {
 	message    string
 	received   uint64
 	processed  uint64
+	bytes      uint64            // of pictures from other nodes
 	dropped    map[Reason]uint64 // by the runner itself; the queue has its own
 	detections map[string]uint64
 }
@@ -63,10 +64,14 @@ func NewRunner(cfg RunnerConfig, stage Stage, next *Router) (*Runner, error) {
 
 // Receive takes ownership of a frame for this instance and never blocks.
 func (r *Runner) Receive(f *Frame) {
+	d, far := claimTransfer(f, r.cfg.Group)
 	r.mu.Lock()
 	r.received++
+	if far {
+		r.bytes += uint64(len(f.Image.Data))
+	}
 	r.mu.Unlock()
-	if d, ok := claimTransfer(f, r.cfg.Group); ok {
+	if far {
 		r.transfer.Record(d)
 	}
 	now := time.Now()
@@ -193,7 +198,7 @@ func (r *Runner) Report() StageReport {
 	}
 	rep := StageReport{
 		Instance: r.cfg.Instance, Workflow: r.cfg.Workflow, Task: r.cfg.Task, Status: r.status, Message: r.message,
-		Received: r.received, Processed: r.processed, Dropped: dropped,
+		Received: r.received, Processed: r.processed, Bytes: r.bytes, Dropped: dropped,
 		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
 		Detections: maps.Clone(r.detections),
 	}

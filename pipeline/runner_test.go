@@ -62,6 +62,7 @@ func TestRunnerSpans(t *testing.T) {
 			f.Add("", SpanTransfer, 4*time.Millisecond) // encoding
 			f.Add("", SpanTransfer, 6*time.Millisecond) // link
 		}
+		first.Image.Data, second.Image.Data = make([]byte, 100), make([]byte, 50)
 		r.Receive(first)
 		synctest.Wait()
 		r.Receive(second)
@@ -75,13 +76,19 @@ func TestRunnerSpans(t *testing.T) {
 			t.Errorf("spans %v, want %v", second.Spans, want)
 		}
 		analysed := c.frame(3, 0) // detections that another stage made
-		analysed.Model = "yolo"
+		analysed.Model, analysed.Image.Data = "yolo", make([]byte, 30)
 		r.Receive(analysed)
 		pass(time.Second)
 		stop()
 		rep := r.Report()
 		if rep.Received != 3 || rep.Processed != 3 || rep.Backend != "cpu" || stage.closed != 1 {
 			t.Errorf("received %d, processed %d, backend %q, closed %d times", rep.Received, rep.Processed, rep.Backend, stage.closed)
+		}
+		if rep.Bytes != 150 { // the third came from this node
+			t.Errorf("%d bytes from other nodes, want 150", rep.Bytes)
+		}
+		if sd := rep.Execute.StdDev(); sd != 0 {
+			t.Errorf("execution takes the same each time, and varies by %s", sd)
 		}
 		if want := map[string]uint64{"person": 4, "dog": 2}; !reflect.DeepEqual(rep.Detections, want) {
 			t.Errorf("detections %v, want %v", rep.Detections, want)

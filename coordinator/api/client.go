@@ -49,7 +49,13 @@ type Client struct {
 // NewClient returns a client of the coordinators at the addresses, host:port,
 // asked for before each request. tlsConfig carries the caller's certificate.
 func NewClient(addresses func() []string, tlsConfig *tls.Config) *Client {
-	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig)}}
+	return NewClientVia(nil, addresses, tlsConfig)
+}
+
+// NewClientVia is NewClient with connections that dial makes, say from inside
+// a network namespace; nil: as usual.
+func NewClientVia(dial DialFunc, addresses func() []string, tlsConfig *tls.Config) *Client {
+	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, dial)}}
 }
 
 // Close drops idle connections.

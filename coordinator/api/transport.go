@@ -34,12 +34,19 @@ const (
 // not there, and its errors are ErrNotSent where that is sure.
 type Transport struct{ http *http.Transport }
 
+// DialFunc makes connections, as net.Dialer's DialContext does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
 // NewTransport returns a transport that shows the certificate of tlsConfig.
-func NewTransport(tlsConfig *tls.Config) *Transport {
+// dial may be nil.
+func NewTransport(tlsConfig *tls.Config, dial DialFunc) *Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	}
 	return &Transport{&http.Transport{
 		TLSClientConfig:       tlsConfig,
 		ForceAttemptHTTP2:     true,
-		DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		DialContext:           dial,
 		TLSHandshakeTimeout:   connectTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		IdleConnTimeout:       time.Minute,

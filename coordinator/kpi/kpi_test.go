@@ -209,7 +209,7 @@ func TestStatusOfStages(t *testing.T) {
 			}
 			x := pipeline.StageReport{
 				Instance: other, Epoch: 1, Workflow: "people", Task: "detect@416", Status: pipeline.StatusRunning, Backend: "cpu",
-				Received: 10, Processed: 9, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 1},
+				Received: 10, Processed: 9, Bytes: 1000, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 1},
 				Execute: hist(40*time.Millisecond, 9), Queue: hist(2*time.Millisecond, 9), Transfer: hist(4*time.Millisecond, 9),
 				Detections: map[string]uint64{"person": 3},
 			}
@@ -224,7 +224,7 @@ func TestStatusOfStages(t *testing.T) {
 	stage(1, pipeline.StatusRunning, "")
 	s = m.status(r)
 	d := s.Stages[0]
-	if d.Status != pipeline.StatusRunning || d.Backend != "cpu" || d.Received != 20 || d.Processed != 18 || d.Dropped[pipeline.ReasonQueueFull] != 2 || s.Detections["person"] != 6 {
+	if d.Status != pipeline.StatusRunning || d.Backend != "cpu" || d.Received != 20 || d.Processed != 18 || d.Bytes != 2000 || d.Execute.Count() != 18 || d.Dropped[pipeline.ReasonQueueFull] != 2 || s.Detections["person"] != 6 {
 		t.Fatalf("running: %+v, %v", d, s.Detections)
 	}
 	for what, q := range map[string]struct {

@@ -35,6 +35,9 @@ type Source struct {
 	Message   string          `json:"message,omitempty"`
 	Frames    pipeline.Counts `json:"frames"`
 	LatencyMS Quantiles       `json:"latency_ms"`
+	// Capture and Latency are for whoever adds up or compares; nil: empty.
+	Capture *pipeline.Histogram `json:"capture,omitempty"`
+	Latency *pipeline.Histogram `json:"latency,omitempty"`
 }
 
 // Stage is how the instances of one task are doing: Status is that of
@@ -47,11 +50,17 @@ type Stage struct {
 	Backend    string                     `json:"backend,omitempty"` // effective one of a detector
 	Received   uint64                     `json:"received"`
 	Processed  uint64                     `json:"processed"`
+	Bytes      uint64                     `json:"received_bytes"` // of pictures that came from other nodes
 	Dropped    map[pipeline.Reason]uint64 `json:"dropped"`
 	ExecuteMS  Quantiles                  `json:"execute_ms"`
 	QueueMS    Quantiles                  `json:"queue_ms"`
 	TransferMS Quantiles                  `json:"transfer_ms"`
 	ReduceMS   Quantiles                  `json:"reduce_ms"`
+	// The same whole, for whoever adds up or compares; nil: empty.
+	Execute  *pipeline.Histogram `json:"execute,omitempty"`
+	Queue    *pipeline.Histogram `json:"queue,omitempty"`
+	Transfer *pipeline.Histogram `json:"transfer,omitempty"`
+	Reduce   *pipeline.Histogram `json:"reduce,omitempty"`
 }
 
 // Status returns how a workflow of the snapshot is doing.
@@ -83,7 +92,7 @@ func (s *Reports) Status(w *state.Workflow, snap *state.Snapshot) Workflow {
 
 func sourceStatus(w *state.Workflow, name string, out *Workflow, sum *totals, running map[instanceOn]*reported, snap *state.Snapshot) Source {
 	t := sum.source(name)
-	s := Source{Source: name, Frames: t.frames, LatencyMS: quantiles(t.latency)}
+	s := Source{Source: name, Frames: t.frames, LatencyMS: quantiles(t.latency), Capture: t.capture, Latency: t.latency}
 	h := instances(w, name, true, out.Placements, running, snap)
 	s.Node, s.Status, s.Message = h.node, h.status, h.message
 	return s
@@ -94,9 +103,10 @@ func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, run
 	h := instances(w, name, false, out.Placements, running, snap)
 	return Stage{
 		Task: name, Instances: h.count, Status: h.status, Message: h.message, Backend: h.backend,
-		Received: t.received, Processed: t.processed, Dropped: t.dropped,
+		Received: t.received, Processed: t.processed, Bytes: t.bytes, Dropped: t.dropped,
 		ExecuteMS: quantiles(t.execute), QueueMS: quantiles(t.queue),
 		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
+		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce,
 	}
 }
 

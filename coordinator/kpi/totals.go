@@ -13,12 +13,12 @@ type totals struct {
 }
 
 type sourceTotals struct {
-	frames  pipeline.Counts
-	latency *pipeline.Histogram // nil: empty, here and below
+	frames           pipeline.Counts
+	capture, latency *pipeline.Histogram // nil: empty, here and below
 }
 
 type taskTotals struct {
-	received, processed              uint64
+	received, processed, bytes       uint64
 	dropped                          map[pipeline.Reason]uint64
 	queue, transfer, reduce, execute *pipeline.Histogram
 	detections                       map[string]uint64
@@ -55,12 +55,14 @@ func (t *totals) add(e *reported, gone bool) {
 			frames = lost(frames)
 		}
 		s.frames = s.frames.Plus(frames)
+		s.capture = merge(s.capture, r.Capture)
 		s.latency = merge(s.latency, r.Latency)
 	}
 	if r := e.stage; r != nil {
 		s := t.task(r.Task)
 		s.received += r.Received
 		s.processed += r.Processed
+		s.bytes += r.Bytes
 		accumulate(s.dropped, r.Dropped)
 		accumulate(s.detections, r.Detections)
 		s.queue = merge(s.queue, r.Queue)
@@ -75,12 +77,14 @@ func (t *totals) merge(o *totals) {
 	for name, x := range o.sources {
 		s := t.source(name)
 		s.frames = s.frames.Plus(x.frames)
+		s.capture = merge(s.capture, x.capture)
 		s.latency = merge(s.latency, x.latency)
 	}
 	for name, x := range o.tasks {
 		s := t.task(name)
 		s.received += x.received
 		s.processed += x.processed
+		s.bytes += x.bytes
 		accumulate(s.dropped, x.dropped)
 		accumulate(s.detections, x.detections)
 		s.queue = merge(s.queue, x.queue)

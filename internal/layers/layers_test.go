@@ -32,6 +32,11 @@ var level = map[string]int{
 	"coordinator/state": 1,
 	"coordinator/kpi":   1,
 
+	"coordinator/planner":     1,
+	"testbed":                 1,
+	"testbed/emulation/relay": 2,
+	"testbed/emulation/ns":    1, // names and enters namespaces, and opens nothing in them
+
 	"agent/gossip":         2,
 	"agent/machine":        2,
 	"coordinator":          2,
@@ -45,8 +50,8 @@ var level = map[string]int{
 	"coordinator/api/server": 3,
 	"coordinator/api":        2, // the client; it knows no Raft
 
-	"cmd/weft":  4,
-	"cmd/weftd": 4,
+	"cmd/weft":  5,
+	"cmd/weftd": 5,
 }
 
 // heavy are the dependencies that only some packages may reach, even through

@@ -323,7 +323,7 @@ func (m *mesh) caller(role pki.Role, name string, at *node) *testCaller {
 }
 
 func newCaller(t *testing.T, id *pki.Identity, s *Server) *testCaller {
-	tr := api.NewTransport(id.ClientTLS(pki.Coordinator))
+	tr := api.NewTransport(id.ClientTLS(pki.Coordinator), nil)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, "https://" + s.Addr()}
 }

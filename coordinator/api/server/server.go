@@ -92,7 +92,7 @@ func New(cfg Config, control Control, members Membership) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, control: control, members: members, listener: l,
-		transport: api.NewTransport(cfg.ClientTLS), limits: defaultLimits(),
+		transport: api.NewTransport(cfg.ClientTLS, nil), limits: defaultLimits(),
 		held: holds{each: map[string]int{}}, done: make(chan struct{}),
 	}
 	s.forward = s.newForwarder()

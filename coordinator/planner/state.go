@@ -1,0 +1,50 @@
+package planner
+
+import (
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// State is the replicated state as its leader has it.
+type State interface {
+	Snapshot() *state.Snapshot
+	// Apply commits a command and carries it out. A command that the state
+	// machine does not carry out is an error (state.ErrRefused, …).
+	Apply(state.Command) (state.Result, error)
+}
+
+// attempts bounds how often a plan is made anew because the state had moved
+// on.
+const attempts = 5
+
+// Leader is what a leader keeps in mind for one term. It is for one caller at
+// a time.
+type Leader struct {
+	state   State
+	rtt     tiering.RoundTrips
+	log     *slog.Logger
+	missing map[string]time.Time // since when membership does not list a node
+	refused map[string]attempt   // by workflow
+}
+
+// attempt is what a workflow was when it could not be placed. While it is the
+// same there is no point in trying again.
+type attempt struct{ revision, version uint64 }
+
+// New returns the leader of a new term. rtt may be nil.
+func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
+	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}}
+}
+
+// Schedule is tiering.Schedule with a random source that follows from the
+// state, so that a rerun reaches the same plan.
+func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(w.Name)) // never fails
+	return tiering.Schedule(v, w, rand.New(rand.NewPCG(v.Index(), h.Sum64())))
+}

@@ -1,0 +1,61 @@
+package testbed
+
+import (
+	"time"
+
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// Scenario is an experiment: what there is, what happens, what is measured.
+// It is immutable once made.
+type Scenario struct {
+	Name     string
+	Seed     uint64
+	CPUScale float64 // every node's CPU quota is its cores times this; 1: true size
+	Nodes    []Node  // in the order of the document, counts expanded
+	Network  Network
+	Workflow Workflow
+	Sources  []Source // those that run from the start, counts expanded
+	Reserve  []Source // those that the timeline may add, in this order
+	Timeline []Event  // in order of time
+	Measure  Measure
+	Costs    Costs // that the document gives; the rest is measured
+}
+
+// Node is an emulated machine.
+type Node struct {
+	Name        string       `json:"name"`
+	Tier        tiering.Tier `json:"tier"`
+	Cores       int64        `json:"cpu_m"`  // thousandths of a core, unscaled
+	Memory      int64        `json:"memory"` // bytes
+	Disk        int64        `json:"disk"`   // bytes that it offers; not enforced
+	Coordinator bool         `json:"coordinator,omitempty"`
+	Dedicated   bool         `json:"dedicated,omitempty"` // a coordinator that takes no tasks
+	Broker      bool         `json:"broker,omitempty"`    // runs the embedded MQTT broker
+}
+
+// Workflow is the workflow that runs on the testbed. Its own sources are
+// replaced by the scenario's where that has any.
+type Workflow struct {
+	File     string // as the messages name it
+	Document []byte // as it was read
+	Name     string
+	Media    string // directory that video: and images: paths are relative to; empty: none
+	Models   string // directory of detectors' files; empty: none
+}
+
+// Source is a producer of frames.
+type Source struct {
+	Name       string  `json:"name"`
+	URI        string  `json:"uri"`
+	Node       string  `json:"node"` // that it is attached to
+	FPS        float64 `json:"fps"`
+	Resolution int     `json:"resolution"`
+}
+
+// Measure says what is measured, and when.
+type Measure struct {
+	Warmup   time.Duration // frames flow, and count for nothing
+	Duration time.Duration // of the experiment, after the warm-up
+	Every    time.Duration // between samples
+}
