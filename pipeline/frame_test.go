@@ -131,6 +131,27 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
+func TestHistogramSince(t *testing.T) {
+	h := NewHistogram()
+	h.Record(time.Millisecond)
+	then := h.Clone()
+	for range 10 {
+		h.Record(100 * time.Millisecond)
+	}
+	if d := h.Since(then); d.Count() != 10 || (d.Quantile(0)-100*time.Millisecond).Abs() > 2*time.Millisecond {
+		t.Errorf("since then %d values from %s, want 10 from 100 ms", d.Count(), d.Quantile(0))
+	}
+	if d := h.Since(nil); d.Count() != 11 {
+		t.Errorf("since the beginning %d values, want 11", d.Count())
+	}
+	if d := then.Since(h); d.Count() != 1 {
+		t.Errorf("counting began anew with 1 value, and %d are new", d.Count())
+	}
+	if h.Count() != 11 || then.Count() != 1 {
+		t.Error("Since has changed a histogram")
+	}
+}
+
 func FuzzHistogramJSON(f *testing.F) {
 	h := NewHistogram()
 	h.Record(time.Second)

@@ -110,6 +110,22 @@ func (h *Histogram) Clone() *Histogram {
 	return &Histogram{h: hdrhistogram.Import(h.h.Export())}
 }
 
+// Since returns what h has recorded beyond earlier, a former state of it; all
+// of h if earlier is not one, as when counting began anew.
+func (h *Histogram) Since(earlier *Histogram) *Histogram {
+	now, then := h.Clone(), earlier.Clone()
+	a, b := now.h.Export(), then.h.Export()
+	for i := range a.Counts {
+		if i < len(b.Counts) {
+			a.Counts[i] -= b.Counts[i]
+		}
+		if a.Counts[i] < 0 {
+			return now
+		}
+	}
+	return &Histogram{h: hdrhistogram.Import(a)}
+}
+
 // MarshalJSON encodes the histogram as a string.
 func (h *Histogram) MarshalJSON() ([]byte, error) {
 	c := h.Clone()

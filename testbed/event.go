@@ -26,10 +26,10 @@ const (
 type Event struct {
 	At     time.Duration `json:"at"` // after the warm-up
 	Action Action        `json:"action"`
-	Node   string        `json:"node,omitempty"` // of kill to resume
-	Ends   Ends          `json:"ends,omitzero"`  // of partition to restore
-	Link   LinkChange    `json:"link,omitzero"`  // of link
-	Count  int           `json:"count,omitempty"`
+	Node   string        `json:"node,omitempty"`  // of kill to resume
+	Ends   Ends          `json:"ends,omitzero"`   // of partition to restore
+	Link   LinkChange    `json:"link,omitzero"`   // of link
+	Count  int           `json:"count,omitempty"` // of sources: more, or fewer if negative; see Scenario.Running
 }
 
 // String says what happens, for people: "kill fog-1", "link fog–cloud 3 Mbit/s".

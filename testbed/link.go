@@ -1,7 +1,10 @@
 package testbed
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -21,7 +24,7 @@ type Link struct {
 func (l Link) Then(m Link) Link {
 	return Link{
 		Delay: l.Delay + m.Delay, Jitter: l.Jitter + m.Jitter,
-		Rate: slower(l.Rate, m.Rate), Loss: 1 - (1-l.Loss)*(1-m.Loss),
+		Rate: slower(l.Rate, m.Rate), Loss: l.Loss + m.Loss - l.Loss*m.Loss,
 		Queue: min(l.Queue, m.Queue),
 	}
 }
@@ -52,6 +55,14 @@ func (c LinkChange) Apply(l Link) Link {
 	return l
 }
 
+// Then is the change that c and then d make.
+func (c LinkChange) Then(d LinkChange) LinkChange {
+	return LinkChange{
+		Delay: cmp.Or(d.Delay, c.Delay), Jitter: cmp.Or(d.Jitter, c.Jitter),
+		Rate: cmp.Or(d.Rate, c.Rate), Loss: cmp.Or(d.Loss, c.Loss), Queue: cmp.Or(d.Queue, c.Queue),
+	}
+}
+
 func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
@@ -71,7 +82,7 @@ func (c LinkChange) String() string {
 		parts = append(parts, "jitter "+c.Jitter.String())
 	}
 	if c.Loss != nil {
-		parts = append(parts, fmt.Sprintf("loss %g %%", *c.Loss*100))
+		parts = append(parts, fmt.Sprintf("loss %.4g %%", *c.Loss*100))
 	}
 	if c.Queue != nil {
 		parts = append(parts, fmt.Sprintf("queue %d", *c.Queue))
@@ -85,11 +96,16 @@ func FormatRate(bits int64) string {
 	case bits == 0:
 		return "unshaped"
 	case bits >= 1e9:
-		return fmt.Sprintf("%.4g Gbit/s", float64(bits)/1e9)
+		return short(float64(bits)/1e9) + " Gbit/s"
 	case bits >= 1e6:
-		return fmt.Sprintf("%.4g Mbit/s", float64(bits)/1e6)
+		return short(float64(bits)/1e6) + " Mbit/s"
 	case bits >= 1e3:
-		return fmt.Sprintf("%.4g kbit/s", float64(bits)/1e3)
+		return short(float64(bits)/1e3) + " kbit/s"
 	}
 	return fmt.Sprintf("%d bit/s", bits)
+}
+
+// short formats a number with three decimals at most.
+func short(x float64) string {
+	return strconv.FormatFloat(math.Round(x*1000)/1000, 'f', -1, 64)
 }

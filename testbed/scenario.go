@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/tiering"
@@ -20,6 +21,13 @@ type Scenario struct {
 	Timeline []Event  // in order of time
 	Measure  Measure
 	Costs    Costs // that the document gives; the rest is measured
+}
+
+// Running returns the sources that run when there are n: those of the start and
+// then those of the reserve, so that the last to come are the first to go.
+func (s *Scenario) Running(n int) []Source {
+	all := slices.Concat(s.Sources, s.Reserve)
+	return all[:min(max(n, 0), len(all))]
 }
 
 // Node is an emulated machine.

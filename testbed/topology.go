@@ -1,14 +1,20 @@
 package testbed
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// Ends names what a link or a partition is between: two nodes, two tiers, or
-// the nodes of one tier.
+// ErrContradiction reports an event that does not fit what is: a partition of
+// what is parted, a change of links that there are not.
+var ErrContradiction = errors.New("contradiction")
+
+// Ends names what a link or a partition is between: two nodes, two tiers, a
+// node and a tier, or the nodes of one tier.
 type Ends struct {
 	A, B End
 }
@@ -30,6 +36,21 @@ func (e Ends) String() string { return e.A.String() + "–" + e.B.String() }
 
 // Tiers reports whether both ends are tiers.
 func (e Ends) Tiers() bool { return e.A.Node == "" && e.B.Node == "" }
+
+func (e Ends) same(o Ends) bool { return e == o || e == Ends{o.B, o.A} }
+
+func (e End) holds(n Node) bool {
+	if e.Node != "" {
+		return e.Node == n.Name
+	}
+	return e.Tier == n.Tier
+}
+
+// between reports whether one of the nodes is at one end and the other at the
+// other. A node without a name stands for the network of its tier.
+func (e Ends) between(a, b Node) bool {
+	return e.A.holds(a) && e.B.holds(b) || e.A.holds(b) && e.B.holds(a)
+}
 
 // Network says how nodes are joined: every node of a tier with every other by
 // the tiers' link, where the document gives none for the two nodes. Edge and
@@ -58,48 +79,85 @@ type Pair struct{ A, B string }
 // Topology is how the nodes are joined at one moment. Apply changes it.
 type Topology struct {
 	nodes []Node
-	tier  map[string]tiering.Tier
-	was   layer // at the start
-	now   layer
-	cuts  []Ends // partitions
+	index map[string]int // in nodes
+	paths []path         // of every two nodes, in the order of Pairs
+	cuts  []Ends         // partitions
 }
 
-// layer is the links of tiers and of nodes.
-type layer struct {
-	tiers map[[2]tiering.Tier]Link
-	pairs map[Pair]Link
+// path joins two nodes, by a link or through the fog. What an event says of the
+// edge and the fog, or of the fog and the cloud, holds for that part of a path
+// through the fog, too.
+type path struct {
+	a, b     int // nodes
+	kind     kind
+	was, now [2]Link    // the links on the way: one, or edge–fog and fog–cloud
+	over     LinkChange // what events said of a path through the fog as a whole
+	cuts     int        // partitions that part it
 }
+
+type kind uint8
+
+const (
+	none   kind = iota // the document does not join the two
+	direct             // one link
+	viaFog             // from the edge through the fog to the cloud
+)
 
 // NewTopology returns the scenario's network as it is at the start.
 func NewTopology(s *Scenario) *Topology {
-	t := &Topology{nodes: s.Nodes, tier: map[string]tiering.Tier{}}
-	for _, n := range s.Nodes {
-		t.tier[n.Name] = n.Tier
+	t := &Topology{nodes: s.Nodes, index: map[string]int{}}
+	for i, n := range s.Nodes {
+		t.index[n.Name] = i
 	}
-	fill := func() layer {
-		l := layer{map[[2]tiering.Tier]Link{}, map[Pair]Link{}}
-		for _, x := range s.Network.Tiers {
-			l.tiers[tierPair(x.A, x.B)] = x.Link
-		}
-		for _, x := range s.Network.Pairs {
-			l.pairs[t.pair(x.A, x.B)] = x.Link
-		}
-		return l
+	tiers := map[[2]tiering.Tier]Link{}
+	for _, l := range s.Network.Tiers {
+		tiers[tierPair(l.A, l.B)] = l.Link
 	}
-	t.was, t.now = fill(), fill()
+	n := len(t.nodes)
+	t.paths = make([]path, 0, n*(n-1)/2)
+	for a := range t.nodes {
+		for b := a + 1; b < len(t.nodes); b++ {
+			p := path{a: a, b: b}
+			p.kind, p.was = between(t.nodes[a].Tier, t.nodes[b].Tier, tiers)
+			t.paths = append(t.paths, p)
+		}
+	}
+	for _, l := range s.Network.Pairs {
+		if p := t.find(l.A, l.B); p != nil {
+			p.kind, p.was = direct, [2]Link{l.Link}
+		}
+	}
+	for i := range t.paths {
+		t.paths[i].now = t.paths[i].was
+	}
 	return t
 }
+
+// between is how the tiers' links join a node of one tier with one of another.
+func between(x, y tiering.Tier, tiers map[[2]tiering.Tier]Link) (kind, [2]Link) {
+	if l, ok := tiers[tierPair(x, y)]; ok {
+		return direct, [2]Link{l}
+	}
+	up, first := tiers[tierPair(tiering.Edge, tiering.Fog)]
+	on, second := tiers[tierPair(tiering.Fog, tiering.Cloud)]
+	if first && second && tierPair(x, y) == tierPair(tiering.Edge, tiering.Cloud) {
+		return viaFog, [2]Link{up, on}
+	}
+	return none, [2]Link{}
+}
+
+func tierPair(a, b tiering.Tier) [2]tiering.Tier { return [2]tiering.Tier{min(a, b), max(a, b)} }
 
 // Pairs lists every two nodes once.
 func (t *Topology) Pairs() []Pair {
 	var out []Pair
-	for i := range t.nodes {
-		for k := i + 1; k < len(t.nodes); k++ {
-			out = append(out, Pair{t.nodes[i].Name, t.nodes[k].Name})
-		}
+	for _, p := range t.paths {
+		out = append(out, t.pair(&p))
 	}
 	return out
 }
+
+func (t *Topology) pair(p *path) Pair { return Pair{t.nodes[p.a].Name, t.nodes[p.b].Name} }
 
 // Link is the path between two nodes; false: no packet passes. A node reaches
 // itself over nothing.
@@ -107,135 +165,145 @@ func (t *Topology) Link(a, b string) (Link, bool) {
 	if a == b {
 		return Link{}, true
 	}
-	l, via, ok := t.path(a, b)
-	for _, c := range t.cuts {
-		if t.crosses(c, a, b, via) {
-			return l, false
-		}
+	p := t.find(a, b)
+	if p == nil {
+		return Link{}, false
 	}
-	return l, ok
+	return p.link(), p.kind != none && p.cuts == 0
 }
 
-// path is the link between two nodes and whether it leads through the fog;
-// false: the document joins them by nothing.
-func (t *Topology) path(a, b string) (l Link, via, ok bool) {
-	if l, ok := t.now.pairs[t.pair(a, b)]; ok {
-		return l, false, true
+func (p *path) link() Link {
+	if p.kind == viaFog {
+		return p.over.Apply(p.now[0].Then(p.now[1]))
 	}
-	x, y := t.tier[a], t.tier[b]
-	if l, ok := t.now.tiers[tierPair(x, y)]; ok {
-		return l, false, true
-	}
-	if tierPair(x, y) != tierPair(tiering.Edge, tiering.Cloud) {
-		return Link{}, false, false
-	}
-	up, first := t.now.tiers[tierPair(tiering.Edge, tiering.Fog)]
-	on, second := t.now.tiers[tierPair(tiering.Fog, tiering.Cloud)]
-	if !first || !second {
-		return Link{}, false, false
-	}
-	return up.Then(on), true, true
+	return p.now[0]
 }
 
-// crosses reports whether the path between two nodes leads from one end of c
-// to the other. One through the fog crosses from the edge to the fog and from
-// the fog to the cloud.
-func (t *Topology) crosses(c Ends, a, b string, via bool) bool {
-	if c.matches(a, b, t.tier) {
-		return true
+// find returns the path of two nodes that there are; of others, nil.
+func (t *Topology) find(a, b string) *path {
+	i, ok := t.index[a]
+	k, also := t.index[b]
+	if !ok || !also || i == k {
+		return nil
 	}
-	if !via || !c.Tiers() {
-		return false
-	}
-	p := tierPair(c.A.Tier, c.B.Tier)
-	return p == tierPair(tiering.Edge, tiering.Fog) || p == tierPair(tiering.Fog, tiering.Cloud)
+	i, k = min(i, k), max(i, k)
+	return &t.paths[i*(2*len(t.nodes)-i-1)/2+k-i-1] // before row i are n-1, n-2, … paths
 }
 
-func (e Ends) matches(a, b string, tier map[string]tiering.Tier) bool {
-	is := func(e End, n string) bool { return e.Node == n || e.Node == "" && e.Tier == tier[n] }
-	return is(e.A, a) && is(e.B, b) || is(e.A, b) && is(e.B, a)
+// covers reports which part of the path ends are about: all of it, or one of
+// the links on the way.
+func (t *Topology) covers(ends Ends, p *path) (whole bool, part int) {
+	a, b := t.nodes[p.a], t.nodes[p.b]
+	if ends.between(a, b) {
+		return true, 0
+	}
+	if p.kind != viaFog {
+		return false, -1
+	}
+	if a.Tier == tiering.Cloud {
+		a, b = b, a
+	}
+	fog := Node{Tier: tiering.Fog}
+	switch {
+	case ends.between(a, fog):
+		return false, 0
+	case ends.between(fog, b):
+		return false, 1
+	}
+	return false, -1
 }
 
 // Apply carries out an event on the network. Events of nodes and sources
-// change nothing here. The error says what contradicts what is.
+// change nothing here. The error, an ErrContradiction, says what the event
+// contradicts; nothing has changed then.
 func (t *Topology) Apply(e Event) error {
-	switch e.Action {
-	case Partition:
-		if slices.ContainsFunc(t.cuts, e.Ends.same) {
-			return fmt.Errorf("%s are parted already", e.Ends)
-		}
-		t.cuts = append(t.cuts, e.Ends)
-	case Heal:
-		i := slices.IndexFunc(t.cuts, e.Ends.same)
-		if i < 0 {
-			return fmt.Errorf("%s are not parted", e.Ends)
-		}
+	i := slices.IndexFunc(t.cuts, e.Ends.same)
+	switch {
+	case e.Action == Partition && i >= 0:
+		return fmt.Errorf("%w: %s are parted already", ErrContradiction, e.Ends)
+	case e.Action == Heal && i < 0:
+		return fmt.Errorf("%w: %s are not parted", ErrContradiction, e.Ends)
+	case e.Action == Heal:
 		t.cuts = slices.Delete(t.cuts, i, i+1)
-	case Change:
-		return t.edit(e.Ends, func(l, _ Link) Link { return e.Link.Apply(l) })
-	case Restore:
-		return t.edit(e.Ends, func(_, was Link) Link { return was })
+		t.each(e.Ends, func(p *path, _ bool, _ int) { p.cuts-- })
+		return nil
+	case e.Action != Partition && e.Action != Change && e.Action != Restore:
+		return nil
+	case !t.each(e.Ends, func(*path, bool, int) {}):
+		return fmt.Errorf("%w: there is no link %s", ErrContradiction, e.Ends)
+	case e.Action == Partition:
+		t.cuts = append(t.cuts, e.Ends)
+		t.each(e.Ends, func(p *path, _ bool, _ int) { p.cuts++ })
+	case e.Action == Change:
+		t.each(e.Ends, func(p *path, whole bool, part int) { p.change(e.Link, whole, part) })
+	case e.Action == Restore:
+		t.each(e.Ends, (*path).restore)
 	}
 	return nil
 }
 
-// edit changes the links that ends names: the tiers' own, with those of single
-// nodes between them, or those of every two nodes.
-func (t *Topology) edit(ends Ends, change func(now, was Link) Link) error {
+// each calls do for every path that ends are about in whole or in part, and
+// reports whether there are any.
+func (t *Topology) each(ends Ends, do func(p *path, whole bool, part int)) bool {
 	found := false
-	if ends.Tiers() {
-		key := tierPair(ends.A.Tier, ends.B.Tier)
-		if l, ok := t.now.tiers[key]; ok {
-			t.now.tiers[key], found = change(l, t.was.tiers[key]), true
+	visit := func(p *path) {
+		if p == nil || p.kind == none {
+			return
+		}
+		if whole, part := t.covers(ends, p); part >= 0 {
+			found = true
+			do(p, whole, part)
 		}
 	}
-	for _, p := range t.Pairs() {
-		if !ends.matches(p.A, p.B, t.tier) {
-			continue
+	if node := cmp.Or(ends.A.Node, ends.B.Node); node != "" {
+		for _, n := range t.nodes {
+			visit(t.find(node, n.Name))
 		}
-		own, isOwn := t.now.pairs[p]
-		switch {
-		case isOwn:
-			was, ok := t.was.pairs[p]
-			if !ok {
-				was, _ = t.original(p)
-			}
-			t.now.pairs[p], found = change(own, was), true
-		case !ends.Tiers():
-			l, _, ok := t.path(p.A, p.B)
-			if !ok {
-				continue
-			}
-			was, _ := t.original(p)
-			t.now.pairs[p], found = change(l, was), true
-		}
+		return found
 	}
-	if !found {
-		return fmt.Errorf("there is no link %s", ends)
+	for i := range t.paths {
+		visit(&t.paths[i])
 	}
-	return nil
+	return found
 }
 
-// original is the path between two nodes at the start.
-func (t *Topology) original(p Pair) (Link, bool) {
-	start := Topology{nodes: t.nodes, tier: t.tier, now: t.was}
-	l, _, ok := start.path(p.A, p.B)
-	return l, ok
+func (p *path) change(c LinkChange, whole bool, part int) {
+	if whole && p.kind == viaFog {
+		p.over = p.over.Then(c)
+		return
+	}
+	p.now[part] = c.Apply(p.now[part])
 }
 
-func (e Ends) same(o Ends) bool { return e == o || e == Ends{o.B, o.A} }
-
-func tierPair(a, b tiering.Tier) [2]tiering.Tier { return [2]tiering.Tier{min(a, b), max(a, b)} }
-
-// pair is two nodes in the order of the scenario.
-func (t *Topology) pair(a, b string) Pair {
-	for _, n := range t.nodes {
-		switch n.Name {
-		case a:
-			return Pair{a, b}
-		case b:
-			return Pair{b, a}
-		}
+func (p *path) restore(whole bool, part int) {
+	if whole {
+		p.now, p.over = p.was, LinkChange{}
+		return
 	}
-	return Pair{a, b}
+	p.now[part] = p.was[part]
+}
+
+// changed reports whether a link that ends are about is not what it was at the
+// start.
+func (t *Topology) changed(ends Ends) bool {
+	found := false
+	t.each(ends, func(p *path, whole bool, part int) {
+		if whole {
+			found = found || p.now != p.was || p.over != LinkChange{}
+			return
+		}
+		found = found || p.now[part] != p.was[part]
+	})
+	return found
+}
+
+// touch reports whether some path is about both, in whole or in the same part.
+func (t *Topology) touch(a, b Ends) bool {
+	found := false
+	t.each(a, func(p *path, whole bool, part int) {
+		if also, same := t.covers(b, p); same >= 0 {
+			found = found || whole || also || part == same
+		}
+	})
+	return found
 }

@@ -12,6 +12,10 @@ import (
 type (
 	// WorkflowStatus is how a workflow is doing.
 	WorkflowStatus = kpi.Workflow
+	// SourceStatus is how one source is doing.
+	SourceStatus = kpi.Source
+	// StageStatus is how the instances of one task are doing.
+	StageStatus = kpi.Stage
 	// Quantiles of durations, in milliseconds.
 	Quantiles = kpi.Quantiles
 	// Event is one thing that happened in the mesh.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // dir is where ip-netns(8) keeps named namespaces.
@@ -23,7 +24,7 @@ func Create(name string) error {
 	if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 		return fmt.Errorf("%w: %s", ErrExists, name)
 	}
-	return aside(func() error {
+	return Thread(func() error {
 		h, err := netns.NewNamed(name)
 		if err != nil {
 			return fmt.Errorf("make network namespace %s: %w", name, err)
@@ -36,6 +37,9 @@ func Create(name string) error {
 // that is not there is no error.
 func Delete(name string) error {
 	err := netns.DeleteNamed(name)
+	if errors.Is(err, unix.EINVAL) { // not mounted: whoever made it was killed halfway
+		err = os.Remove(Path(name))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -49,26 +53,42 @@ func Delete(name string) error {
 // makes belong there, also afterwards and on other threads. fn must not start
 // goroutines that are to be in the namespace.
 func Do(name string, fn func() error) error {
-	return aside(func() error {
-		h, err := netns.GetFromName(name)
-		if err != nil {
-			return fmt.Errorf("network namespace %s: %w", name, err)
-		}
-		defer h.Close()
-		if err := netns.Set(h); err != nil {
-			return fmt.Errorf("enter network namespace %s: %w", name, err)
+	return Thread(func() error {
+		if err := Enter(name); err != nil {
+			return err
 		}
 		return fn()
 	})
 }
 
-// aside runs fn on a thread of its own, which ends with it: whatever namespace
+// Enter takes the calling thread into the namespace, for good: it must be one
+// of Thread's.
+func Enter(name string) error {
+	h, err := netns.GetFromName(name)
+	if err != nil {
+		return fmt.Errorf("network namespace %s: %w", name, err)
+	}
+	defer h.Close()
+	if err := netns.Set(h); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// Thread runs fn on a thread of its own, which ends with it: whatever namespace
 // it is left in, nothing else ever runs on it.
-func aside(fn func() error) error {
+func Thread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- fn()
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread ends with the process only, and the process would
+			// be seen in its namespace. Held here, it cannot be had again.
+			defer runtime.UnlockOSThread()
+			done <- Thread(fn)
+			return
+		}
+		done <- fn() // never unlocked: the thread ends with the goroutine
 	}()
 	return <-done
 }

@@ -1,0 +1,252 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/testbed"
+)
+
+func TestRun(t *testing.T) {
+	m := newMesh(t)
+	s := scenario(t, `
+  measure: {warmup: 300ms, duration: 900ms, every: 100ms}
+  timeline:
+    - {at: 100ms, kill: fog-1}
+    - {at: 200ms, start: fog-1}
+    - {at: 300ms, partition: [edge, fog], for: 100ms}
+    - {at: 500ms, sources: +1}
+`)
+	c, g := config(t, m, s)
+	var samples []testbed.Sample
+	var progress []string
+	c.Sample = func(x testbed.Sample) error { samples = append(samples, x); return nil }
+	c.Progress = func(p Progress) { progress = append(progress, p.Phase) }
+	rec, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"kill fog-1", "start fog-1", "partition edge–fog", "heal edge–fog"}; !slices.Equal(g.applied, want) {
+		t.Errorf("applied %q, want %q", g.applied, want)
+	}
+	if n := len(m.submitted); n != 2 || len(m.submitted[0].Sources) != 2 || len(m.submitted[1].Sources) != 3 {
+		t.Errorf("%d submissions", n)
+	}
+	if !slices.Equal(m.stopped, []string{"people"}) {
+		t.Errorf("stopped %q", m.stopped)
+	}
+	if len(samples) != len(rec.Samples) || len(samples) < 8 {
+		t.Errorf("%d samples kept, %d recorded, want about 13", len(samples), len(rec.Samples))
+	}
+	first, last := rec.Samples[0], rec.Samples[len(rec.Samples)-1]
+	if first.At >= 0 || last.At < s.Measure.Duration || first.Sources != 2 || last.Sources != 3 || len(last.Nodes) != 4 || len(last.Stages) != 4 {
+		t.Errorf("from %+v to %+v", first, last)
+	}
+	for i, x := range rec.Samples {
+		if !x.Frames.Balanced() {
+			t.Errorf("sample %d: %+v does not balance", i, x.Frames)
+		}
+	}
+	var marks []string
+	for _, x := range rec.Marks {
+		if x.Error != "" {
+			t.Errorf("%s: %s", x.Message, x.Error)
+		}
+		marks = append(marks, x.Type)
+	}
+	if !slices.Contains(marks, "task-moved") || !slices.Contains(marks, "sources") || len(marks) != 6 {
+		t.Errorf("marks %v", marks)
+	}
+	if !slices.IsSortedFunc(rec.Marks, func(a, b testbed.Mark) int { return int(a.At - b.At) }) {
+		t.Errorf("marks are out of order: %v", rec.Marks)
+	}
+	tot := rec.Totals
+	if !tot.Frames.Balanced() || tot.Frames.Delivered == 0 || tot.Frames.Delivered >= last.Frames.Delivered || tot.Latency.Count() != int64(tot.Frames.Delivered) {
+		t.Errorf("totals %+v of %+v", tot.Frames, last.Frames)
+	}
+	if want := 10 * speedUp * 0.8; math.Abs(tot.Throughput-want) > want/4 {
+		t.Errorf("throughput %.0f, want about %.0f", tot.Throughput, want)
+	}
+	if d := tot.Stages[1]; d.Task != "detect@512" || d.Work.Count() == 0 || (d.Work.Mean()-50*time.Millisecond).Abs() > time.Millisecond || d.Dropped[pipeline.ReasonQueueFull] == 0 {
+		t.Errorf("stage %+v", d)
+	}
+	if len(progress) < len(samples) {
+		t.Errorf("told of %d steps", len(progress))
+	}
+}
+
+// An event that fails is marked, and the run goes on; a sample that cannot be
+// kept ends it.
+func TestRunWithTrouble(t *testing.T) {
+	m := newMesh(t)
+	c, g := config(t, m, scenario(t, `
+  measure: {warmup: 100ms, duration: 400ms, every: 100ms}
+  timeline: [{at: 100ms, kill: fog-1}]
+`))
+	g.fail = errors.New("no such process")
+	rec, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(rec.Marks, func(x testbed.Mark) bool { return x.Type == "kill" }); i < 0 || rec.Marks[i].Error != "no such process" {
+		t.Errorf("marks %+v", rec.Marks)
+	}
+	full := errors.New("no space left on device")
+	c.Sample = func(x testbed.Sample) error {
+		if x.At > 0 {
+			return full
+		}
+		return nil
+	}
+	rec, err = Run(t.Context(), c)
+	if !errors.Is(err, full) || rec == nil || len(rec.Samples) == 0 {
+		t.Errorf("%v with %+v", err, rec)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Sample = func(testbed.Sample) error { cancel(); return nil }
+	if _, err = Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if len(m.stopped) != 3 {
+		t.Errorf("stopped %q: each run has to stop its workflow", m.stopped)
+	}
+}
+
+// Sums grow also when a new leader counts anew.
+func TestRunOverAChangeOfLeader(t *testing.T) {
+	m := newMesh(t)
+	c, _ := config(t, m, scenario(t, `
+  measure: {warmup: 300ms, duration: 900ms, every: 100ms}
+  timeline: [{at: 300ms, pause: cloud-1, for: 200ms}]
+`))
+	rec, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before uint64
+	for _, x := range rec.Samples {
+		if x.Frames.Delivered < before || !x.Frames.Balanced() {
+			t.Fatalf("at %s %d are delivered, after %d", x.At, x.Frames.Delivered, before)
+		}
+		before = x.Frames.Delivered
+	}
+	if rec.Totals.Latency.Count() == 0 || rec.Totals.Frames.Delivered < 50 {
+		t.Errorf("totals %+v", rec.Totals.Frames)
+	}
+}
+
+func TestAwaitNodesIsPatient(t *testing.T) {
+	m := newMesh(t)
+	m.missing = "fog-1"
+	c, _ := config(t, m, scenario(t, ""))
+	c.Progress = func(p Progress) {
+		if strings.Contains(p.Phase, "3 of 4") {
+			m.mu.Lock()
+			m.missing = ""
+			m.mu.Unlock()
+		}
+	}
+	if err := AwaitNodes(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	m.missing = "fog-1"
+	c.Progress = func(Progress) { cancel() }
+	if err := AwaitNodes(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+func TestWaitingSaysWhy(t *testing.T) {
+	got := waiting(api.WorkflowStatus{
+		Sources: []api.SourceStatus{{Source: "gate", Status: pipeline.StatusRunning}, {Source: "yard", Status: pipeline.StatusRetrying, Message: "no such file"}},
+		Stages:  []api.StageStatus{{Task: "draw", Status: pipeline.StatusStarting}},
+	})
+	if want := "source yard is retrying (no such file); task draw is starting"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// What a calibration makes of a mesh whose costs are known.
+func TestCalibrate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds to measure a mesh without frames")
+	}
+	m := newMesh(t)
+	s := scenario(t, `
+  costs: {detect: 2500ms, tasks: {draw: {work: 7ms}}}
+`)
+	c, g := config(t, m, s)
+	got, err := Calibrate(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(g.limits) != 1 || g.limits[0] {
+		t.Errorf("limits %v: calibration is without quotas", g.limits)
+	}
+	w := m.submitted[0]
+	if w.Name != "people-calibration" || len(w.Sources) != 2 || w.Sources[0].Node != "edge-1" || w.Sources[1].Node != "edge-1" || w.Sources[0].FPS != calibrationFPS ||
+		w.Sources[0].Resolution == w.Sources[1].Resolution {
+		t.Errorf("calibrated with %+v", w.Sources)
+	}
+	if !slices.Equal(m.stopped, []string{"people-calibration"}) {
+		t.Errorf("stopped %q", m.stopped)
+	}
+	near := func(what string, got, want time.Duration) {
+		t.Helper()
+		if (got - want).Abs() > want/4+50*time.Microsecond {
+			t.Errorf("%s: %s, want about %s", what, got, want)
+		}
+	}
+	near("capture", got.Capture.Mean, 3*time.Millisecond)
+	near("resize", got.Tasks["resize"].Work.Mean, 2100*time.Microsecond)
+	near("detect", got.Tasks["detect@512"].Work.Mean, 50*time.Millisecond)
+	near("draw, as the scenario says", got.Tasks["draw"].Work.Mean, 7*time.Millisecond)
+	near("membership, as the scenario says", *got.Detect, 2500*time.Millisecond)
+	// 21 kB are sent once and received once off the edge for each of the two
+	// detectors and draw; fog and cloud use 3 ms for a frame beyond their work.
+	near("send to draw", got.Tasks["draw"].Send.Mean, got.Tasks["draw"].Receive.Mean)
+	if b := *got.Tasks["detect@512"].Bytes; b < 20_000 || b > 22_000 {
+		t.Errorf("%d bytes a frame", b)
+	}
+	if *got.Idle < 0.008 || *got.Idle > 0.012 || *got.Coordinate < 0.016 || *got.Coordinate > 0.024 {
+		t.Errorf("idle %g, coordinating %g cores, want 0.01 and 0.02", *got.Idle, *got.Coordinate)
+	}
+}
+
+func TestNetworkCosts(t *testing.T) {
+	s := scenario(t, "")
+	spec, err := s.WorkflowSpec(s.Sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMesh(t)
+	m.submitted, m.started = append(m.submitted, spec), time.Now().Add(-5*time.Second)
+	status, err := m.client.Workflow(t.Context(), "people")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &calibration{Config: &Config{Scenario: s}, spec: spec, status: status, lasted: time.Second, idle: map[string]float64{"fog-1": 0.5}}
+	n := time.Duration(status.Stages[1].Processed) // of each detector, and of draw
+	all := time.Duration(status.Stages[1].Transfer.Count())
+	captured := time.Duration(status.Sources[0].Frames.Captured)
+	// A byte costs 100 ns on either side, to encode a frame 4 ms.
+	bytes := time.Duration(k.wire(&status.Stages[1])) * all
+	resized := time.Duration(status.Stages[0].Processed)
+	k.used = map[string]time.Duration{
+		"edge-1":  captured*3*time.Millisecond + resized*2100*time.Microsecond + 2*bytes*100 + 2*all*4*time.Millisecond,
+		"fog-1":   n*50*time.Millisecond + 2*bytes*100 + time.Second/2,
+		"cloud-1": 2*n*50*time.Millisecond + 2*bytes*100,
+	}
+	perByte, encode := k.network(testbed.Time{Mean: 3 * time.Millisecond})
+	if math.Abs(perByte-100) > 5 || (encode-4*time.Millisecond).Abs() > 200*time.Microsecond {
+		t.Errorf("%.1f ns a byte, %s to encode a frame; want 100 and 4ms", perByte, encode)
+	}
+}

@@ -1,0 +1,169 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/testbed"
+)
+
+// sample samples until the end, takes down marks, and adds up in the end.
+func (r *run) sample(ctx context.Context) error {
+	m := r.Scenario.Measure
+	tick := time.NewTicker(m.Every)
+	defer tick.Stop()
+	var start *reading // at the end of the warm-up
+	for {
+		now := r.read(ctx)
+		if err := r.take(now); err != nil {
+			return err
+		}
+		if start == nil && now.at >= 0 {
+			start = now
+		}
+		if now.at >= m.Duration {
+			r.total(start, now)
+			return nil
+		}
+		for waiting := true; waiting; {
+			select {
+			case mark := <-r.marks:
+				if err := r.note(mark); err != nil {
+					return err
+				}
+			case n := <-r.sources:
+				r.running = n
+			case <-tick.C:
+				waiting = false
+			case <-ctx.Done():
+				r.total(start, now)
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// note takes a mark down.
+func (r *run) note(m testbed.Mark) error {
+	i, _ := slices.BinarySearchFunc(r.rec.Marks, m, func(a, b testbed.Mark) int {
+		if a.At <= b.At {
+			return -1
+		}
+		return 1
+	})
+	r.rec.Marks = slices.Insert(r.rec.Marks, i, m)
+	if r.Mark == nil {
+		return nil
+	}
+	return r.Mark(m)
+}
+
+// reading is what is known at one moment, all of it since the beginning.
+type reading struct {
+	at     time.Duration
+	frames pipeline.Counts
+	lat    *pipeline.Histogram
+	stages []stageReading
+	nodes  []testbed.NodeSample
+	status api.WorkflowStatus
+}
+
+type stageReading struct {
+	testbed.StageSample
+	queue, transfer, work *pipeline.Histogram
+}
+
+// read asks the mesh and the ground. A mesh that does not answer now has what
+// it had before: agents report later what happens meanwhile.
+func (r *run) read(ctx context.Context) *reading {
+	ask, cancel := context.WithTimeout(ctx, min(askTimeout, max(r.Scenario.Measure.Every, time.Second)))
+	defer cancel()
+	s, err := r.Client.Workflow(ask, r.name)
+	if err != nil {
+		r.Log.Debug("no status of the workflow now", "err", err)
+	} else {
+		r.meter.add(s)
+	}
+	now := r.meter.reading()
+	now.at = time.Since(r.zero)
+	if now.nodes, err = r.Ground.Usage(); err != nil {
+		r.Log.Warn("cannot read what the nodes use", "err", err)
+	}
+	return now
+}
+
+// take adds a sample to the recording.
+func (r *run) take(now *reading) error {
+	x := testbed.Sample{At: now.at, Sources: r.running, Frames: now.frames, Latency: describe(now.lat.Since(r.meter.sampled)), Nodes: now.nodes}
+	r.meter.sampled = now.lat
+	for _, s := range now.stages {
+		x.Stages = append(x.Stages, s.StageSample)
+	}
+	r.rec.Samples = append(r.rec.Samples, x)
+	if r.Progress != nil {
+		phase := "running"
+		if now.at < 0 {
+			phase = "warming up"
+		}
+		r.Progress(Progress{Phase: phase, At: now.at, Total: r.Scenario.Measure.Duration, Sample: &x})
+	}
+	if r.Sample == nil {
+		return nil
+	}
+	if err := r.Sample(x); err != nil {
+		return fmt.Errorf("the run ends, since a sample cannot be kept: %w", err)
+	}
+	return nil
+}
+
+// describe sums up a histogram.
+func describe(h *pipeline.Histogram) testbed.Latency {
+	return testbed.Latency{
+		Frames: uint64(h.Count()), Mean: h.Mean(),
+		P50: h.Quantile(0.50), P95: h.Quantile(0.95), P99: h.Quantile(0.99),
+	}
+}
+
+// total adds up what was measured between two readings.
+func (r *run) total(start, end *reading) {
+	if start == nil || end.at <= start.at {
+		return
+	}
+	t := &r.rec.Totals
+	t.Duration = end.at - start.at
+	t.Frames = since(end.frames, start.frames)
+	t.Latency = end.lat.Since(start.lat)
+	t.Throughput = float64(t.Frames.Delivered) / t.Duration.Seconds()
+	t.Placements = end.status.Placements
+	for i, s := range end.stages {
+		was := stageReading{StageSample: testbed.StageSample{Task: s.Task}}
+		if i < len(start.stages) && start.stages[i].Task == s.Task {
+			was = start.stages[i]
+		}
+		st := testbed.StageTotals{
+			Task: s.Task, Processed: s.Processed - was.Processed, Dropped: map[pipeline.Reason]uint64{},
+			Queue: s.queue.Since(was.queue), Transfer: s.transfer.Since(was.transfer), Work: s.work.Since(was.work),
+		}
+		for reason, n := range s.Dropped {
+			st.Dropped[reason] = n - was.Dropped[reason]
+		}
+		t.Stages = append(t.Stages, st)
+	}
+}
+
+// since is what became of frames between two states of the accounts. Those in
+// flight at the start count among the captured: they are settled in it.
+func since(end, start pipeline.Counts) pipeline.Counts {
+	out := pipeline.Counts{Delivered: end.Delivered - start.Delivered, InFlight: end.InFlight, Dropped: map[pipeline.Reason]uint64{}}
+	for reason, n := range end.Dropped {
+		if d := n - start.Dropped[reason]; d > 0 {
+			out.Dropped[reason] = d
+		}
+	}
+	out.Captured = out.Delivered + out.Lost() + out.InFlight
+	return out
+}

@@ -1,0 +1,14 @@
+package testbed
+
+import (
+	_ "embed"
+	"slices"
+)
+
+//go:embed scenario.schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (draft 2020-12) of the scenario document, for
+// editors. It knows the form; what depends on several fields at once or on the
+// workflow is checked by Parse only.
+func Schema() []byte { return slices.Clone(schema) }
