@@ -5,9 +5,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 LDFLAGS := -X main.version=$(VERSION)
 VIDEO   ?=
 FOR     ?= 30
+SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench overload fuzz lint tidy setup clean
+.PHONY: help build test demo bench overload testbed agreement fuzz lint tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +37,21 @@ bench: setup ## Run the benchmarks
 overload: ## Press a mesh at several times what it can serve, for a minute
 	@scripts/setup test
 	WEFT_OVERLOAD=60s $(GO) test -run '^TestOverload$$' -v -count 1 ./cmd/weftd
+
+# Only root makes network namespaces and cgroups.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+testbed: ## Run the 14-node continuum on emulated machines and links (SCENARIO=file, FLAGS=…)
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	@scripts/clip out/media '$(VIDEO)'
+	$(AS_ROOT) bin/weft testbed run $(SCENARIO) --out out/testbed $(FLAGS)
+
+agreement: ## Emulate and simulate one scenario at light load and at overload, and compare (WITHIN=0.15)
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	@scripts/clip out/media '$(VIDEO)'
+	$(AS_ROOT) scripts/agreement examples/testbed/small.yaml out/agreement
 
 FUZZTIME ?= 60s
 fuzz: setup ## Fuzz every decoder for FUZZTIME each

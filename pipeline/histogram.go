@@ -75,20 +75,6 @@ func (h *Histogram) Mean() time.Duration {
 	return time.Duration(h.h.Mean() * float64(time.Microsecond))
 }
 
-// StdDev is the standard deviation of all recorded durations; 0 when there are
-// none.
-func (h *Histogram) StdDev() time.Duration {
-	if h == nil {
-		return 0
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.h.TotalCount() == 0 {
-		return 0
-	}
-	return time.Duration(h.h.StdDev() * float64(time.Microsecond))
-}
-
 // Merge adds everything that other recorded.
 func (h *Histogram) Merge(other *Histogram) {
 	if other == nil {

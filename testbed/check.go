@@ -253,7 +253,10 @@ func (c *checker) costs() {
 	in, out := &c.in.Spec.Costs, &c.s.Costs
 	const field = "spec.costs"
 	out.Capture = c.time(field+".capture", in.Capture)
-	out.Idle, out.Coordinate, out.Detect, out.Return = in.Idle, in.Coordinate, in.Detect, in.Return
+	out.Input, out.Idle, out.Coordinate, out.Detect, out.Return = in.Input, in.Idle, in.Coordinate, in.Detect, in.Return
+	if in.Input != nil && !(*in.Input > 0 && *in.Input <= maxFPS) {
+		c.add(field+".input", "%g is out of range; use pictures a second such as 25, at most %d", *in.Input, maxFPS)
+	}
 	c.cores(field+".idle", in.Idle)
 	c.cores(field+".coordinate", in.Coordinate)
 	c.length(field+".detect", in.Detect)

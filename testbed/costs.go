@@ -14,6 +14,9 @@ import (
 type Costs struct {
 	// Capture is a source's work for one frame: grab and decode.
 	Capture *Time `json:"capture,omitempty"`
+	// Input is how many pictures a second a source's input has. A source reads
+	// them all, at the cost of Capture, also those that its rate leaves out.
+	Input *float64 `json:"input_fps,omitempty"`
 	// Tasks are by task name: "resize", "detect@640".
 	Tasks map[string]TaskCosts `json:"tasks,omitempty"`
 	// Idle is what weftd takes of its node without frames, in cores.
@@ -51,6 +54,7 @@ type Time struct {
 // Or returns c with what o states in place of its own.
 func (c Costs) Or(o Costs) Costs {
 	c.Capture = cmp.Or(o.Capture, c.Capture)
+	c.Input = cmp.Or(o.Input, c.Input)
 	c.Idle = cmp.Or(o.Idle, c.Idle)
 	c.Coordinate = cmp.Or(o.Coordinate, c.Coordinate)
 	c.Detect = cmp.Or(o.Detect, c.Detect)

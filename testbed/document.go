@@ -114,6 +114,7 @@ type measureForm struct {
 
 type costsForm struct {
 	Capture    *timeForm           `yaml:"capture"`
+	Input      *float64            `yaml:"input"`
 	Idle       *float64            `yaml:"idle"`
 	Coordinate *float64            `yaml:"coordinate"`
 	Detect     *time.Duration      `yaml:"detect"`

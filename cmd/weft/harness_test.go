@@ -193,8 +193,8 @@ func configure(t *testing.T, id *pki.Identity, addresses ...string) string {
 		strings.Join(addresses, ", "), id.Subject.Name))
 }
 
-// live is a mesh with a real coordinator; its nodes are only said to be there.
-type live struct {
+// liveMesh is a mesh with a real coordinator; its nodes are only said to be there.
+type liveMesh struct {
 	config  string // of an operator
 	ca      *pki.CA
 	address string // of the API
@@ -208,10 +208,10 @@ const gib = 1 << 30
 
 // startLive starts a mesh of one coordinator, one cloud, one fog and two edge
 // nodes. cloud-1 serves the gallery.
-func startLive(t *testing.T) *live {
+func startLive(t *testing.T) *liveMesh {
 	t.Helper()
 	ca := authority(t)
-	m := &live{ca: ca}
+	m := &liveMesh{ca: ca}
 	pictures, err := gallery.New(gallery.Config{Dir: t.TempDir(), Retain: 100, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -56,6 +56,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	case errors.Is(err, errChanges):
 		return exitChanges
 	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
 	fmt.Fprintln(errOut, env.explain(err))
 	switch {
 	case cmd.Name() == planName:
@@ -76,7 +79,7 @@ func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf
 func rootCommand(env *environment) *cobra.Command {
 	root := group("weft", "Plan, submit and watch workflows on a Weft mesh",
 		meshCommand(env), nodesCommand(env), modelsCommand(env), workflowCommand(env),
-		caCommand(env), keygenCommand(env), versionCommand(env))
+		testbedCommand(env), simCommand(env), caCommand(env), keygenCommand(env), versionCommand(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrongUsage("%w; see `%s --help`", err, cmd.CommandPath())

@@ -8,13 +8,14 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 )
 
-// progress shows how a recording goes: a line that is written again and again
-// on a terminal, and lines that stay.
+// progress shows how something long goes: a line that is written again and
+// again on a terminal, and lines that stay.
 type progress struct {
 	out   io.Writer
 	width int             // of the terminal; 0: it is none
 	said  map[string]bool // troubles that lasted until the last line
 	dirty bool            // the terminal's last line is to be written again
+	next  time.Time       // when step writes again
 }
 
 func newProgress(out io.Writer) *progress { return &progress{out: out, width: terminalWidth(out)} }
@@ -40,6 +41,27 @@ func (p *progress) status(elapsed time.Duration, s api.WorkflowStatus, failed er
 	if found := tally(s.Detections); found != "" {
 		line += "  " + clean(found)
 	}
+	p.line(line)
+}
+
+// step shows what comes often: now and then.
+func (p *progress) step(line string) {
+	now := time.Now()
+	if now.Before(p.next) {
+		return
+	}
+	p.next = now.Add(stepEvery)
+	if p.width == 0 {
+		p.next = now.Add(stepFarApart)
+	}
+	p.line(line)
+}
+
+// How often step shows something, on a terminal and elsewhere.
+const stepEvery, stepFarApart = 100 * time.Millisecond, 5 * time.Second
+
+// line shows a line in place of the last.
+func (p *progress) line(line string) {
 	if p.width == 0 {
 		fmt.Fprintln(p.out, line)
 		return

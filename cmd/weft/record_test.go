@@ -24,7 +24,7 @@ import (
 
 // agent reports for one node what it is assigned, with made-up counts: five
 // frames are in flight while a source runs, and none when it is stopped.
-func (m *live) agent(t *testing.T, node string) {
+func (m *liveMesh) agent(t *testing.T, node string) {
 	t.Helper()
 	c := api.NewClient(func() []string { return []string{m.address} }, identity(t, m.ca, pki.Agent, node).ClientTLS(pki.Coordinator))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -32,10 +32,11 @@ var level = map[string]int{
 	"coordinator/state": 1,
 	"coordinator/kpi":   1,
 
-	"coordinator/planner":     1,
-	"testbed":                 1,
-	"testbed/emulation/relay": 2,
-	"testbed/emulation/ns":    1, // names and enters namespaces, and opens nothing in them
+	"coordinator/planner":  1,
+	"testbed":              1,
+	"testbed/mininet":      1,
+	"testbed/sim/des":      1,
+	"testbed/emulation/ns": 1, // names and enters namespaces, and opens nothing in them
 
 	"agent/gossip":         2,
 	"agent/machine":        2,
@@ -50,8 +51,17 @@ var level = map[string]int{
 	"coordinator/api/server": 3,
 	"coordinator/api":        2, // the client; it knows no Raft
 
-	"cmd/weft":  5,
-	"cmd/weftd": 5,
+	"testbed/sim":              2,
+	"testbed/emulation/cgroup": 2,
+	"testbed/emulation/kernel": 2,
+	"testbed/emulation/probe":  2,
+	"testbed/emulation/relay":  2,
+	"testbed/emulation":        3,
+	"testbed/experiment":       3,
+	"testbed/experiment/live":  3,
+
+	"cmd/weft":  4,
+	"cmd/weftd": 4,
 }
 
 // heavy are the dependencies that only some packages may reach, even through
@@ -74,7 +84,13 @@ var heavy = []struct {
 		[]string{"pipeline/source", "cmd/weftd"}},
 	{"net/http", "pure packages open no sockets",
 		[]string{"agent", "agent/gossip", "agent/machine", "coordinator", "coordinator/api", "coordinator/api/server", "pipeline/gallery", "pipeline/mqtt", "pipeline/mqtt/broker",
-			"pipeline/quic", "pipeline/source", "pipeline/vision", "cmd/weft", "cmd/weftd"}},
+			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd"}},
+	{"github.com/vishvananda/netlink", "only the emulation changes the machine's network",
+		[]string{"testbed/emulation", "testbed/emulation/kernel", "testbed/emulation/relay", "cmd/weft"}},
+	{"github.com/containerd/cgroups/v3", "only the emulation makes cgroups",
+		[]string{"testbed/emulation", "testbed/emulation/cgroup", "cmd/weft"}},
+	{"gonum.org/v1/plot", "only results are drawn",
+		[]string{"testbed/experiment", "cmd/weft"}},
 }
 
 // apart are packages that must not reach each other, whatever their level.

@@ -16,9 +16,9 @@ import (
 // How the software is measured before a run.
 const (
 	idleFor          = 4 * time.Second  // to measure weftd without frames
-	calibrationFPS   = 2                // a source: so little that nothing waits
-	calibrationCount = 24               // frames of each task, at least
-	calibrationFor   = 45 * time.Second // at most
+	calibrationCount = 30               // frames of each task at each rate, at least
+	calibrationFor   = 45 * time.Second // at most, at each rate
+	disturbed        = 0.9              // of the CPU: with less the calibration says so
 	headerBytes      = 400              // of a frame's message besides the picture (package pipeline)
 	// packetShare is what headers add to the bytes of a message: IPv4, UDP and
 	// QUIC take about 56 of 1280 bytes (RFC 9000, section 17.3; RFC 9001).
@@ -33,13 +33,19 @@ const (
 	defaultReturn = 1500 * time.Millisecond
 )
 
+// slow and fast are the rates of a source during calibration, in frames a
+// second: so little that nothing waits long, and far enough apart to tell what
+// a frame costs from what a source costs that reads more pictures than it
+// makes frames of.
+const slow, fast = 2, 6
+
 // ErrCalibration reports that the costs could not be measured.
 var ErrCalibration = errors.New("calibration failed")
 
 // Calibrate measures what the simulator needs to know of the software: with
-// the nodes' quotas off it runs the workflow under another name, with one slow
-// source for each resolution, so that nothing waits for anything, and stops it
-// again. Each time is that on one core of this machine: what a stage says of
+// the nodes' quotas off it runs the workflow under another name, with one
+// source for each resolution at two low rates, so that nothing waits long, and
+// stops it again. Each time is that on one core of this machine: what a stage says of
 // its work, and for the rest (encoding, encryption, the network's share of the
 // kernel) what the nodes' CPU accounts say beyond it. What the scenario states
 // itself replaces what was measured.
@@ -55,12 +61,17 @@ func Calibrate(ctx context.Context, c *Config) (testbed.Costs, error) {
 // with, and what the workflow says.
 type calibration struct {
 	*Config
-	idle    map[string]float64       // cores, by node
-	used    map[string]time.Duration // with frames, by node
-	lasted  time.Duration
-	started time.Duration // from the submission until everything ran
-	status  api.WorkflowStatus
+	idle    map[string]float64 // cores, by node
+	started time.Duration      // from the submission until everything ran
 	spec    *tiering.Workflow
+	phases  [2]phase // at the slow and at the fast rate
+}
+
+// phase is a part of a calibration, at one rate.
+type phase struct {
+	lasted time.Duration
+	used   map[string]time.Duration // by node
+	status api.WorkflowStatus       // what was counted in it
 }
 
 func (k *calibration) measure(ctx context.Context) error {
@@ -83,20 +94,27 @@ func (k *calibration) measure(ctx context.Context) error {
 		k.idle[node] = d.Seconds() / took.Seconds()
 	}
 	name := k.Scenario.Workflow.Name + "-calibration"
-	submitted := time.Now()
-	if err := k.submit(ctx, sources, testbed.DocumentOptions{Name: name, FPS: calibrationFPS}); err != nil {
-		return err
-	}
 	defer func() {
 		if err := k.stop(context.WithoutCancel(ctx), name); err != nil {
 			k.Log.Warn("the calibration's workflow could not be stopped", "err", err)
 		}
 	}()
-	if _, err := awaitRunning(ctx, k.Config, name); err != nil {
-		return err
+	for i, fps := range []float64{slow, fast} {
+		submitted := time.Now()
+		if err := k.submit(ctx, sources, testbed.DocumentOptions{Name: name, FPS: fps}); err != nil {
+			return err
+		}
+		if _, err := awaitRunning(ctx, k.Config, name); err != nil {
+			return err
+		}
+		if i == 0 {
+			k.started = max(time.Since(submitted)-reportLag, 0)
+		}
+		if k.phases[i], err = k.watch(ctx, name, fps); err != nil {
+			return err
+		}
 	}
-	k.started = max(time.Since(submitted)-reportLag, 0)
-	return k.watch(ctx, name)
+	return nil
 }
 
 // pick chooses a source for each resolution that the workflow offers, all
@@ -134,14 +152,14 @@ func (k *calibration) offered() []int {
 
 // watch waits until every task has had enough frames, and notes what the nodes
 // used meanwhile.
-func (k *calibration) watch(ctx context.Context, name string) error {
-	from, err := k.snapshot()
-	if err != nil {
-		return err
-	}
+func (k *calibration) watch(ctx context.Context, name string, fps float64) (p phase, err error) {
 	base, err := k.Client.Workflow(ctx, name)
 	if err != nil {
-		return err
+		return p, err
+	}
+	from, err := k.snapshot()
+	if err != nil {
+		return p, err
 	}
 	start := time.Now()
 	err = poll(ctx, calibrationFor, func(ctx context.Context) (bool, error) {
@@ -149,27 +167,26 @@ func (k *calibration) watch(ctx context.Context, name string) error {
 		if err != nil {
 			return false, err
 		}
-		k.status = s
+		p.status = less(s, base)
 		least := uint64(math.MaxUint64)
-		for _, x := range s.Stages {
+		for _, x := range p.status.Stages {
 			least = min(least, x.Processed)
 		}
-		k.say(fmt.Sprintf("calibrating: %d of %d frames", min(least, calibrationCount), calibrationCount))
+		k.say(fmt.Sprintf("calibrating at %g frames/s: %d of %d frames", fps, min(least, calibrationCount), calibrationCount))
 		return least >= calibrationCount, nil
 	})
 	if err != nil {
-		return fmt.Errorf("not every task had %d frames: %w", calibrationCount, err)
+		return p, fmt.Errorf("not every task had %d frames: %w", calibrationCount, err)
 	}
 	to, err := k.snapshot()
 	if err != nil {
-		return err
+		return p, err
 	}
-	k.lasted, k.used = time.Since(start), map[string]time.Duration{}
+	p.lasted, p.used = time.Since(start), map[string]time.Duration{}
 	for node, d := range to {
-		k.used[node] = d - from[node]
+		p.used[node] = d - from[node]
 	}
-	k.status = less(k.status, base)
-	return nil
+	return p, nil
 }
 
 // less takes from a status what an earlier one had counted.
@@ -231,22 +248,41 @@ func (k *calibration) used2(ctx context.Context, during time.Duration) (map[stri
 // costs makes the costs of what was measured.
 func (k *calibration) costs() testbed.Costs {
 	idle, coordinate := k.idleCosts()
-	capture := k.capture()
-	byteCost, encode := k.network(capture)
+	both := together(k.phases[0].status, k.phases[1].status)
+	capture := captureOf(both)
+	work := map[string]testbed.Time{}
+	for i := range both.Stages {
+		work[both.Stages[i].Task] = workOf(&both.Stages[i])
+	}
+	n := k.network(work)
+	if n.share < disturbed {
+		k.Log.Warn("other processes slowed the calibration down; times are taken from CPU accounts instead",
+			"cpu_of_time", fmt.Sprintf("%.2f", n.share))
+	}
+	// A camera may be waited for: what reading a picture takes is at most what
+	// the nodes used beyond the frames' costs.
+	if perFrame := time.Duration(n.reading * float64(time.Second) / fast); perFrame < capture.Mean {
+		capture.Mean = perFrame
+	}
 	out := testbed.Costs{
 		Capture: &capture, Idle: &idle, Coordinate: &coordinate,
 		Detect: new(defaultDetect), Return: new(defaultReturn),
 		Tasks: map[string]testbed.TaskCosts{},
 	}
-	for _, x := range k.status.Stages {
-		work := workOf(&x)
-		bytes := k.wire(&x)
-		side := testbed.Time{Mean: time.Duration(byteCost * float64(bytes))}
+	if pictures := n.reading / capture.Mean.Seconds(); capture.Mean > 0 && pictures >= slow {
+		out.Input = new(math.Round(pictures*10) / 10)
+	}
+	for i := range both.Stages {
+		x := &both.Stages[i]
+		bytes := wire(x)
+		side := testbed.Time{Mean: time.Duration(n.perByte * float64(bytes))}
 		send := side
 		if k.encoded(x.Task) {
-			send.Mean += encode
+			send.Mean += n.encode
 		}
-		out.Tasks[x.Task] = testbed.TaskCosts{Work: &work, Send: &send, Receive: &side, Bytes: &bytes, Start: new(k.started)}
+		w := work[x.Task]
+		w.Mean = time.Duration(n.share * float64(w.Mean))
+		out.Tasks[x.Task] = testbed.TaskCosts{Work: &w, Send: &send, Receive: &side, Bytes: &bytes, Start: new(k.started)}
 	}
 	return out.Or(k.Scenario.Costs)
 }
@@ -280,12 +316,12 @@ func mean(of []float64) float64 {
 	return sum / float64(len(of))
 }
 
-func (k *calibration) capture() testbed.Time {
+func captureOf(x api.WorkflowStatus) testbed.Time {
 	all := pipeline.NewHistogram()
-	for _, s := range k.status.Sources {
+	for _, s := range x.Sources {
 		all.Merge(s.Capture)
 	}
-	return testbed.Time{Mean: all.Mean(), CV: ratio(all.StdDev(), all.Mean())}
+	return testbed.Time{Mean: all.Mean(), CV: ratio(spread(all), all.Mean())}
 }
 
 // workOf is a stage's work for a frame: reducing it and the rest.
@@ -294,8 +330,14 @@ func workOf(x *stageStatus) testbed.Time {
 	if n := x.Execute.Count(); n > 0 { // not every frame has to be reduced
 		m += time.Duration(float64(x.Reduce.Mean()) * float64(x.Reduce.Count()) / float64(n))
 	}
-	deviation := math.Hypot(float64(x.Execute.StdDev()), float64(x.Reduce.StdDev()))
+	deviation := math.Hypot(float64(spread(x.Execute)), float64(spread(x.Reduce)))
 	return testbed.Time{Mean: m, CV: ratio(time.Duration(deviation), m)}
+}
+
+// spread is the standard deviation as the middle two thirds show it: a few
+// frames during which something else had the CPU do not count.
+func spread(h *pipeline.Histogram) time.Duration {
+	return (h.Quantile(0.841) - h.Quantile(0.159)) / 2
 }
 
 func ratio(a, b time.Duration) float64 {
@@ -307,7 +349,7 @@ func ratio(a, b time.Duration) float64 {
 
 // wire is the size of a frame on its way to a task, headers included; 0: it
 // never was on one.
-func (k *calibration) wire(x *stageStatus) int64 {
+func wire(x *stageStatus) int64 {
 	n := x.Transfer.Count()
 	if n == 0 {
 		return 0
@@ -338,66 +380,118 @@ func (k *calibration) encoded(task string) bool {
 
 type stageStatus = api.StageStatus
 
-// network finds what it costs a node to send or receive a byte, the same for
-// both, and what to encode a frame. What the nodes used beyond idling, capture
-// and the stages' work is explained by bytes on those that encode nothing, and
-// by bytes and frames on those that do. perByte is in nanoseconds.
-func (k *calibration) network(capture testbed.Time) (perByte float64, encode time.Duration) {
-	encoding := map[string]bool{} // nodes
-	for _, p := range k.status.Placements {
-		if p.Source {
-			encoding[p.Node] = true
+// networkCosts are what cannot be seen in spans.
+type networkCosts struct {
+	perByte float64       // ns, to send or to receive a byte
+	encode  time.Duration // of a frame
+	reading float64       // cores that a source takes, of whose pictures no frame is made
+	share   float64       // of the spans of work, what the nodes had the CPU for; 1: all
+}
+
+// network finds the network's costs. The nodes are in two groups: those that
+// encode frames, with the sources, and the others.
+//
+// What the others used beyond idling and the stages' work is explained by the
+// bytes they sent and received. Work is spans of real time; where it is more
+// than the CPU time that they used at all, something else had the CPU.
+//
+// What the encoding ones used grows with the frames by what a frame costs; what
+// remains at no frames at all, beyond idling, is for reading pictures that
+// become none.
+func (k *calibration) network(work map[string]testbed.Time) networkCosts {
+	encoding := k.encoding()
+	n := networkCosts{share: 1}
+	var used, spent, bytes float64 // of the others, in both phases
+	for _, p := range k.phases {
+		used += k.usedBy(p, encoding, false)
+		a := k.account(p, work, encoding)
+		spent += a.spent[0]
+		bytes += a.bytes[0]
+	}
+	if spent > 0 {
+		n.share = min(1, used/spent)
+	}
+	if bytes > 0 {
+		n.perByte = max(used-n.share*spent, 0) / bytes
+	}
+
+	// Of the encoding nodes, by the second.
+	var cores, rate [2]float64
+	var frame float64 // seconds of CPU that are known of a frame
+	for i, p := range k.phases {
+		t := p.lasted.Seconds()
+		a := k.account(p, work, encoding)
+		cores[i] = k.usedBy(p, encoding, true) / t
+		rate[i] = a.encoded / t
+		if a.encoded > 0 {
+			frame = (n.share*a.spent[1] + n.perByte*a.bytes[1]) / a.encoded
 		}
-		if t, ok := k.spec.Task(p.Task); ok && t.Type == tiering.Preprocess {
-			encoding[p.Node] = true
+	}
+	if rate[1] > rate[0] {
+		slope := max((cores[1]-cores[0])/(rate[1]-rate[0]), frame)
+		n.encode = time.Duration((slope - frame) * float64(time.Second))
+		n.reading = max(cores[0]-slope*rate[0], 0) / float64(max(len(k.phases[0].status.Sources), 1))
+	}
+	n.perByte *= 1e9
+	return n
+}
+
+// usedBy is the CPU time that a group of nodes used beyond idling, in seconds.
+func (k *calibration) usedBy(p phase, encoding map[string]bool, those bool) float64 {
+	sum := 0.0
+	for node, d := range p.used {
+		if encoding[node] == those {
+			sum += max(d.Seconds()-k.idle[node]*p.lasted.Seconds(), 0)
 		}
 	}
-	var rest [2]float64 // seconds not explained: [0] elsewhere, [1] where frames are encoded
-	group := func(node string) int {
-		if encoding[node] {
-			return 1
-		}
-		return 0
-	}
-	for node, used := range k.used {
-		rest[group(node)] += used.Seconds() - k.idle[node]*k.lasted.Seconds()
-	}
-	for _, s := range k.status.Sources {
-		rest[group(s.Node)] -= capture.Mean.Seconds() * float64(s.Frames.Captured)
-	}
-	var bytes [2]float64 // sent and received
-	var encoded float64  // frames
-	for i := range k.status.Stages {
-		x := &k.status.Stages[i]
-		share := k.shareOf(x.Task, encoding)
-		rest[1] -= share * workOf(x).Mean.Seconds() * float64(x.Processed)
-		rest[0] -= (1 - share) * workOf(x).Mean.Seconds() * float64(x.Processed)
-		sent := float64(k.wire(x)) * float64(x.Transfer.Count())
-		bytes[1] += share * sent
-		bytes[0] += (1 - share) * sent
-		from := 0.0 // of the frames, the share sent by nodes that encode
+	return sum
+}
+
+// account is what the frames of a phase had done to them. Of what is in pairs,
+// [0] is for nodes that encode nothing and [1] for the others.
+type account struct {
+	spent   [2]float64 // seconds of the stages' work
+	bytes   [2]float64 // sent and received
+	encoded float64    // frames
+}
+
+func (k *calibration) account(p phase, work map[string]testbed.Time, encoding map[string]bool) (a account) {
+	for i := range p.status.Stages {
+		x := &p.status.Stages[i]
+		there := shareOf(p.status.Placements, x.Task, encoding)
+		seconds := work[x.Task].Mean.Seconds() * float64(x.Processed)
+		a.spent[1] += there * seconds
+		a.spent[0] += (1 - there) * seconds
+		sent := float64(wire(x)) * float64(x.Transfer.Count())
+		a.bytes[1] += there * sent
+		a.bytes[0] += (1 - there) * sent
 		if k.encoded(x.Task) {
-			from = 1
-			encoded += float64(x.Transfer.Count())
+			a.encoded += float64(x.Transfer.Count())
+			a.bytes[1] += sent
+		} else {
+			a.bytes[0] += sent
 		}
-		bytes[1] += from * sent
-		bytes[0] += (1 - from) * sent
 	}
-	if bytes[0] > 0 {
-		perByte = max(rest[0]/bytes[0], 0)
-	} else if bytes[1] > 0 {
-		perByte = max(rest[1]/bytes[1], 0)
+	return a
+}
+
+// encoding are the nodes on which pictures are encoded: those of sources and
+// preprocess tasks.
+func (k *calibration) encoding() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range k.phases[0].status.Placements {
+		t, ok := k.spec.Task(p.Task)
+		if p.Source || ok && t.Type == tiering.Preprocess {
+			out[p.Node] = true
+		}
 	}
-	if encoded > 0 {
-		encode = time.Duration(max(rest[1]-perByte*bytes[1], 0) / encoded * float64(time.Second))
-	}
-	return perByte * 1e9, encode
+	return out
 }
 
 // shareOf is the share of a task's instances on the nodes.
-func (k *calibration) shareOf(task string, nodes map[string]bool) float64 {
+func shareOf(placements []tiering.Placement, task string, nodes map[string]bool) float64 {
 	in, all := 0.0, 0.0
-	for _, p := range k.status.Placements {
+	for _, p := range placements {
 		if p.Task != task || p.Source {
 			continue
 		}
@@ -410,4 +504,15 @@ func (k *calibration) shareOf(task string, nodes map[string]bool) float64 {
 		return 0
 	}
 	return in / all
+}
+
+// together adds the counts of two phases.
+func together(a, b api.WorkflowStatus) api.WorkflowStatus {
+	out := sum(a, b)
+	out.Sources = nil
+	for i, x := range b.Sources {
+		x.Capture = merged(a.Sources[i].Capture, x.Capture)
+		out.Sources = append(out.Sources, x)
+	}
+	return out
 }

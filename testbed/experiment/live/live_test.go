@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestRun(t *testing.T) {
@@ -192,7 +193,7 @@ func TestCalibrate(t *testing.T) {
 		t.Errorf("limits %v: calibration is without quotas", g.limits)
 	}
 	w := m.submitted[0]
-	if w.Name != "people-calibration" || len(w.Sources) != 2 || w.Sources[0].Node != "edge-1" || w.Sources[1].Node != "edge-1" || w.Sources[0].FPS != calibrationFPS ||
+	if w.Name != "people-calibration" || len(w.Sources) != 2 || w.Sources[0].Node != "edge-1" || w.Sources[1].Node != "edge-1" || w.Sources[0].FPS != slow || len(m.submitted) != 2 || m.submitted[1].Sources[1].FPS != fast ||
 		w.Sources[0].Resolution == w.Sources[1].Resolution {
 		t.Errorf("calibrated with %+v", w.Sources)
 	}
@@ -227,26 +228,49 @@ func TestNetworkCosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMesh(t)
-	m.submitted, m.started = append(m.submitted, spec), time.Now().Add(-5*time.Second)
-	status, err := m.client.Workflow(t.Context(), "people")
-	if err != nil {
-		t.Fatal(err)
+	// A byte costs 100 ns on either side, to encode a frame 4 ms, and each of
+	// two sources takes 0.05 cores to read pictures.
+	counted := func(resized uint64) phase {
+		n := resized / 2 // of each detector
+		d := time.Duration(n)
+		stage := func(task string, frames uint64, work time.Duration) api.StageStatus {
+			return api.StageStatus{Task: task, Processed: frames, Execute: repeated(work, frames), Transfer: repeated(time.Millisecond, frames), Bytes: frames * 20_000}
+		}
+		resize := stage("resize", resized, 2*time.Millisecond)
+		resize.Transfer, resize.Bytes = nil, 0
+		p := phase{lasted: 10 * time.Second, status: api.WorkflowStatus{
+			Sources: []api.SourceStatus{{Source: "a", Node: "edge-1"}, {Source: "b", Node: "edge-1"}},
+			Stages:  []api.StageStatus{resize, stage("detect@512", n, 50*time.Millisecond), stage("detect@640", n, 80*time.Millisecond), stage("draw", resized, 5*time.Millisecond)},
+			Placements: []tiering.Placement{
+				{Task: "a", Source: true, Node: "edge-1"}, {Task: "resize", Node: "edge-1"}, {Task: "detect@512", Node: "fog-1"},
+				{Task: "detect@640", Node: "cloud-1"}, {Task: "draw", Node: "cloud-1"},
+			},
+		}}
+		frame := time.Duration(float64(wire(&p.status.Stages[1])) * 100) // either side of a transfer
+		p.used = map[string]time.Duration{
+			"edge-1":  2*d*(2*time.Millisecond+frame+4*time.Millisecond) + 2*500*time.Millisecond,
+			"fog-1":   d*(50*time.Millisecond+2*frame) + 5*time.Second, // of which it idles
+			"cloud-1": d*(80*time.Millisecond+2*frame) + 2*d*(5*time.Millisecond+frame),
+		}
+		// fog-1 sends each of its frames to draw, cloud-1 as well.
+		return p
 	}
-	k := &calibration{Config: &Config{Scenario: s}, spec: spec, status: status, lasted: time.Second, idle: map[string]float64{"fog-1": 0.5}}
-	n := time.Duration(status.Stages[1].Processed) // of each detector, and of draw
-	all := time.Duration(status.Stages[1].Transfer.Count())
-	captured := time.Duration(status.Sources[0].Frames.Captured)
-	// A byte costs 100 ns on either side, to encode a frame 4 ms.
-	bytes := time.Duration(k.wire(&status.Stages[1])) * all
-	resized := time.Duration(status.Stages[0].Processed)
-	k.used = map[string]time.Duration{
-		"edge-1":  captured*3*time.Millisecond + resized*2100*time.Microsecond + 2*bytes*100 + 2*all*4*time.Millisecond,
-		"fog-1":   n*50*time.Millisecond + 2*bytes*100 + time.Second/2,
-		"cloud-1": 2*n*50*time.Millisecond + 2*bytes*100,
+	k := &calibration{Config: &Config{Scenario: s}, spec: spec, idle: map[string]float64{"fog-1": 0.5}, phases: [2]phase{counted(40), counted(120)}}
+	work := map[string]testbed.Time{}
+	for i := range k.phases[1].status.Stages {
+		work[k.phases[1].status.Stages[i].Task] = workOf(&k.phases[1].status.Stages[i])
 	}
-	perByte, encode := k.network(testbed.Time{Mean: 3 * time.Millisecond})
-	if math.Abs(perByte-100) > 5 || (encode-4*time.Millisecond).Abs() > 200*time.Microsecond {
-		t.Errorf("%.1f ns a byte, %s to encode a frame; want 100 and 4ms", perByte, encode)
+	n := k.network(work)
+	if math.Abs(n.perByte-100) > 5 || (n.encode-4*time.Millisecond).Abs() > 100*time.Microsecond || n.share != 1 || math.Abs(n.reading-0.05) > 0.005 {
+		t.Errorf("%+v; want 100 ns a byte, 4ms to encode, 0.05 cores to read, all of the CPU", n)
+	}
+
+	// Others had most of the CPU: spans are four times what the nodes used.
+	for task, w := range work {
+		w.Mean *= 4
+		work[task] = w
+	}
+	if n = k.network(work); n.share < 0.2 || n.share > 0.3 {
+		t.Errorf("%v of the CPU, want about a quarter", n.share)
 	}
 }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/testbed/experiment"
+)
+
+// examples is where the scenarios that ship are, wherever a test goes.
+var examples, _ = filepath.Abs("../../examples/testbed")
+
+// costs are those of some machine.
+const costs = `
+capture: 3ms
+idle: 0.01
+detect: 3s
+return: 1s
+tasks:
+  resize: {work: 2ms, send: 1ms, receive: 1ms, bytes: 60kB, start: 100ms}
+  "detect@512": {work: {mean: 60ms, cv: 0.1}, send: 2ms, receive: 1ms, bytes: 60kB, start: 100ms}
+  "detect@640": {work: {mean: 90ms, cv: 0.1}, send: 2ms, receive: 1ms, bytes: 80kB, start: 100ms}
+  draw: {work: 15ms, send: 1ms, receive: 1ms, bytes: 60kB, start: 100ms}
+`
+
+func TestSimulateCompareAndRepeat(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "costs.yaml", costs)
+	small := filepath.Join(examples, "small.yaml")
+	c := weft(t, "", "sim", "run", small, "--costs", "costs.yaml", "--repeat", "3", "--out", "a")
+	c.want(t, exitOK, "simulated 3  seed 3")
+	for _, words := range []string{"SIMULATED", "±", filepath.Join("a", "report.md")} {
+		if !strings.Contains(c.out, words) {
+			t.Errorf("no %q in\n%s", words, c.out)
+		}
+	}
+	s := decode[experiment.Summary](t, weft(t, "", "sim", "run", small, "--costs", "a/costs.yaml", "--repeat", "3", "--out", "b", "-o", "json"))
+	if s.Scenario != "small" || len(s.Methods["simulated"].Runs) != 3 {
+		t.Errorf("summary %+v", s)
+	}
+
+	// The same seeds give the same figures: nothing differs.
+	same := decode[experiment.Comparison](t, weft(t, "", "testbed", "compare", "a", "b", "--within", "0.0001", "-o", "json").want(t, exitOK, ""))
+	if same.Beyond != 0 || !same.SameScenario {
+		t.Errorf("the same seeds: %d figures differ", same.Beyond)
+	}
+	// The times of the raw tables and figures are the same to the byte.
+	for _, file := range []string{"simulated-2/series.csv", "simulated-2/events.csv"} {
+		one, err1 := os.ReadFile(filepath.Join("a", file))
+		two, err2 := os.ReadFile(filepath.Join("b", file))
+		if err1 != nil || err2 != nil || string(one) != string(two) || len(one) == 0 {
+			t.Errorf("%s: %v, %v, %d and %d bytes", file, err1, err2, len(one), len(two))
+		}
+	}
+	weft(t, "", "sim", "run", small, "--costs", "costs.yaml", "--load", "20", "--out", "c").want(t, exitOK, "")
+	differs := weft(t, "", "testbed", "compare", "a", "c").want(t, exitFailure, "the results differ: ")
+	if !strings.Contains(differs.out, "beyond 15 %") {
+		t.Errorf("twenty times the load makes no difference:\n%s", differs.out)
+	}
+}
+
+func TestTestbedMistakes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "costs.yaml", costs)
+	if err := os.Mkdir("other", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "other/file", "mine")
+	small := filepath.Join(examples, "small.yaml")
+	text, err := os.ReadFile(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	people, err := os.ReadFile(filepath.Join(examples, "people.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "people.yaml", string(people))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "bad.yaml", strings.Replace(string(text), "between: [edge, fog]", "between: [edge, fogg]", 1))
+	for _, x := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"testbed check " + small, exitOK, ""},
+		{"testbed check bad.yaml", exitFailure, `did you mean "fog"?`},
+		{"testbed check nowhere.yaml", exitFailure, "nowhere.yaml"},
+		{"testbed run bad.yaml --out r", exitFailure, `bad.yaml:`},
+		{"testbed run " + small + " --links wireless --out r --weftd " + self, exitFailure, "kernel or user"},
+		{"testbed run " + small + " --weftd nowhere/weftd --out r", exitFailure, "make build"},
+		{"testbed run " + small + " --within -1", exitUsage, "--within"},
+		{"sim run " + small + " --out r", exitFailure, "costs"},
+		{"sim run " + small + " --costs nowhere.yaml --out r", exitFailure, "nowhere.yaml"},
+		{"sim run " + small + " --costs people.yaml --out r", exitFailure, "people.yaml:"},
+		{"sim run " + small + " --repeat 0", exitUsage, "--repeat"},
+		{"sim run " + small + " --load 0", exitUsage, "--load"},
+		{"sim run " + small + " --cpu-scale 2", exitUsage, "--cpu-scale"},
+		{"sim run " + small + " --costs costs.yaml --out other", exitFailure, "other"},
+		{"sim run", exitUsage, "usage"},
+		{"testbed compare a b", exitFailure, "a"},
+		{"testbed compare a b --within 0", exitUsage, "--within"},
+		{"testbed exec edge-1", exitUsage, "usage"},
+		{"testbed exec --name no-such-testbed edge-1 -- true", exitFailure, "no such testbed: no-such-testbed"},
+		{"testbed status no-such-testbed", exitFailure, "no such testbed"},
+		{"testbed down Not_a_name", exitFailure, "lower-case"},
+		{"testbed down x --all", exitUsage, "not both"},
+		{"testbed upp", exitUsage, `did you mean up?`},
+		{"testbed export mininet bad.yaml", exitFailure, "bad.yaml:"},
+	} {
+		c := weft(t, "", strings.Fields(x.args)...)
+		if c.code != x.code || !strings.Contains(c.err, x.want) {
+			t.Errorf("weft %s: code %d, want %d; it says\n%s\nwant %q", x.args, c.code, x.code, c.err, x.want)
+		}
+	}
+	if _, err := os.Stat("r"); err == nil {
+		t.Error("a run that could not begin has made its folder")
+	}
+	if mine, err := os.ReadFile("other/file"); err != nil || string(mine) != "mine" {
+		t.Errorf("a folder of somebody else's was touched: %v", err)
+	}
+}
+
+func TestExportMininet(t *testing.T) {
+	t.Chdir(t.TempDir())
+	small := filepath.Join(examples, "small.yaml")
+	printed := weft(t, "", "testbed", "export", "mininet", small).want(t, exitOK, "")
+	weft(t, "", "testbed", "export", "mininet", small, "--out", "small.py").want(t, exitOK, "")
+	written, err := os.ReadFile("small.py")
+	if err != nil || string(written) != printed.out || !strings.HasPrefix(printed.out, "#!") {
+		t.Errorf("%v; printed\n%s", err, printed.out)
+	}
+}
+
+func TestScenarioAsJSON(t *testing.T) {
+	c := weft(t, "", "testbed", "check", filepath.Join(examples, "small.yaml"), "-o", "json").want(t, exitOK, "")
+	var v map[string]any
+	if err := json.Unmarshal([]byte(c.out), &v); err != nil {
+		t.Error(err)
+	}
+}
