@@ -93,7 +93,7 @@ func TestWorkflowDocument(t *testing.T) {
 			t.Errorf("the comment %q is lost", text)
 		}
 	}
-	if s.Sources[0].FPS != 2 || s.Workflow.Name != "people" {
+	if s.Sources[0].FPS != examples(t)["small"].Sources[0].FPS || s.Workflow.Name != "people" {
 		t.Error("the scenario has changed")
 	}
 	if _, err := wrap([]byte("spec: [")).WorkflowDocument(testbed.DocumentOptions{}); err == nil {

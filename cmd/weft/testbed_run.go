@@ -35,7 +35,7 @@ type groundOptions struct {
 func (o *groundOptions) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.name, "name", "", "name of the testbed on this machine (default: the scenario's)")
-	f.StringVar(&o.shaping, "links", string(emulation.Auto), "how links are emulated: auto, kernel (netem and tbf) or user (TUN)")
+	f.StringVar(&o.shaping, "links", string(emulation.Auto), "how links are emulated: auto, kernel (netem) or user (TUN)")
 	complete(c, "links", string(emulation.Auto), string(emulation.Kernel), string(emulation.User))
 	f.StringVar(&o.weftd, "weftd", "", "the daemon to run (default: beside weft, else on the PATH)")
 	f.BoolVar(&o.accept, "accept-links", false, "go on with links that are not as the scenario asks")

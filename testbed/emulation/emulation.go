@@ -30,7 +30,7 @@ type Shaping string
 // The ways to emulate links.
 const (
 	Auto   Shaping = "auto"   // Kernel where it has netem, else User
-	Kernel Shaping = "kernel" // veth, netem and tbf
+	Kernel Shaping = "kernel" // veth, a bridge and netem
 	User   Shaping = "user"   // TUN devices, and packets held back by this process
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
@@ -45,10 +46,8 @@ var ErrCalibration = errors.New("calibration failed")
 // Calibrate measures what the simulator needs to know of the software: with
 // the nodes' quotas off it runs the workflow under another name, with one
 // source for each resolution at two low rates, so that nothing waits long, and
-// stops it again. Each time is that on one core of this machine: what a stage says of
-// its work, and for the rest (encoding, encryption, the network's share of the
-// kernel) what the nodes' CPU accounts say beyond it. What the scenario states
-// itself replaces what was measured.
+// stops it again. Each time is that on one core of this machine. What the
+// scenario states itself replaces what was measured.
 func Calibrate(ctx context.Context, c *Config) (testbed.Costs, error) {
 	k := &calibration{Config: c}
 	if err := k.measure(ctx); err != nil {
@@ -261,7 +260,7 @@ func (k *calibration) costs() testbed.Costs {
 	}
 	// A camera may be waited for: what reading a picture takes is at most what
 	// the nodes used beyond the frames' costs.
-	if perFrame := time.Duration(n.reading * float64(time.Second) / fast); perFrame < capture.Mean {
+	if perFrame := time.Duration(n.reading * float64(time.Second) / fast); n.reading > 0 && perFrame < capture.Mean {
 		capture.Mean = perFrame
 	}
 	out := testbed.Costs{
@@ -269,7 +268,7 @@ func (k *calibration) costs() testbed.Costs {
 		Detect: new(defaultDetect), Return: new(defaultReturn),
 		Tasks: map[string]testbed.TaskCosts{},
 	}
-	if pictures := n.reading / capture.Mean.Seconds(); capture.Mean > 0 && pictures >= slow {
+	if pictures := n.reading / max(capture.Mean.Seconds(), 1e-9); pictures >= slow {
 		out.Input = new(math.Round(pictures*10) / 10)
 	}
 	for i := range both.Stages {
@@ -321,14 +320,15 @@ func captureOf(x api.WorkflowStatus) testbed.Time {
 	for _, s := range x.Sources {
 		all.Merge(s.Capture)
 	}
-	return testbed.Time{Mean: all.Mean(), CV: ratio(spread(all), all.Mean())}
+	return testbed.Time{Mean: all.Quantile(0.5), CV: ratio(spread(all), all.Quantile(0.5))}
 }
 
-// workOf is a stage's work for a frame: reducing it and the rest.
+// workOf is a stage's work for a frame: reducing it and the rest. It is the
+// median that counts: during some frames something else has the CPU.
 func workOf(x *stageStatus) testbed.Time {
-	m := x.Execute.Mean()
+	m := x.Execute.Quantile(0.5)
 	if n := x.Execute.Count(); n > 0 { // not every frame has to be reduced
-		m += time.Duration(float64(x.Reduce.Mean()) * float64(x.Reduce.Count()) / float64(n))
+		m += time.Duration(float64(x.Reduce.Quantile(0.5)) * float64(x.Reduce.Count()) / float64(n))
 	}
 	deviation := math.Hypot(float64(spread(x.Execute)), float64(spread(x.Reduce)))
 	return testbed.Time{Mean: m, CV: ratio(time.Duration(deviation), m)}
@@ -380,60 +380,106 @@ func (k *calibration) encoded(task string) bool {
 
 type stageStatus = api.StageStatus
 
-// networkCosts are what cannot be seen in spans.
+// networkCosts are what the way of a frame costs beyond the stages' work.
 type networkCosts struct {
 	perByte float64       // ns, to send or to receive a byte
 	encode  time.Duration // of a frame
-	reading float64       // cores that a source takes, of whose pictures no frame is made
+	reading float64       // cores that a source takes, of whose pictures no frame is made; 0: not known
 	share   float64       // of the spans of work, what the nodes had the CPU for; 1: all
 }
 
-// network finds the network's costs. The nodes are in two groups: those that
-// encode frames, with the sources, and the others.
+// network finds the network's costs.
 //
-// What the others used beyond idling and the stages' work is explained by the
-// bytes they sent and received. Work is spans of real time; where it is more
-// than the CPU time that they used at all, something else had the CPU.
+// A transfer takes what the link takes, which is known, and besides that what
+// it costs to send and to receive, half each, and before the first of them to
+// encode the frame.
 //
-// What the encoding ones used grows with the frames by what a frame costs; what
-// remains at no frames at all, beyond idling, is for reading pictures that
-// become none.
+// The nodes are in two groups: those that encode frames, with the sources, and
+// the others. Where the stages' work, spans of real time, is more than the CPU
+// time that the others used beyond idling, something else had the CPU. What the
+// encoding ones used grows with the frames by what a frame costs; what remains
+// at no frames at all, beyond idling, is for reading pictures that become none.
 func (k *calibration) network(work map[string]testbed.Time) networkCosts {
 	encoding := k.encoding()
 	n := networkCosts{share: 1}
-	var used, spent, bytes float64 // of the others, in both phases
+	var used, spent float64 // of the others, in both phases
 	for _, p := range k.phases {
 		used += k.usedBy(p, encoding, false)
-		a := k.account(p, work, encoding)
-		spent += a.spent[0]
-		bytes += a.bytes[0]
+		spent += k.account(p, work, encoding).spent
 	}
 	if spent > 0 {
 		n.share = min(1, used/spent)
 	}
-	if bytes > 0 {
-		n.perByte = max(used-n.share*spent, 0) / bytes
-	}
 
-	// Of the encoding nodes, by the second.
-	var cores, rate [2]float64
-	var frame float64 // seconds of CPU that are known of a frame
-	for i, p := range k.phases {
-		t := p.lasted.Seconds()
-		a := k.account(p, work, encoding)
-		cores[i] = k.usedBy(p, encoding, true) / t
-		rate[i] = a.encoded / t
-		if a.encoded > 0 {
-			frame = (n.share*a.spent[1] + n.perByte*a.bytes[1]) / a.encoded
+	both := together(k.phases[0].status, k.phases[1].status)
+	var sides, encodes []float64 // ns a byte; ns
+	for _, encoded := range []bool{false, true} {
+		for i := range both.Stages {
+			x := &both.Stages[i]
+			if x.Transfer.Count() == 0 || k.encoded(x.Task) != encoded {
+				continue
+			}
+			over := float64(max(x.Transfer.Quantile(0.5)-k.onTheLink(x), 0))
+			if !encoded {
+				sides = append(sides, over/2/float64(wire(x)))
+			} else {
+				encodes = append(encodes, max(over-2*mean(sides)*float64(wire(x)), 0))
+			}
 		}
 	}
-	if rate[1] > rate[0] {
-		slope := max((cores[1]-cores[0])/(rate[1]-rate[0]), frame)
-		n.encode = time.Duration((slope - frame) * float64(time.Second))
-		n.reading = max(cores[0]-slope*rate[0], 0) / float64(max(len(k.phases[0].status.Sources), 1))
+	n.perByte, n.encode = mean(sides), time.Duration(mean(encodes))
+
+	var cores, rate [2]float64 // of the encoding nodes; frames a second
+	for i, p := range k.phases {
+		t := p.lasted.Seconds()
+		cores[i] = k.usedBy(p, encoding, true) / t
+		rate[i] = k.account(p, work, encoding).encoded / t
 	}
-	n.perByte *= 1e9
+	if rate[1] > rate[0] {
+		slope := max((cores[1]-cores[0])/(rate[1]-rate[0]), 0)
+		n.reading = max(cores[0]-slope*rate[0], 0) / float64(max(len(both.Sources), 1))
+	}
 	return n
+}
+
+// onTheLink is how long a frame takes to a task over the link alone: the mean
+// over the ways to it.
+func (k *calibration) onTheLink(x *stageStatus) time.Duration {
+	t, ok := k.spec.Task(x.Task)
+	if !ok {
+		return 0
+	}
+	topology := testbed.NewTopology(k.Scenario)
+	var ways []float64
+	for _, to := range k.phases[0].status.Placements {
+		if to.Task != x.Task || to.Source {
+			continue
+		}
+		for _, from := range k.phases[0].status.Placements {
+			if from.Node == to.Node || !k.feeds(from, t.Group) {
+				continue
+			}
+			l, ok := topology.Link(from.Node, to.Node)
+			if !ok {
+				continue
+			}
+			way := float64(l.Delay)
+			if l.Rate > 0 {
+				way += float64(wire(x)) * 8 / float64(l.Rate) * float64(time.Second)
+			}
+			ways = append(ways, way)
+		}
+	}
+	return time.Duration(mean(ways))
+}
+
+// feeds reports whether frames go from a placement to a group.
+func (k *calibration) feeds(p tiering.Placement, group string) bool {
+	from := p.Task
+	if t, ok := k.spec.Task(p.Task); ok && !p.Source {
+		from = t.Group
+	}
+	return slices.Contains(k.spec.Predecessors(group), from)
 }
 
 // usedBy is the CPU time that a group of nodes used beyond idling, in seconds.
@@ -447,29 +493,19 @@ func (k *calibration) usedBy(p phase, encoding map[string]bool, those bool) floa
 	return sum
 }
 
-// account is what the frames of a phase had done to them. Of what is in pairs,
-// [0] is for nodes that encode nothing and [1] for the others.
+// account is what the frames of a phase had done to them.
 type account struct {
-	spent   [2]float64 // seconds of the stages' work
-	bytes   [2]float64 // sent and received
-	encoded float64    // frames
+	spent   float64 // seconds of the stages' work on nodes that encode nothing
+	encoded float64 // frames
 }
 
 func (k *calibration) account(p phase, work map[string]testbed.Time, encoding map[string]bool) (a account) {
 	for i := range p.status.Stages {
 		x := &p.status.Stages[i]
 		there := shareOf(p.status.Placements, x.Task, encoding)
-		seconds := work[x.Task].Mean.Seconds() * float64(x.Processed)
-		a.spent[1] += there * seconds
-		a.spent[0] += (1 - there) * seconds
-		sent := float64(wire(x)) * float64(x.Transfer.Count())
-		a.bytes[1] += there * sent
-		a.bytes[0] += (1 - there) * sent
+		a.spent += (1 - there) * work[x.Task].Mean.Seconds() * float64(x.Processed)
 		if k.encoded(x.Task) {
 			a.encoded += float64(x.Transfer.Count())
-			a.bytes[1] += sent
-		} else {
-			a.bytes[0] += sent
 		}
 	}
 	return a
