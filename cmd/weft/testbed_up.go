@@ -87,7 +87,7 @@ A process in the background holds the testbed until ` + "`weft testbed down`" + 
 type holder struct {
 	name, logFile string
 	log           *os.File
-	ended         chan error
+	ended         chan struct{} // closed when it has
 	process       *os.Process
 }
 
@@ -114,8 +114,11 @@ func startHolder(cmd *cobra.Command, o *upOptions, scenario string) (*holder, er
 	if err := p.Start(); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	h := &holder{name: o.name, logFile: path, log: log, ended: make(chan error, 1), process: p.Process}
-	go func() { h.ended <- p.Wait() }()
+	h := &holder{name: o.name, logFile: path, log: log, ended: make(chan struct{}), process: p.Process}
+	go func() {
+		_ = p.Wait() // its log says why it ended
+		close(h.ended)
+	}()
 	return h, nil
 }
 

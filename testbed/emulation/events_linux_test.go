@@ -263,7 +263,7 @@ func quotaOf(t *testing.T, group string) string {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	q := ""
+	var q string
 	if cgroup.Version() == "v2" {
 		q = read(filepath.Join(group, "cpu.max"))
 	} else {

@@ -28,7 +28,7 @@ from mininet.topo import Topo
 from mininet.util import numCores
 
 # Of all cores' quotas (cpuScale in the scenario).
-CPU_SCALE = 0.07
+CPU_SCALE = 0.06
 
 # name, tier, cores, address
 NODES = [
