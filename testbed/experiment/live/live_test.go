@@ -193,7 +193,8 @@ func TestCalibrate(t *testing.T) {
 		t.Errorf("limits %v: calibration is without quotas", g.limits)
 	}
 	w := m.submitted[0]
-	if w.Name != "people-calibration" || len(w.Sources) != 2 || w.Sources[0].Node != "edge-1" || w.Sources[1].Node != "edge-1" || w.Sources[0].FPS != slow || len(m.submitted) != 2 || m.submitted[1].Sources[1].FPS != fast ||
+	if w.Name != "people-calibration" || len(w.Sources) != 2 || w.Sources[0].Node != "edge-1" || w.Sources[1].Node != "edge-1" || w.Sources[0].FPS != slow || len(m.submitted) != 2 || m.submitted[1].Sources[0].FPS != fast ||
+		w.Sources[1].FPS == w.Sources[0].FPS ||
 		w.Sources[0].Resolution == w.Sources[1].Resolution {
 		t.Errorf("calibrated with %+v", w.Sources)
 	}
