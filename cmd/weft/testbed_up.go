@@ -43,9 +43,22 @@ func (o *upOptions) load(file string) (*testbed.Scenario, error) {
 		o.name = s.Name
 	}
 	if o.dir == "" {
-		o.dir = filepath.Join("/var/lib/weft/testbeds", o.name)
+		o.dir = o.usualDir()
 	}
 	return s, nil
+}
+
+// usualDir is where the files of a testbed are that is told no other place.
+func (o *upOptions) usualDir() string { return filepath.Join("/var/lib/weft/testbeds", o.name) }
+
+// clear removes what an earlier testbed has left in the usual directory. One
+// that the user named is not ours to empty.
+func (o *upOptions) clear() error {
+	_, err := emulation.Place{}.Find(o.name)
+	if o.dir != o.usualDir() || !errors.Is(err, emulation.ErrNotFound) {
+		return nil // also where one is up, or has crashed: the holder says so
+	}
+	return os.RemoveAll(o.dir)
 }
 
 func testbedUpCommand(env *environment) *cobra.Command {
@@ -58,7 +71,9 @@ carried out: that is yours to do, with
 
   weft testbed exec NODE -- weft workflow submit FILE
 
-A process in the background holds the testbed until ` + "`weft testbed down`" + `.`,
+A process in the background holds the testbed until ` + "`weft testbed down`" + `. Logs
+and configurations stay in the directory until a testbed of this name comes up
+again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.load(args[0])
 			if err != nil {
@@ -67,6 +82,9 @@ A process in the background holds the testbed until ` + "`weft testbed down`" + 
 			show := newProgress(cmd.ErrOrStderr())
 			defer show.end()
 			if _, err := o.newBed(s, o.dir, show, o.log(lineWriter{show})); err != nil {
+				return err
+			}
+			if err := o.clear(); err != nil {
 				return err
 			}
 			h, err := startHolder(cmd, &o, args[0])
@@ -126,6 +144,7 @@ func startHolder(cmd *cobra.Command, o *upOptions, scenario string) (*holder, er
 // interrupted, the holder is, too.
 func (h *holder) await(ctx context.Context, show *progress) error {
 	defer h.log.Close()
+	ended := false
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	seen := 0
@@ -143,10 +162,13 @@ func (h *holder) await(ctx context.Context, show *progress) error {
 				show.say(strings.TrimSuffix(line, "\n"))
 			}
 		}
+		if ended {
+			return fmt.Errorf("testbed %s did not come up", h.name)
+		}
 		select {
 		case <-tick.C:
 		case <-h.ended:
-			return fmt.Errorf("testbed %s did not come up: %s", h.name, strings.TrimSpace(string(text[seen:])))
+			ended = true // and has said why by now
 		case <-ctx.Done():
 			_ = h.process.Signal(syscall.SIGTERM)
 			<-h.ended
@@ -295,7 +317,14 @@ func testbedExecCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			code, err := emulation.Exec(cmd.Context(), s, args[0], args[1:], cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			node, command := args[0], args[1:]
+			if command[0] == "--" {
+				command = command[1:]
+			}
+			if len(command) == 0 {
+				return wrongUsage("usage: %s", cmd.UseLine())
+			}
+			code, err := emulation.Exec(cmd.Context(), s, node, command, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -306,7 +335,7 @@ func testbedExecCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "the testbed (default: the only one)")
-	c.Flags().SetInterspersed(false)
+	c.Flags().SetInterspersed(false) // the flags of the command are its own
 	return c
 }
 

@@ -199,7 +199,8 @@ func (h Holder) alive() bool {
 	return err == nil && started == h.Started
 }
 
-// startOf is when a process started (proc_pid_stat(5), field 22).
+// startOf is when a process started (proc_pid_stat(5), field 22). One that has
+// ended and only waits for its parent to notice is an error.
 func startOf(pid int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -209,6 +210,9 @@ func startOf(pid int) (uint64, error) {
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
+	}
+	if state := fields[0]; state == "Z" || state == "X" {
+		return 0, fmt.Errorf("process %d has ended", pid)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }
