@@ -268,6 +268,11 @@ func (w *writer) caveats() {
 			add("The links were not checked.")
 		}
 	}
+	if w.s.Methods[testbed.Emulated] != nil && slices.ContainsFunc(w.r.Scenario.Timeline, func(e testbed.Event) bool {
+		return e.Action == testbed.Partition || e.Action == testbed.Pause
+	}) {
+		add("Agents that cannot reach the coordinator report later: meanwhile the emulated counts stand still, and then they catch up. Frames lost in a partition are therefore counted after its end.")
+	}
 	if scale := w.r.scale(); scale != 1 && w.s.Methods[testbed.Emulated] != nil {
 		add("With a CPU scale of %s the work of a frame takes longer than on a real node; compare nodes with each other, not with real time.", number(scale))
 	}
