@@ -67,7 +67,7 @@ func (c *checker) check() {
 		c.add("spec.cpuScale", "%g is out of range; use a factor above 0 and at most 1", c.s.CPUScale)
 	}
 	c.measure()
-	c.costs()
+	c.s.Costs = c.costs("spec.costs", &c.in.Spec.Costs)
 	if !c.atMost("links of network.tiers", "spec.network.tiers", len(spec.Network.Tiers), 6) ||
 		!c.atMost("links", "spec.network.links", len(spec.Network.Links), maxLinks) ||
 		!c.atMost("events", "spec.timeline", len(spec.Timeline), maxEvents) || !c.nodes() {
@@ -248,31 +248,31 @@ func (c *checker) measure() {
 	}
 }
 
-// costs checks the costs but for the tasks' names, which the workflow knows.
-func (c *checker) costs() {
-	in, out := &c.in.Spec.Costs, &c.s.Costs
-	const field = "spec.costs"
-	out.Capture = c.time(field+".capture", in.Capture)
+// costs checks the costs at a field, but for the tasks' names, which the
+// workflow knows.
+func (c *checker) costs(at string, in *costsForm) (out Costs) {
+	field := func(key string) string { return yamlfile.Key(at, key) }
+	out.Capture = c.time(field("capture"), in.Capture)
 	out.Input, out.Idle, out.Coordinate, out.Detect, out.Return = in.Input, in.Idle, in.Coordinate, in.Detect, in.Return
 	if in.Input != nil && !(*in.Input > 0 && *in.Input <= maxFPS) {
-		c.add(field+".input", "%g is out of range; use pictures a second such as 25, at most %d", *in.Input, maxFPS)
+		c.add(field("input"), "%g is out of range; use pictures a second such as 25, at most %d", *in.Input, maxFPS)
 	}
-	c.cores(field+".idle", in.Idle)
-	c.cores(field+".coordinate", in.Coordinate)
-	c.length(field+".detect", in.Detect)
-	c.length(field+".return", in.Return)
-	if in.Tasks == nil {
-		return
+	c.cores(field("idle"), in.Idle)
+	c.cores(field("coordinate"), in.Coordinate)
+	c.length(field("detect"), in.Detect)
+	c.length(field("return"), in.Return)
+	if len(in.Tasks) > 0 {
+		out.Tasks = map[string]TaskCosts{}
 	}
-	out.Tasks = map[string]TaskCosts{}
 	for _, name := range sortedKeys(in.Tasks) {
-		t, field := in.Tasks[name], yamlfile.Key(field+".tasks", name)
+		t, field := in.Tasks[name], yamlfile.Key(field("tasks"), name)
 		c.length(field+".start", t.Start)
 		out.Tasks[name] = TaskCosts{
 			Work: c.time(field+".work", t.Work), Send: c.time(field+".send", t.Send), Receive: c.time(field+".receive", t.Receive),
 			Bytes: (*int64)(t.Bytes), Start: t.Start,
 		}
 	}
+	return out
 }
 
 func (c *checker) time(field string, t *timeForm) *Time {

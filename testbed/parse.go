@@ -17,6 +17,19 @@ func Load(path string) (*Scenario, error) {
 	return Parse(path, data, os.ReadFile)
 }
 
+// ParseCosts reads costs, in the form that a scenario has them under
+// spec.costs. A user's mistakes come back as yamlfile.Problems.
+func ParseCosts(file string, data []byte) (Costs, error) {
+	var in costsForm
+	doc, err := yamlfile.Decode(file, data, &in)
+	if err != nil {
+		return Costs{}, err
+	}
+	c := checker{Document: doc, file: file}
+	out := c.costs("", &in)
+	return out, c.problems.Err()
+}
+
 // Parse reads and checks a scenario and expands its counts. file is its name,
 // for the messages; paths in the document are relative to file's directory, and
 // read reads the workflow document. A user's mistakes come back as

@@ -12,36 +12,35 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/quantity"
-	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/testbed"
 )
 
 // ErrCosts reports a file of costs that can't be read.
 var ErrCosts = errors.New("no costs")
 
-// The form of costs.yaml and costs.json, which is that of a scenario's costs.
+// The form of costs.yaml and costs.json, which is that of a scenario's costs
+// (testbed.ParseCosts).
 type costsForm struct {
-	Capture    *timeForm           `yaml:"capture" json:"capture,omitempty"`
-	Input      *float64            `yaml:"input" json:"input,omitempty"`
-	Idle       *float64            `yaml:"idle" json:"idle,omitempty"`
-	Coordinate *float64            `yaml:"coordinate" json:"coordinate,omitempty"`
-	Detect     *duration           `yaml:"detect" json:"detect,omitempty"`
-	Return     *duration           `yaml:"return" json:"return,omitempty"`
-	Tasks      map[string]taskForm `yaml:"tasks" json:"tasks"`
+	Capture    *timeForm           `json:"capture,omitempty"`
+	Input      *float64            `json:"input,omitempty"`
+	Idle       *float64            `json:"idle,omitempty"`
+	Coordinate *float64            `json:"coordinate,omitempty"`
+	Detect     *duration           `json:"detect,omitempty"`
+	Return     *duration           `json:"return,omitempty"`
+	Tasks      map[string]taskForm `json:"tasks"`
 }
 
 type taskForm struct {
-	Work    *timeForm `yaml:"work" json:"work,omitempty"`
-	Send    *timeForm `yaml:"send" json:"send,omitempty"`
-	Receive *timeForm `yaml:"receive" json:"receive,omitempty"`
-	Bytes   *size     `yaml:"bytes" json:"bytes,omitempty"`
-	Start   *duration `yaml:"start" json:"start,omitempty"`
+	Work    *timeForm `json:"work,omitempty"`
+	Send    *timeForm `json:"send,omitempty"`
+	Receive *timeForm `json:"receive,omitempty"`
+	Bytes   *size     `json:"bytes,omitempty"`
+	Start   *duration `json:"start,omitempty"`
 }
 
 type timeForm struct {
-	Mean duration `yaml:"mean,required,short" json:"mean"`
-	CV   float64  `yaml:"cv" json:"cv"`
+	Mean duration `json:"mean"`
+	CV   float64  `json:"cv"`
 }
 
 const (
@@ -57,30 +56,12 @@ type duration time.Duration
 // MarshalText writes all digits.
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads what people write, too.
-func (d *duration) UnmarshalText(text []byte) error {
-	x, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is no duration; want one such as 500us, 12.5ms or 3s", text)
-	}
-	if x < 0 || x > maxCost {
-		return fmt.Errorf("%v is out of range; use a duration from 0s to %v", x, maxCost)
-	}
-	*d = duration(x)
-	return nil
-}
-
 // size is one in bytes, as text: 61204B.
 type size int64
 
 // MarshalText writes all digits.
 func (b size) MarshalText() ([]byte, error) {
 	return []byte(strconv.FormatInt(int64(b), 10) + "B"), nil
-}
-
-// UnmarshalText reads what people write, too.
-func (b *size) UnmarshalText(text []byte) error {
-	return (*quantity.Bytes)(b).UnmarshalText(text)
 }
 
 // ReadCosts reads costs.yaml or costs.json of a result folder, or a file like
@@ -94,48 +75,7 @@ func ReadCosts(path string) (testbed.Costs, error) {
 	if err != nil {
 		return testbed.Costs{}, fmt.Errorf("%w: %w", ErrCosts, err)
 	}
-	return decodeCosts(path, data)
-}
-
-func decodeCosts(file string, data []byte) (testbed.Costs, error) {
-	var in costsForm
-	doc, err := yamlfile.Decode(file, data, &in)
-	if err != nil {
-		return testbed.Costs{}, err
-	}
-	var problems yamlfile.Problems
-	spread := func(field string, t *timeForm) *testbed.Time {
-		if t == nil {
-			return nil
-		}
-		if !(t.CV >= 0 && t.CV <= maxCV) {
-			problems = append(problems, doc.Problem(field+".cv", "%g is out of range; use a standard deviation over the mean, from 0 to %d", t.CV, maxCV))
-		}
-		return &testbed.Time{Mean: asTime(t.Mean), CV: t.CV}
-	}
-	for field, x := range map[string]*float64{"idle": in.Idle, "coordinate": in.Coordinate} {
-		if x != nil && !(*x >= 0 && *x <= maxCores) {
-			problems = append(problems, doc.Problem(field, "%g is out of range; use a number of cores such as 0.01", *x))
-		}
-	}
-	if in.Input != nil && !(*in.Input > 0 && *in.Input <= maxInput) {
-		problems = append(problems, doc.Problem("input", "%g is out of range; use pictures a second such as 25, at most %d", *in.Input, maxInput))
-	}
-	out := testbed.Costs{
-		Capture: spread("capture", in.Capture), Input: in.Input, Idle: in.Idle, Coordinate: in.Coordinate,
-		Detect: asDuration(in.Detect), Return: asDuration(in.Return),
-	}
-	if len(in.Tasks) > 0 {
-		out.Tasks = map[string]testbed.TaskCosts{}
-	}
-	for _, name := range slices.Sorted(maps.Keys(in.Tasks)) {
-		t, field := in.Tasks[name], yamlfile.Key("tasks", name)
-		out.Tasks[name] = testbed.TaskCosts{
-			Work: spread(field+".work", t.Work), Send: spread(field+".send", t.Send), Receive: spread(field+".receive", t.Receive),
-			Bytes: (*int64)(t.Bytes), Start: asDuration(t.Start),
-		}
-	}
-	return out, problems.Err()
+	return testbed.ParseCosts(path, data)
 }
 
 // formOf is the form of costs, without what it would not take back.
@@ -174,8 +114,6 @@ func formOf(c testbed.Costs) costsForm {
 
 func asTime(d duration) time.Duration   { return time.Duration(d) }
 func fromTime(d time.Duration) duration { return duration(min(max(d, 0), maxCost)) }
-
-func asDuration(d *duration) *time.Duration { return (*time.Duration)(d) }
 
 func fromDuration(d *time.Duration) *duration {
 	if d == nil {

@@ -46,7 +46,7 @@ func TestCostsComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, data := range map[string][]byte{"costs.yaml": encodeCostsYAML(want), "costs.json": asJSON} {
-			got, err := decodeCosts(name, data)
+			got, err := testbed.ParseCosts(name, data)
 			if err != nil {
 				t.Fatalf("%v in:\n%s", err, data)
 			}
@@ -81,7 +81,7 @@ func TestEveryCostComesBack(t *testing.T) {
 	fill(reflect.ValueOf(&want).Elem())
 	fill(reflect.ValueOf(&task).Elem())
 	want.Tasks = map[string]testbed.TaskCosts{"t": task}
-	got, err := decodeCosts("costs.yaml", encodeCostsYAML(want))
+	got, err := testbed.ParseCosts("costs.yaml", encodeCostsYAML(want))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
@@ -125,8 +125,8 @@ func TestReadCostsMistakes(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for text, want := range map[string]string{
-		"detect: -1s":             ":1:9: detect: -1s is out of range; use a duration from 0s to 24h0m0s",
-		"capture: soon":           `:1:10: capture: "soon" is no duration; want one such as 500us, 12.5ms or 3s`,
+		"detect: -1s":             ":1:9: detect: -1s is out of range; use a duration from 0s to 168h0m0s",
+		"capture: soon":           `:1:10: capture: want a duration such as 500ms, 10s or 1m30s; found the text "soon"`,
 		"capture: {cv: 1}":        `:1:1: capture: missing key "mean"`,
 		"capture: 3ms\nidle: -1":  ":2:7: idle: -1 is out of range; use a number of cores such as 0.01",
 		"tasks: {a: {bytes: 12}}": `:1:20: tasks.a.bytes: "12" has no unit; want an amount with its unit such as 512MiB, 2GiB or 500MB`,
@@ -151,11 +151,11 @@ func FuzzReadCosts(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte("capture: 3ms\ntasks:\n  a: {work: {mean: 1h, cv: 2}, bytes: 3MB}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := decodeCosts("costs.yaml", data)
+		c, err := testbed.ParseCosts("costs.yaml", data)
 		if err != nil {
 			return
 		}
-		back, err := decodeCosts("costs.yaml", encodeCostsYAML(c))
+		back, err := testbed.ParseCosts("costs.yaml", encodeCostsYAML(c))
 		if err != nil {
 			t.Fatalf("%v in:\n%s", err, encodeCostsYAML(c))
 		}
