@@ -32,7 +32,7 @@ demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
 	@VIDEO='$(VIDEO)' FOR='$(FOR)' scripts/demo
 
 bench: setup ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./tiering ./pipeline/...
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./tiering ./pipeline/... ./testbed/sim/...
 
 overload: ## Press a mesh at several times what it can serve, for a minute
 	@scripts/setup test
