@@ -200,7 +200,8 @@ func (h Holder) alive() bool {
 }
 
 // startOf is when a process started (proc_pid_stat(5), field 22). One that has
-// ended and only waits for its parent to notice is an error.
+// ended, with all its threads, and only waits for its parent to notice is an
+// error.
 func startOf(pid int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -211,7 +212,7 @@ func startOf(pid int) (uint64, error) {
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
 	}
-	if state := fields[0]; state == "Z" || state == "X" {
+	if state, threads := fields[0], fields[17]; state == "X" || state == "Z" && (threads == "0" || threads == "1") {
 		return 0, fmt.Errorf("process %d has ended", pid)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
