@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	downLimit = 30 * time.Second // that a holder has to take its testbed down
-	killLimit = 10 * time.Second // that a killed process has to be gone
+	downLimit = teardownLimit + 30*time.Second // that a holder has to take its testbed down
+	killLimit = 10 * time.Second               // that a killed process has to be gone
 )
 
 // Down takes a testbed down from outside: it asks its holder to, kills it if

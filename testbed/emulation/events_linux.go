@@ -28,7 +28,11 @@ func (t *Testbed) Apply(ctx context.Context, e testbed.Event) error {
 	case testbed.Stop:
 		return t.stop(ctx, n)
 	case testbed.Start:
-		return t.start(ctx, n)
+		if err := t.start(ctx, n); err != nil {
+			return err
+		}
+		t.limitBooted(context.WithoutCancel(ctx), n)
+		return nil
 	case testbed.Pause:
 		return t.hold(n, true)
 	case testbed.Resume:
@@ -103,15 +107,48 @@ func (t *Testbed) wire(progress func(done, total int)) (changed int, err error) 
 const maxErrors = 4
 
 // Limit sets the CPU quota of every node, or lifts it. A node that is started
-// afterwards has none until it is called again.
+// afterwards boots without, and then has what was set.
 func (t *Testbed) Limit(on bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.limited = on
 	var errs []error
 	for _, n := range t.nodes {
 		errs = append(errs, n.group.SetCPU(t.quota(n, on)))
 	}
 	return errors.Join(errs...)
+}
+
+// limitBooted sets the quota of a node that was started just now once it has
+// booted, and waits for nothing.
+func (t *Testbed) limitBooted(ctx context.Context, n *node) {
+	t.mu.Lock()
+	p := n.proc
+	t.mu.Unlock()
+	if p == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	t.reapers.Go(func() {
+		defer cancel()
+		go func() { // ends with ctx
+			select {
+			case <-p.done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		// Whatever came of it, from now on the node is what it was.
+		_ = t.listens(ctx, n)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if n.proc != p {
+			return
+		}
+		if err := n.group.SetCPU(t.quota(n, t.limited)); err != nil {
+			t.cfg.Log.Warn("a node has no CPU quota", "node", n.spec.Name, "err", err)
+		}
+	})
 }
 
 // quota is a node's in cores; 0: none.

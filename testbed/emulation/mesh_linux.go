@@ -29,10 +29,10 @@ const (
 )
 
 const (
-	gossipKeySize = 32             // bytes, of AES-256
-	validity      = 24 * time.Hour // of certificates
-	retain        = 5              // annotated pictures of a source
-	maxJoin       = 3              // nodes besides the coordinators that a node joins through
+	gossipKeySize = 32                   // bytes, of AES-256
+	validity      = 365 * 24 * time.Hour // of certificates; nobody renews them
+	retain        = 5                    // annotated pictures of a source
+	maxJoin       = 3                    // nodes besides the coordinators that a node joins through
 )
 
 // weftdFile is the configuration of weftd, see examples/config/weftd.yaml.

@@ -2,6 +2,7 @@ package emulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -65,7 +66,10 @@ func (u userNetwork) attach(node, namespace string, addr netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("node %s: %w", node, err)
 	}
-	return u.Attach(node, addr.Addr(), tun)
+	if err := u.Attach(node, addr.Addr(), tun); err != nil {
+		return errors.Join(err, tun.Close())
+	}
+	return nil
 }
 
 func (u userNetwork) counters() (map[direction]LinkCounters, error) {

@@ -136,8 +136,8 @@ func (t *Testbed) kill(ctx context.Context, n *node) error {
 		t.mu.Unlock()
 		return err
 	}
-	p.wanted = true
 	err = p.cmd.Process.Signal(syscall.SIGKILL)
+	p.wanted = err == nil // else it has ended by itself
 	t.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("kill node %s: %w", n.spec.Name, err)
@@ -154,8 +154,8 @@ func (t *Testbed) stop(ctx context.Context, n *node) error {
 		t.mu.Unlock()
 		return err
 	}
-	p.wanted = true
 	err = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.wanted = err == nil             // else it has ended by itself
 	if err == nil && n.state.Paused { // a process that stands still does not see it
 		n.state.Paused = false
 		err = p.cmd.Process.Signal(syscall.SIGCONT)

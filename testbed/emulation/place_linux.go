@@ -77,7 +77,12 @@ func (p Place) heldBy(name string) string {
 
 // forget removes the record, the lock last. The caller has the lock.
 func (p Place) forget(name string) error {
-	return errors.Join(os.RemoveAll(p.state(name)), os.RemoveAll(p.dir(name)))
+	errs := []error{os.RemoveAll(p.state(name)), os.RemoveAll(p.state(name) + ".new"), os.RemoveAll(filepath.Join(p.dir(name), "lock"))}
+	// Who waits for the lock may have made the directory anew by now.
+	if err := os.Remove(p.dir(name)); !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // save writes the record so that no reader sees half of it.

@@ -46,6 +46,7 @@ type Testbed struct {
 	mu       sync.Mutex // over what follows, and what may change of a node
 	began    bool
 	closing  bool // no node is started any more
+	limited  bool // nodes have their CPU quotas
 	state    State
 	nodes    []*node // in the order of the scenario
 	named    map[string]*node
@@ -345,6 +346,11 @@ func (t *Testbed) awaitBoot(ctx context.Context, n *node) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, fmt.Errorf("node %s does not listen after %s: see %s",
 		n.spec.Name, bootLimit, filepath.Join(n.state.Dir, "weftd.log")))
 	defer cancel()
+	return t.listens(ctx, n)
+}
+
+// listens waits until a weftd does.
+func (t *Testbed) listens(ctx context.Context, n *node) error {
 	dial := t.Dial(n.spec.Name)
 	return poll(ctx, func() (bool, error) {
 		if err := t.fallen(); err != nil {

@@ -191,23 +191,6 @@ func (k *calibration) watch(ctx context.Context, name string, fps float64) (p ph
 	return p, nil
 }
 
-// less takes from a status what an earlier one had counted.
-func less(s, earlier api.WorkflowStatus) api.WorkflowStatus {
-	for i := range s.Stages {
-		x, y := &s.Stages[i], &earlier.Stages[i]
-		x.Processed -= y.Processed
-		x.Bytes -= y.Bytes
-		x.Execute, x.Reduce = x.Execute.Since(y.Execute), x.Reduce.Since(y.Reduce)
-		x.Transfer, x.Queue = x.Transfer.Since(y.Transfer), x.Queue.Since(y.Queue)
-	}
-	for i := range s.Sources {
-		x, y := &s.Sources[i], &earlier.Sources[i]
-		x.Frames = since(x.Frames, y.Frames)
-		x.Capture = x.Capture.Since(y.Capture)
-	}
-	return s
-}
-
 // snapshot is the CPU time of every node.
 func (k *calibration) snapshot() (map[string]time.Duration, error) {
 	nodes, err := k.Ground.Usage()

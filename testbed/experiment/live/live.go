@@ -70,6 +70,9 @@ func (c *Config) say(phase string) {
 // which are missing.
 func AwaitNodes(ctx context.Context, c *Config) error {
 	missing := map[string]bool{}
+	for _, n := range c.Scenario.Nodes {
+		missing[n.Name] = true
+	}
 	err := poll(ctx, upWithin, func(ctx context.Context) (bool, error) {
 		nodes, err := c.Client.Nodes(ctx)
 		if err != nil {

@@ -138,8 +138,49 @@ func TestRunOverAChangeOfLeader(t *testing.T) {
 		}
 		before = x.Frames.Delivered
 	}
-	if rec.Totals.Latency.Count() == 0 || rec.Totals.Frames.Delivered < 50 {
+	if rec.Totals.Latency.Count() == 0 || rec.Totals.Frames.Delivered < 50 || !rec.Totals.Frames.Balanced() {
 		t.Errorf("totals %+v", rec.Totals.Frames)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if all := m.frames(); before > all {
+		t.Errorf("%d frames delivered, of %d that there were", before, all)
+	}
+}
+
+// What a new leader never hears of, since it has ended, is not forgotten, and
+// nothing is counted twice.
+func TestMeter(t *testing.T) {
+	at := time.Now()
+	status := func(captured, delivered uint64, lost uint64) api.WorkflowStatus {
+		return api.WorkflowStatus{
+			Frames:  pipeline.Counts{Captured: captured, Delivered: delivered, InFlight: captured - delivered - lost, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonLost: lost}},
+			Latency: repeated(time.Millisecond, delivered),
+			Stages:  []api.StageStatus{{Task: "draw", Processed: delivered, Execute: repeated(time.Millisecond, delivered)}},
+		}
+	}
+	m := newMeter()
+	for i, x := range []struct {
+		after               time.Duration
+		s                   api.WorkflowStatus
+		captured, delivered uint64
+	}{
+		{0, status(100, 90, 0), 100, 90},
+		{time.Second, status(110, 95, 5), 110, 95},       // a node is gone, with frames
+		{2 * time.Second, status(120, 112, 0), 120, 112}, // and back
+		{3 * time.Second, status(30, 28, 0), 120, 112},   // a new leader
+		{4 * time.Second, status(90, 85, 0), 120, 112},   // hears of more
+		{5 * time.Second, status(130, 121, 0), 130, 121}, // and of all
+		{6 * time.Second, status(40, 36, 0), 130, 121},   // another, who never will
+		{10 * time.Second, status(48, 44, 0), 130, 121},
+		{11 * time.Second, status(50, 46, 0), 130, 121},
+		{12 * time.Second, status(60, 56, 0), 140, 131},
+	} {
+		m.add(x.s, at.Add(x.after))
+		got := m.reading()
+		if !got.frames.Balanced() || got.frames.Captured != x.captured || got.frames.Delivered != x.delivered || got.lat.Count() != int64(x.delivered) || got.stages[0].Processed != x.delivered {
+			t.Errorf("%d: %+v, %d latencies, %d processed; want %d captured and %d delivered", i, got.frames, got.lat.Count(), got.stages[0].Processed, x.captured, x.delivered)
+		}
 	}
 }
 

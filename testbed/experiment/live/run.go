@@ -70,10 +70,11 @@ func (r *run) all(ctx context.Context) error {
 		}
 		return errOver
 	})
-	if err := g.Wait(); !errors.Is(err, errOver) {
-		return err
+	err := g.Wait()
+	if errors.Is(err, errOver) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, r.rest()) // what was under way in the end
 }
 
 // walk carries out the timeline. One that takes long delays those after it.
@@ -92,7 +93,7 @@ func (r *run) walk(ctx context.Context) error {
 			err = r.Ground.Apply(ctx, e)
 		}
 		if ctx.Err() != nil {
-			return nil
+			err = errors.Join(errors.New("the run ended meanwhile"), err)
 		}
 		if err != nil {
 			m.Error = err.Error()
@@ -159,6 +160,11 @@ func (r *run) listen(ctx context.Context) error {
 
 // mark hands a mark to who records; false: the run is over.
 func (r *run) mark(ctx context.Context, m testbed.Mark) bool {
+	select {
+	case r.marks <- m: // also in the end
+		return true
+	default:
+	}
 	select {
 	case r.marks <- m:
 		return true

@@ -11,23 +11,24 @@ import (
 	"github.com/weft-mesh/weft/testbed"
 )
 
-// sample samples until the end, takes down marks, and adds up in the end.
+// sample samples until the end, takes down marks, and adds up in the end,
+// however it ends.
 func (r *run) sample(ctx context.Context) error {
 	m := r.Scenario.Measure
 	tick := time.NewTicker(m.Every)
 	defer tick.Stop()
-	var start *reading // at the end of the warm-up
+	var start, now *reading // at the end of the warm-up, and the newest
+	defer func() { r.total(start, now) }()
 	for {
-		now := r.read(ctx)
-		if err := r.take(now); err != nil {
-			return err
-		}
+		now = r.read(ctx)
 		if start == nil && now.at >= 0 {
 			start = now
 		}
+		if err := r.take(now); err != nil {
+			return err
+		}
 		if now.at >= m.Duration {
-			r.total(start, now)
-			return nil
+			return r.rest()
 		}
 		for waiting := true; waiting; {
 			select {
@@ -40,9 +41,22 @@ func (r *run) sample(ctx context.Context) error {
 			case <-tick.C:
 				waiting = false
 			case <-ctx.Done():
-				r.total(start, now)
 				return ctx.Err()
 			}
+		}
+	}
+}
+
+// rest takes down the marks that wait.
+func (r *run) rest() error {
+	for {
+		select {
+		case mark := <-r.marks:
+			if err := r.note(mark); err != nil {
+				return err
+			}
+		default:
+			return nil
 		}
 	}
 }
@@ -86,7 +100,7 @@ func (r *run) read(ctx context.Context) *reading {
 	if err != nil {
 		r.Log.Debug("no status of the workflow now", "err", err)
 	} else {
-		r.meter.add(s)
+		r.meter.add(s, time.Now())
 	}
 	now := r.meter.reading()
 	now.at = time.Since(r.zero)
@@ -130,7 +144,7 @@ func describe(h *pipeline.Histogram) testbed.Latency {
 
 // total adds up what was measured between two readings.
 func (r *run) total(start, end *reading) {
-	if start == nil || end.at <= start.at {
+	if start == nil || end == nil || end.at <= start.at {
 		return
 	}
 	t := &r.rec.Totals
@@ -145,25 +159,12 @@ func (r *run) total(start, end *reading) {
 			was = start.stages[i]
 		}
 		st := testbed.StageTotals{
-			Task: s.Task, Processed: s.Processed - was.Processed, Dropped: map[pipeline.Reason]uint64{},
+			Task: s.Task, Processed: minus(s.Processed, was.Processed), Dropped: map[pipeline.Reason]uint64{},
 			Queue: s.queue.Since(was.queue), Transfer: s.transfer.Since(was.transfer), Work: s.work.Since(was.work),
 		}
 		for reason, n := range s.Dropped {
-			st.Dropped[reason] = n - was.Dropped[reason]
+			st.Dropped[reason] = minus(n, was.Dropped[reason])
 		}
 		t.Stages = append(t.Stages, st)
 	}
-}
-
-// since is what became of frames between two states of the accounts. Those in
-// flight at the start count among the captured: they are settled in it.
-func since(end, start pipeline.Counts) pipeline.Counts {
-	out := pipeline.Counts{Delivered: end.Delivered - start.Delivered, InFlight: end.InFlight, Dropped: map[pipeline.Reason]uint64{}}
-	for reason, n := range end.Dropped {
-		if d := n - start.Dropped[reason]; d > 0 {
-			out.Dropped[reason] = d
-		}
-	}
-	out.Captured = out.Delivered + out.Lost() + out.InFlight
-	return out
 }
