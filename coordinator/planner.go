@@ -38,9 +38,8 @@ func (c *Coordinator) Submit(ctx context.Context, w *tiering.Workflow, document 
 		return nil, err
 	}
 	defer release()
-	old, known := c.Snapshot().Workflow(w.Name)
-	plan, err := c.planner(c.log).Submit(ctx, w, document, now())
-	if err == nil && known && old.Status == state.Stopped {
+	plan, anew, err := c.planner(c.log).Submit(ctx, w, document, now())
+	if anew {
 		c.reports.Forget(w.Name)
 	}
 	return plan, err

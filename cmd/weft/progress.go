@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
@@ -10,7 +11,10 @@ import (
 
 // progress shows how something long goes: a line that is written again and
 // again on a terminal, and lines that stay.
+//
+// It is safe for concurrent use.
 type progress struct {
+	mu    sync.Mutex
 	out   io.Writer
 	width int             // of the terminal; 0: it is none
 	said  map[string]bool // troubles that lasted until the last line
@@ -23,6 +27,8 @@ func newProgress(out io.Writer) *progress { return &progress{out: out, width: te
 // status shows a line, and before it the troubles that are new; failed is why
 // there is nothing newer than s, nil if there is.
 func (p *progress) status(elapsed time.Duration, s api.WorkflowStatus, failed error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	all := troubles(s)
 	if failed != nil {
 		all = append(all, clean(failed.Error()))
@@ -31,7 +37,7 @@ func (p *progress) status(elapsed time.Duration, s api.WorkflowStatus, failed er
 	for _, t := range all {
 		now[t] = true
 		if !p.said[t] {
-			p.say("  ! " + t)
+			p.stay("  ! " + t)
 		}
 	}
 	p.said = now
@@ -41,11 +47,13 @@ func (p *progress) status(elapsed time.Duration, s api.WorkflowStatus, failed er
 	if found := tally(s.Detections); found != "" {
 		line += "  " + clean(found)
 	}
-	p.line(line)
+	p.write(line)
 }
 
 // step shows what comes often: now and then.
 func (p *progress) step(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
 	if now.Before(p.next) {
 		return
@@ -54,7 +62,7 @@ func (p *progress) step(line string) {
 	if p.width == 0 {
 		p.next = now.Add(stepFarApart)
 	}
-	p.line(line)
+	p.write(line)
 }
 
 // How often step shows something, on a terminal and elsewhere.
@@ -62,6 +70,13 @@ const stepEvery, stepFarApart = 100 * time.Millisecond, 5 * time.Second
 
 // line shows a line in place of the last.
 func (p *progress) line(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.write(line)
+}
+
+// write is line; p.mu is held.
+func (p *progress) write(line string) {
 	if p.width == 0 {
 		fmt.Fprintln(p.out, line)
 		return
@@ -73,6 +88,13 @@ func (p *progress) line(line string) {
 
 // say writes a line that stays.
 func (p *progress) say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stay(line)
+}
+
+// stay is say; p.mu is held.
+func (p *progress) stay(line string) {
 	if p.dirty {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}
@@ -82,6 +104,8 @@ func (p *progress) say(line string) {
 
 // end leaves the last line as it is.
 func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.dirty {
 		fmt.Fprintln(p.out)
 	}

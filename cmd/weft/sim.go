@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,11 +27,12 @@ type runOptions struct {
 	scale  float64
 	times  float64
 	costs  string
+	suffix string // of the folder, where none is named
 }
 
 func (o *runOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.out, "out", "", "folder for the results (default: the scenario's name under results/)")
+	f.StringVar(&o.out, "out", "", "folder for the results (default: one with the scenario's name, under results/)")
 	f.IntVar(&o.repeat, "repeat", 1, "runs, each with the next seed; the report then has means and 95 % confidence")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first run (default: the scenario's)")
 	f.Float64Var(&o.scale, "cpu-scale", 0, "every node's CPU quota is its cores times this (default: the scenario's)")
@@ -56,7 +59,7 @@ func (o *runOptions) load(file string) (*testbed.Scenario, []byte, error) {
 		}
 		s.CPUScale = o.scale
 	}
-	if o.times <= 0 {
+	if !(o.times > 0) {
 		return nil, nil, wrongUsage("--load must be above 0")
 	}
 	for _, sources := range [][]testbed.Source{s.Sources, s.Reserve} {
@@ -68,7 +71,7 @@ func (o *runOptions) load(file string) (*testbed.Scenario, []byte, error) {
 		s.Seed = o.seed
 	}
 	if o.out == "" {
-		o.out = "results/" + s.Name
+		o.out = filepath.Join("results", s.Name+o.suffix)
 	}
 	if o.costs != "" {
 		own, err := experiment.ReadCosts(o.costs)
@@ -81,7 +84,7 @@ func (o *runOptions) load(file string) (*testbed.Scenario, []byte, error) {
 }
 
 func simRunCommand(env *environment) *cobra.Command {
-	var o runOptions
+	o := runOptions{suffix: "-sim"}
 	c := &cobra.Command{
 		Use: "run SCENARIO", Short: "Simulate a scenario and write a result folder", Args: exactly(1),
 		Long: `Carry out a scenario in virtual time: the coordinator's own decisions on
@@ -99,17 +102,22 @@ scenario, or from the costs.yaml that a testbed's run has left (--costs).`,
 				Scenario: s, ScenarioFile: args[0], ScenarioText: text, Version: version, CPUScale: s.CPUScale,
 				Machine: experiment.DescribeMachine(cmd.Context()), Command: commandLine(),
 			}
+			// The folder is made after the first run, so that a scenario that
+			// cannot be simulated costs no earlier results.
+			var rec *experiment.Recorder
 			for run := 1; run <= o.repeat; run++ {
 				one, err := simulate(cmd.Context(), s, run, show)
-				if err != nil {
+				if err != nil && rec == nil {
 					return err
+				} else if err != nil {
+					return errors.Join(err, finish(cmd, env, rec, res))
+				}
+				if rec == nil {
+					if rec, err = experiment.Create(o.out, text); err != nil {
+						return err
+					}
 				}
 				res.Recordings = append(res.Recordings, *one)
-			}
-			// Only now: what is there of an earlier run goes.
-			rec, err := experiment.Create(o.out, text)
-			if err != nil {
-				return err
 			}
 			return finish(cmd, env, rec, res)
 		},

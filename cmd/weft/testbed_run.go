@@ -195,6 +195,9 @@ It needs root. Nothing of this machine's own network is touched.`,
 			if within < 0 {
 				return wrongUsage("--within must be above 0: 0.15 stands for 15 %%")
 			}
+			if within > 0 && noSim {
+				return wrongUsage("--within compares with a simulation, and --no-sim leaves that out: choose one")
+			}
 			show := newProgress(cmd.ErrOrStderr())
 			defer show.end()
 			log := ground.log(lineWriter{show})
@@ -259,7 +262,9 @@ func agree(dir string, within float64) error {
 	var errs []error
 	for _, metric := range []string{"latency_ms.mean", "latency_ms.p50", "throughput_fps"} {
 		r, ok := s.Ratios[metric]
-		if !ok || r.Ratio < 1-within || r.Ratio > 1+within {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: %s was not measured on both sides", errBeyond, metric))
+		} else if r.Ratio < 1-within || r.Ratio > 1+within {
 			errs = append(errs, fmt.Errorf("%w: simulated over emulated %s is %.3f, not within %g %%", errBeyond, metric, r.Ratio, within*100))
 		}
 	}

@@ -52,11 +52,18 @@ func (o *upOptions) load(file string) (*testbed.Scenario, error) {
 func (o *upOptions) usualDir() string { return filepath.Join("/var/lib/weft/testbeds", o.name) }
 
 // clear removes what an earlier testbed has left in the usual directory. One
-// that the user named is not ours to empty.
+// that the user named is not ours to empty. It refuses where a testbed of this
+// name is up, or has crashed.
 func (o *upOptions) clear() error {
-	_, err := emulation.Place{}.Find(o.name)
-	if o.dir != o.usualDir() || !errors.Is(err, emulation.ErrNotFound) {
-		return nil // also where one is up, or has crashed: the holder says so
+	switch s, err := (emulation.Place{}).Find(o.name); {
+	case err == nil && s.Alive:
+		return fmt.Errorf("%w: %s: stop it with `weft testbed down %s`, or choose another name with --name", emulation.ErrHeld, o.name, o.name)
+	case err == nil:
+		return fmt.Errorf("%w: %s: remove it with `weft testbed down %s`", emulation.ErrLeftover, o.name, o.name)
+	case !errors.Is(err, emulation.ErrNotFound):
+		return err
+	case o.dir != o.usualDir():
+		return nil
 	}
 	return os.RemoveAll(o.dir)
 }
@@ -120,7 +127,7 @@ func startHolder(cmd *cobra.Command, o *upOptions, scenario string) (*holder, er
 		return nil, err
 	}
 	path := o.dir + ".log"
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +160,7 @@ func (h *holder) await(ctx context.Context, show *progress) error {
 		if err != nil {
 			return err
 		}
-		for _, line := range strings.SplitAfter(string(text[seen:]), "\n") {
+		for line := range strings.Lines(string(text[min(seen, len(text)):])) {
 			if strings.HasSuffix(line, "\n") {
 				seen += len(line)
 				if line == readyLine+"\n" {
@@ -372,8 +379,12 @@ func testbedDownCommand(env *environment) *cobra.Command {
 				}
 				name = s.Name
 			}
+			_, unknown := place.Find(name)
 			if err := place.Down(cmd.Context(), name); err != nil {
 				return err
+			}
+			if errors.Is(unknown, emulation.ErrNotFound) {
+				return fmt.Errorf("%w; had it left anything behind, that is gone", unknown)
 			}
 			return env.print(cmd.OutOrStdout(), taken{name}, func(p *page) { p.linef("testbed %s is down", name) })
 		},

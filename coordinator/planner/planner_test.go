@@ -138,7 +138,7 @@ func TestReplanMovesWhatADeadNodeHad(t *testing.T) {
 	b, l := newBare(t)
 	mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start)
 	w := workflow("people")
-	if _, err := l.Submit(t.Context(), w, "document", start); err != nil {
+	if _, _, err := l.Submit(t.Context(), w, "document", start); err != nil {
 		t.Fatal(err)
 	}
 	first := where(b, "people")
@@ -186,16 +186,23 @@ func TestReplanMovesWhatADeadNodeHad(t *testing.T) {
 func TestSubmit(t *testing.T) {
 	b, l := newBare(t)
 	mesh(t, l, tiering.NodeAlive, tiering.NodeFailed, start)
-	if _, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil {
+	if _, _, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil {
 		t.Fatal(err)
 	}
 	n := len(b.log)
-	if p, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil || !p.Empty() || len(b.log) != n {
+	if p, anew, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil || anew || !p.Empty() || len(b.log) != n {
 		t.Errorf("the same again: plan %+v, %d commands, %v", p, len(b.log)-n, err)
 	}
+	if _, err := b.Apply(&state.StopWorkflow{Name: "people", At: start}); err != nil {
+		t.Fatal(err)
+	}
+	if _, anew, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil || !anew {
+		t.Errorf("submitted after it was stopped: anew %t, %v", anew, err)
+	}
+	n = len(b.log)
 	big := workflow("big")
 	big.Tasks[0].Request.CPU = 64_000
-	if _, err := l.Submit(t.Context(), big, "", start); !errors.As(err, new(*tiering.Refused)) || len(b.log) != n {
+	if _, _, err := l.Submit(t.Context(), big, "", start); !errors.As(err, new(*tiering.Refused)) || len(b.log) != n {
 		t.Errorf("what nobody can run: %v, %d commands", err, len(b.log)-n)
 	}
 }
@@ -210,7 +217,7 @@ func TestSubmitPlansAgainWhenOvertaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.Submit(t.Context(), workflow("people"), "", start); err != nil {
+	if _, _, err := l.Submit(t.Context(), workflow("people"), "", start); err != nil {
 		t.Fatal(err)
 	}
 	n, ok := b.Snapshot().Node(where(b, "people"))

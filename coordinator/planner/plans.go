@@ -13,32 +13,34 @@ import (
 
 // Submit plans a workflow and stores it with its plan, as a new one or in
 // place of the one of that name. The same again changes nothing. A workflow
-// that the mesh cannot take is a *tiering.Refused and leaves no trace. The
-// caller sees to it that nobody else plans meanwhile.
-func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document string, at time.Time) (*tiering.Plan, error) {
+// that the mesh cannot take is a *tiering.Refused and leaves no trace. anew: the
+// one of that name had been stopped. The caller sees to it that nobody else
+// plans meanwhile.
+func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document string, at time.Time) (plan *tiering.Plan, anew bool, err error) {
 	for range attempts {
 		snap := l.state.Snapshot()
 		plan, err := Schedule(snap.View(l.rtt), w)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if old, ok := snap.Workflow(w.Name); ok && old.Status != state.Stopped &&
-			plan.Empty() && old.Document == document && state.Same(old.Spec, w) {
-			return plan, nil
+		old, known := snap.Workflow(w.Name)
+		stopped := known && old.Status == state.Stopped
+		if known && !stopped && plan.Empty() && old.Document == document && state.Same(old.Spec, w) {
+			return plan, false, nil
 		}
 		_, err = l.state.Apply(&state.SubmitWorkflow{Workflow: w, Document: document, Plan: plan, At: at})
 		if err == nil {
-			return plan, nil
+			return plan, stopped, nil
 		}
 		if !errors.Is(err, state.ErrRefused) {
-			return nil, err
+			return nil, false, err
 		}
 		l.log.Info("plan overtaken, planning again", "workflow", w.Name, "error", err)
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return nil, overtaken(w.Name)
+	return nil, false, overtaken(w.Name)
 }
 
 // Replan places what is not running: tasks on dead nodes, sources that had no

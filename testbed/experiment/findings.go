@@ -254,7 +254,9 @@ func (w *writer) caveats() {
 			if !x.Balanced {
 				add("In %s %d the frames do not add up: captured is not delivered + dropped + in flight.", g.method, x.Run)
 			}
-			if short := w.s.Duration - x.Measured; x.Measured > 0 && short > 1 {
+			if x.Measured == 0 {
+				add("%s %d ended before anything was measured.", title(string(g.method)), x.Run)
+			} else if short := w.s.Duration - x.Measured; short > 1 {
 				add("%s %d ended %s s early.", title(string(g.method)), x.Run, number(round(short, 1)))
 			}
 			if x.Links.Failed > 0 {

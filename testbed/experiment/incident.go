@@ -55,7 +55,7 @@ type moment struct {
 }
 
 // moments finds the marks of each incident: those of the timeline come in its
-// order. An incident without a mark is taken to have come when it should.
+// order. An event without a mark was not carried out: the run was over before.
 func moments(all []incident, marks []testbed.Mark) []moment {
 	var done []testbed.Mark
 	for _, m := range marks {
@@ -70,6 +70,7 @@ func moments(all []incident, marks []testbed.Mark) []moment {
 		for n, e := range in.events {
 			i := slices.IndexFunc(done, func(m testbed.Mark) bool { return m.Type == string(e.Action) })
 			if i < 0 {
+				out[k].errors = append(out[k].errors, e.String()+": the run was over before")
 				continue
 			}
 			if n == 0 {

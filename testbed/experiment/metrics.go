@@ -17,6 +17,9 @@ import (
 func metrics(sc *testbed.Scenario, rec *testbed.Recording, found map[int]Recovery, dropped []string) map[string]float64 {
 	out := map[string]float64{}
 	t := &rec.Totals
+	if t.Duration <= 0 {
+		return out // it ended before anything was measured
+	}
 	out["captured_frames"] = float64(t.Frames.Captured)
 	out["delivered_frames"] = float64(t.Frames.Delivered)
 	if t.Frames.Captured > 0 {

@@ -259,7 +259,7 @@ func (c *control) submit(sources []testbed.Source) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.term.Submit(context.Background(), spec, string(document), c.date()); err != nil {
+	if _, _, err := c.term.Submit(context.Background(), spec, string(document), c.date()); err != nil {
 		return err
 	}
 	c.distribute()
