@@ -28,7 +28,7 @@ func examples(t testing.TB) map[string]*testbed.Scenario {
 			t.Errorf("%s holds the scenario %s", file, s.Name)
 		}
 	}
-	for _, name := range []string{"small", "faults", "houmani", "people14"} {
+	for _, name := range []string{"small", "faults", "houmani", "nineteen", "people14"} {
 		if out[name] == nil {
 			t.Fatalf("there is no example %s", name)
 		}
@@ -77,7 +77,7 @@ func TestExamplesHaveRoom(t *testing.T) {
 	for name, s := range examples(t) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
-			if name == "houmani" {
+			if name == "houmani" || name == "nineteen" {
 				light, heavy = "detect@416", "detect@512"
 			}
 			got := place(t, s)
