@@ -68,14 +68,7 @@ func (p *progress) step(line string) {
 // How often step shows something, on a terminal and elsewhere.
 const stepEvery, stepFarApart = 100 * time.Millisecond, 5 * time.Second
 
-// line shows a line in place of the last.
-func (p *progress) line(line string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.write(line)
-}
-
-// write is line; p.mu is held.
+// write shows a line in place of the last; p.mu is held.
 func (p *progress) write(line string) {
 	if p.width == 0 {
 		fmt.Fprintln(p.out, line)
