@@ -39,9 +39,26 @@ func (v v2) dirs(path string) ([]string, error) {
 func (v v2) create(path string) (control, error) {
 	m, err := cgroup2.NewManager(v.mount, "/"+path, &cgroup2.Resources{CPU: &cgroup2.CPU{}, Memory: &cgroup2.Memory{}})
 	if err != nil {
-		return nil, err
+		return nil, v.explain(err)
 	}
 	return &group2{m, filepath.Join(v.mount, path)}, nil
+}
+
+// explain words why a group could not be made. In a container with cgroups of
+// its own, the root holds the container's processes, and the kernel lets no
+// group that holds some pass controllers on; the error that comes back is only
+// that a file is missing further down.
+func (v v2) explain(err error) error {
+	b, readErr := os.ReadFile(filepath.Join(v.mount, "cgroup.subtree_control"))
+	if readErr != nil {
+		return err
+	}
+	for _, c := range []string{"cpu", "memory"} {
+		if !slices.Contains(strings.Fields(string(b)), c) {
+			return fmt.Errorf("%w: %s does not pass controller %q on: in a container, use the machine's cgroups (--cgroupns=host): %w", ErrMissing, v.mount, c, err)
+		}
+	}
+	return err
 }
 
 func (v v2) load(path string) (control, error) {
