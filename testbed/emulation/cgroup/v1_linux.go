@@ -156,7 +156,7 @@ func (g *group1) start(cmd *exec.Cmd) error {
 	pid := cmd.Process.Pid
 	err := awaitExec(pid)
 	if err == nil {
-		err = g.AddProc(uint64(pid))
+		err = g.move(pid)
 	}
 	if err == nil {
 		err = unix.PtraceDetach(pid)
@@ -167,6 +167,28 @@ func (g *group1) start(cmd *exec.Cmd) error {
 		return fmt.Errorf("start %s in its cgroup: %w", cmd.Path, err)
 	}
 	return nil
+}
+
+// How often a process is moved that the kernel does not let in yet, and how far
+// apart.
+const moves, moveEvery = 50, 10 * time.Millisecond
+
+// move puts a process that stands still into the group. The kernel takes none
+// that runs at real-time priority into a group without a real-time budget
+// (EINVAL), and whoever starts processes may have it: this one is to be
+// ordinary. What it inherits, or is lent by a lock, may take a moment to pass.
+func (g *group1) move(pid int) error {
+	var err error
+	for range moves {
+		if err = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
+			return fmt.Errorf("give process %d ordinary priority: %w", pid, err)
+		}
+		if err = g.AddProc(uint64(pid)); !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		<-time.After(moveEvery)
+	}
+	return err
 }
 
 // awaitExec waits for the stop after execve.
