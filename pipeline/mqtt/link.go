@@ -217,7 +217,7 @@ func (l *Link) runSession(ctx context.Context, s *session, received <-chan struc
 		l.flush(s)
 	}
 	s.close()
-	l.pending.Break(s, time.Now())
+	l.pending.Close(time.Now()) // everything in it was sent in this session
 }
 
 // refuseFrames fails the callers of Send that wait and all that come.

@@ -305,6 +305,47 @@ func TestSettlementOfAnEarlierRun(t *testing.T) {
 	}
 }
 
+// A node settles the frames that were sent to it, and no other's: it may well
+// know how they are numbered.
+func TestSettlementOfAnothersFrame(t *testing.T) {
+	b, _ := startBroker(t, broker.Config{})
+	held := make(chan *pipeline.Frame, 1)
+	conf := Config{Broker: "tcp://" + b.Addr(), Node: "fog-1"}
+	startLink(t, conf, pipeline.ReceiverFunc(func(_ string, f *pipeline.Frame) { held <- f }))
+	conf.Node = "edge-1"
+	l, _ := startLink(t, conf, ignore)
+	outcome := make(chan pipeline.Outcome, 1)
+	f := newFrame(1, time.Minute)
+	f.OnSettle(func(o pipeline.Outcome) { outcome <- o })
+	if err := l.Send(t.Context(), "fog-1", "detect", f); err != nil {
+		t.Fatal(err)
+	}
+	current := <-held
+	codec, err := pipeline.NewCodec(pipeline.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lie pipeline.Control
+	for ref := range uint64(10) {
+		lie.Settlements = append(lie.Settlements, pipeline.Settlement{Ref: ref, Outcome: pipeline.Outcome{Stage: "lie"}})
+	}
+	stranger := party{"fog-2", "R"}
+	c, answered := client(t, conf.Broker, nil), make(chan struct{}, 1)
+	done(t, c.Subscribe(controlFilter(stranger), 0, func(paho.Client, paho.Message) { answered <- struct{}{} }))
+	for _, m := range []pipeline.Control{lie, {Ping: &pipeline.Ping{}}} {
+		payload, err := codec.AppendControl(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done(t, c.Publish(controlTopic(l.self, stranger), 0, false, payload))
+	}
+	<-answered // the ping, so the lie has been read
+	current.Settle(pipeline.Outcome{Stage: "draw"})
+	if o := <-outcome; o.Stage != "draw" {
+		t.Errorf("settled as %+v by a node that never had it", o)
+	}
+}
+
 // What has been settled when a link is told to stop is still sent.
 func TestFarewell(t *testing.T) {
 	b, _ := startBroker(t, broker.Config{})

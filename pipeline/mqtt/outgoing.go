@@ -68,6 +68,13 @@ func (o *outgoing) result() error {
 	return o.err
 }
 
+// debtor is who owes the outcome of a frame: the node it was sent to, for as
+// long as the session lasts that it was sent in.
+type debtor struct {
+	session *session
+	node    string
+}
+
 // encode enters the frame in the pending table and encodes it for the wire. A
 // frame that awaits its outcome needs its picture no more, so the picture is
 // let go: only the table's size, not the pictures', bounds what a silent peer
@@ -78,7 +85,7 @@ func (o *outgoing) encode(l *Link, s *session, now time.Time) ([]byte, bool, err
 	if o.over {
 		return nil, false, nil
 	}
-	ref, err := l.pending.Add(s, o.frame, now)
+	ref, err := l.pending.Add(debtor{s, o.to}, o.frame, now)
 	if err != nil {
 		return nil, true, err
 	}

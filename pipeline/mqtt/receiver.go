@@ -121,7 +121,7 @@ func (l *Link) handleControl(peers map[party]*peer, from party, a arrival) error
 		return fmt.Errorf("%w: %d bytes after the control message", pipeline.ErrMalformed, r.Len())
 	}
 	for _, s := range m.Settlements {
-		l.pending.Settle(a.session, s)
+		l.pending.Settle(debtor{a.session, from.node}, s)
 	}
 	if m.Ping != nil {
 		l.out.addClock(control{to: from, pong: &pipeline.Pong{Sent: m.Ping.Sent}})
