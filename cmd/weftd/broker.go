@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +18,61 @@ import (
 // errNoBroker reports that there is no MQTT broker to publish to.
 var errNoBroker = errors.New("no MQTT broker is known: run one in the mesh (`mqtt.embedded`) or name one (`mqtt.broker`)")
 
+// externalBroker is an MQTT broker that is not the mesh's own.
+type externalBroker struct {
+	URL       string         // empty: the mesh's own, if there is one
+	Plaintext bool           // as the configuration says by name
+	CA        *x509.CertPool // that its certificate is of; nil: the mesh's
+}
+
+// tls are the settings for the broker, given those for the mesh's own: nil for
+// plain text. The certificate of the mesh is presented to either.
+func (b externalBroker) tls(mesh *tls.Config) *tls.Config {
+	if b.Plaintext {
+		return nil
+	}
+	if b.CA == nil {
+		return mesh
+	}
+	own := mesh.Clone()
+	own.RootCAs = b.CA
+	own.ServerName = "" // the host of the URL, instead of the mesh's name for an agent
+	own.VerifyConnection = nil
+	own.MinVersion = tls.VersionTLS12
+	return own
+}
+
+// systemCA names the authorities that the operating system trusts.
+const systemCA = "system"
+
+// brokerCA reads the authorities that an external broker's certificate may be of.
+func brokerCA(at func(string) string, name string) (*x509.CertPool, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case systemCA:
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.ca: %w", err)
+		}
+		return pool, nil
+	}
+	pem, err := os.ReadFile(at(name))
+	if err != nil {
+		return nil, fmt.Errorf("mqtt.ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("mqtt.ca: %s holds no certificate: want PEM, or `%s` for what the operating system trusts", at(name), systemCA)
+	}
+	return pool, nil
+}
+
 // brokerLink is this node's MQTT link to whichever broker the mesh has: the
 // one that was configured, or the one that a node gossips.
 type brokerLink struct {
 	node    string
-	tls     *tls.Config
+	tls     *tls.Config // nil: plain text, which the configuration asks for by name
 	recv    pipeline.Receiver
 	find    func() string // URL of the broker; empty: none now
 	log     *slog.Logger
@@ -51,7 +102,7 @@ func (b *brokerLink) Run(ctx context.Context) error {
 
 // runTo runs a link to one broker until ctx ends or the broker is another.
 func (b *brokerLink) runTo(ctx context.Context, url string) {
-	link, err := mqtt.New(mqtt.Config{Broker: url, TLS: b.tlsFor(url), Node: b.node, Log: b.log}, b.recv)
+	link, err := mqtt.New(mqtt.Config{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
 	if err != nil {
 		b.log.Error("cannot use the MQTT broker", "err", err)
 		return
@@ -78,13 +129,6 @@ func (b *brokerLink) runTo(ctx context.Context, url string) {
 			}
 		}
 	}
-}
-
-func (b *brokerLink) tlsFor(url string) *tls.Config {
-	if strings.HasPrefix(url, "tls://") {
-		return b.tls
-	}
-	return nil
 }
 
 // Send implements [pipeline.Sender].
@@ -122,5 +166,5 @@ func (b *brokerLink) subscribe(ctx context.Context, topic string, handle func([]
 	if url == "" {
 		return errNoBroker
 	}
-	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: url, TLS: b.tlsFor(url), Topic: topic, Log: b.log}, handle)
+	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
 }

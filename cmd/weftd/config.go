@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/quantity"
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -77,8 +78,10 @@ type coordinatorFile struct {
 }
 
 type mqttFile struct {
-	Embedded bool   `yaml:"embedded"`
-	Broker   string `yaml:"broker"`
+	Embedded  bool   `yaml:"embedded"`
+	Broker    string `yaml:"broker"`
+	Plaintext bool   `yaml:"plaintext"`
+	CA        string `yaml:"ca"` // of the external broker; empty: the mesh's
 }
 
 type logFile struct {
@@ -99,11 +102,11 @@ type config struct {
 	Join      []string
 	GossipKey []byte
 	Identity  *pki.Identity
-	Expect    int    // coordinators; 0: this node is none
-	Broker    string // URL of an external MQTT broker; empty: the mesh's own, if there is one
-	Embedded  bool   // the MQTT broker of the mesh runs here
-	Retain    int    // annotated pictures a source
-	Threads   int    // of OpenCV; 0: all cores
+	Expect    int // coordinators; 0: this node is none
+	Broker    externalBroker
+	Embedded  bool // the MQTT broker of the mesh runs here
+	Retain    int  // annotated pictures a source
+	Threads   int  // of OpenCV; 0: all cores
 }
 
 func defaults() configFile {
@@ -185,6 +188,17 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	if raw.MQTT.Embedded && raw.MQTT.Broker != "" {
 		bad("mqtt.broker", "an embedded broker and an external one: choose one")
 	}
+	switch m := raw.MQTT; {
+	case m.Broker != "":
+		if err := mqtt.CheckURL(m.Broker, m.Plaintext); err != nil {
+			bad("mqtt.broker", "%v", err)
+		}
+		if m.Plaintext && m.CA != "" {
+			bad("mqtt.ca", "plain text knows no certificates: leave out `ca` or `plaintext`")
+		}
+	case m.Plaintext || m.CA != "":
+		bad("mqtt", "`plaintext` and `ca` are for an external broker: name it in `broker`; the mesh's own has the mesh's certificates")
+	}
 	if raw.Log.Format != "text" && raw.Log.Format != "json" {
 		bad("log.format", "%q is not a format: use text or json", raw.Log.Format)
 	}
@@ -198,7 +212,8 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 func resolve(ctx context.Context, raw *configFile, at func(string) string) (config, error) {
 	c := config{
 		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
-		Broker: raw.MQTT.Broker, Embedded: raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
+		Broker:   externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext},
+		Embedded: raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
 		MediaDir:  cmp.Or(at(raw.MediaDir), filepath.Join(at(raw.DataDir), "media")),
 		ModelsDir: cmp.Or(at(raw.ModelsDir), filepath.Join(at(raw.DataDir), "models")),
 	}
@@ -210,10 +225,11 @@ func resolve(ctx context.Context, raw *configFile, at func(string) string) (conf
 			return config{}, fmt.Errorf("make a directory of weftd: %w", err)
 		}
 	}
-	var errs [3]error
+	var errs [4]error
 	c.GossipKey, errs[0] = readKey(at(raw.GossipKey))
 	c.Identity, errs[1] = pki.LoadIdentity(at(raw.TLS.CA), at(raw.TLS.Cert), at(raw.TLS.Key))
 	c.Catalogue, errs[2] = catalogueWith(at(raw.Catalogue))
+	c.Broker.CA, errs[3] = brokerCA(at, raw.MQTT.CA)
 	if err := errors.Join(errs[:]...); err != nil {
 		return config{}, err
 	}

@@ -41,6 +41,12 @@ func TestConfigurationMistakesAreExplained(t *testing.T) {
 		{"certificate of another node", "name: edge-1", "name: edge-2", "`weft ca issue`"},
 		{"agent's certificate on a coordinator", "enabled: false", "enabled: true", "role coordinator"},
 		{"two brokers", "embedded: false", "embedded: true, broker: tls://x:1", "choose one"},
+		{"plain text by the scheme alone", "embedded: false", "broker: tcp://u:secret@x:1", "mqtt.broker: invalid MQTT settings: broker tcp://u:xxxxx@x:1: tcp:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name (plaintext: true)"},
+		{"plain text over TLS", "embedded: false", "broker: tls://x:1, plaintext: true", "choose one"},
+		{"plain text of the mesh's own broker", "embedded: false", "embedded: true, plaintext: true", "name it in `broker`"},
+		{"an authority for plain text", "embedded: false", "broker: tcp://x:1, plaintext: true, ca: ca.crt", "plain text knows no certificates"},
+		{"no broker of that kind", "embedded: false", "broker: https://x:1", "want tls://HOST:PORT"},
+		{"no authority", "embedded: false", "broker: tls://x:1, ca: gossip.key", "gossip.key holds no certificate: want PEM, or `system`"},
 		{"bad quantity", "memory: 4GiB", "memory: 4", "has no unit"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

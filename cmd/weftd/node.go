@@ -23,6 +23,7 @@ import (
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/gallery"
+	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
 	"github.com/weft-mesh/weft/pipeline/quic"
 	"github.com/weft-mesh/weft/pipeline/source"
@@ -85,15 +86,17 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 
 	var mq *broker.Broker
 	if cfg.Embedded {
-		mq, err = broker.New(broker.Config{Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Log: log.With("part", "broker")})
+		mq, err = broker.New(broker.Config{
+			Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Allow: mqtt.Allowed, Log: log.With("part", "broker"),
+		})
 		if err != nil {
 			return nil, err
 		}
 		n.addrs.MQTT = "tls://" + reach(mq.Addr())
 	}
 	bl := &brokerLink{
-		node: self.ID, tls: id.ClientTLS(pki.Agent), recv: board, log: log.With("part", "mqtt"),
-		find: func() string { return findBroker(cfg.Broker, n.gossip.Members()) },
+		node: self.ID, tls: cfg.Broker.tls(id.ClientTLS(pki.Agent)), recv: board, log: log.With("part", "mqtt"),
+		find: func() string { return findBroker(cfg.Broker.URL, n.gossip.Members()) },
 	}
 
 	pictures, err := gallery.New(gallery.Config{Dir: filepath.Join(cfg.DataDir, "pictures"), Retain: cfg.Retain, Log: log.With("part", "gallery")})

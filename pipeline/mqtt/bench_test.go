@@ -19,7 +19,7 @@ func BenchmarkLink(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	conf := Config{Broker: "tcp://" + br.Addr(), Node: "fog-1", Log: quiet}
+	conf := Config{Broker: "tcp://" + br.Addr(), Plaintext: true, Node: "fog-1", Log: quiet}
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -146,7 +146,7 @@ func TestDetectionsSeenByMosquittoSub(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
-	l, err := New(Config{Broker: "tcp://127.0.0.1", Node: "edge-1", MaxFrame: 100, Log: slog.New(slog.DiscardHandler)}, ignore)
+	l, err := New(Config{Broker: "tcp://127.0.0.1", Plaintext: true, Node: "edge-1", MaxFrame: 100, Log: slog.New(slog.DiscardHandler)}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}

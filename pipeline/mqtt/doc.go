@@ -18,6 +18,27 @@
 // instance that a frame is for ("people/detect@512#0") is in the message: an
 // instance may move, and a node needs one subscription for all it runs.
 //
+// # Who may do what
+//
+// The embedded broker tells clients apart by their certificates and lets them
+// do what [Allowed] says: publish frames as themselves, read what is addressed
+// to them. A receiver takes the sender of a message from its topic, and an
+// outcome only from the node that the frame was sent to; so no node can pass
+// for another. An external broker has to be told; for mosquitto, with
+// `use_identity_as_username true` and the mesh's CA as its `cafile`, nodes need
+//
+//	pattern write weft/v1/frames/+/%u/+
+//	pattern write weft/v1/control/+/+/%u/+
+//	pattern read weft/v1/frames/%u/+/+
+//	pattern read weft/v1/control/%u/+/+/+
+//	topic write weft/v1/detections/+/+
+//	topic write weft/v1/pictures/+/+
+//
+// and to read the topics of mqtt: sources. mosquitto takes operators for nodes
+// of the same name.
+//
+// TLS is the default and plain text asked for by name, see [Config.Plaintext].
+//
 // # Quality of service
 //
 // Everything is published with QoS 0, never retained, in clean sessions.

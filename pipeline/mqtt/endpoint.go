@@ -18,41 +18,62 @@ type endpoint struct {
 	tls *tls.Config // nil: plain text
 }
 
-// parseBroker reads a broker's URL. Plain text is asked for by the scheme, and
-// never taken for TLS or the other way round.
-func parseBroker(raw string, conf *tls.Config) (endpoint, error) {
+// CheckURL says what is wrong with a broker's URL; plaintext says that plain
+// text is wanted. Errors are ErrConfig.
+func CheckURL(raw string, plaintext bool) error {
+	_, err := parseURL(raw, plaintext)
+	return err
+}
+
+// parseURL reads a broker's URL. Plain text is asked for twice, by the scheme
+// and by plaintext: neither a mistyped URL nor one that others suggest gives up
+// TLS by itself.
+func parseURL(raw string, plaintext bool) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return endpoint{}, fmt.Errorf("%w: broker: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: broker: %w", ErrConfig, err)
 	}
 	var port string
 	switch u.Scheme {
 	case "tcp", "mqtt":
 		port = "1883"
-		if conf != nil {
-			return endpoint{}, fmt.Errorf("%w: broker %s: certificates are given, but %s:// is plain text: use tls://",
+		if !plaintext {
+			return nil, fmt.Errorf("%w: broker %s: %s:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name (plaintext: true)",
 				ErrConfig, u.Redacted(), u.Scheme)
 		}
 	case "tls", "mqtts", "ssl":
 		port = "8883"
-		if conf == nil {
-			return endpoint{}, fmt.Errorf("%w: broker %s: %s:// needs certificates: give them, or use tcp:// for plain text",
-				ErrConfig, u.Redacted(), u.Scheme)
-		}
-		if conf.InsecureSkipVerify {
-			return endpoint{}, fmt.Errorf("%w: broker %s: the broker's certificate must be verified", ErrConfig, u.Redacted())
+		if plaintext {
+			return nil, fmt.Errorf("%w: broker %s: plain text is asked for, but %s:// is TLS: choose one", ErrConfig, u.Redacted(), u.Scheme)
 		}
 	default:
-		return endpoint{}, fmt.Errorf("%w: broker %q: want tls://HOST:PORT, or tcp://HOST:PORT for plain text", ErrConfig, raw)
+		return nil, fmt.Errorf("%w: broker %q: want tls://HOST:PORT, or tcp://HOST:PORT for plain text", ErrConfig, raw)
 	}
 	switch {
 	case u.Hostname() == "":
-		return endpoint{}, fmt.Errorf("%w: broker %q names no host: want %s://HOST:PORT", ErrConfig, raw, u.Scheme)
+		return nil, fmt.Errorf("%w: broker %q names no host: want %s://HOST:PORT", ErrConfig, raw, u.Scheme)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return endpoint{}, fmt.Errorf("%w: broker %s: nothing may follow the port", ErrConfig, u.Redacted())
+		return nil, fmt.Errorf("%w: broker %s: nothing may follow the port", ErrConfig, u.Redacted())
 	}
 	if u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	return u, nil
+}
+
+// parseBroker reads a broker's URL and checks the TLS settings for it.
+func parseBroker(raw string, conf *tls.Config, plaintext bool) (endpoint, error) {
+	u, err := parseURL(raw, plaintext)
+	switch {
+	case err != nil:
+		return endpoint{}, err
+	case plaintext && conf != nil:
+		return endpoint{}, fmt.Errorf("%w: broker %s: certificates are given, but %s:// is plain text: use tls://",
+			ErrConfig, u.Redacted(), u.Scheme)
+	case !plaintext && conf == nil:
+		return endpoint{}, fmt.Errorf("%w: broker %s: %s:// needs certificates: give them", ErrConfig, u.Redacted(), u.Scheme)
+	case conf != nil && conf.InsecureSkipVerify:
+		return endpoint{}, fmt.Errorf("%w: broker %s: the broker's certificate must be verified", ErrConfig, u.Redacted())
 	}
 	return endpoint{url: u, tls: conf}, nil
 }

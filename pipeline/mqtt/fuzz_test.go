@@ -36,7 +36,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		var delivered []*pipeline.Frame
-		l, err := New(Config{Broker: "tcp://127.0.0.1", Node: "fog-1", Log: slog.New(slog.DiscardHandler)},
+		l, err := New(Config{Broker: "tcp://127.0.0.1", Plaintext: true, Node: "fog-1", Log: slog.New(slog.DiscardHandler)},
 			pipeline.ReceiverFunc(func(_ string, f *pipeline.Frame) { delivered = append(delivered, f) }))
 		if err != nil {
 			t.Fatal(err)

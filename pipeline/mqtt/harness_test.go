@@ -59,7 +59,9 @@ func startBroker(t *testing.T, conf broker.Config) (b *broker.Broker, stop func(
 	if conf.Listen == "" {
 		conf.Listen = "127.0.0.1:0"
 	}
-	conf.Plaintext = conf.TLS == nil
+	if conf.Plaintext = conf.TLS == nil; !conf.Plaintext {
+		conf.Allow = Allowed
+	}
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
@@ -146,6 +148,7 @@ func freeAddr(t *testing.T) string {
 // startLink starts a link and waits until it is connected.
 func startLink(t *testing.T, conf Config, recv pipeline.Receiver) (l *Link, stop func()) {
 	t.Helper()
+	conf.Plaintext = conf.TLS == nil
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
@@ -279,7 +282,12 @@ func authority(t *testing.T) *pki.CA {
 
 func identity(t *testing.T, ca *pki.CA, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(pki.Agent, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
+	return identityOf(t, ca, pki.Agent, name)
+}
+
+func identityOf(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
+	t.Helper()
+	id, err := ca.Issue(role, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

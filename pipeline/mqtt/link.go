@@ -19,9 +19,10 @@ import (
 type Config struct {
 	// Broker is its URL: tls://HOST[:8883], or tcp://HOST[:1883] for plain
 	// text; USER:PASSWORD@ may precede HOST.
-	Broker string
-	TLS    *tls.Config // for tls:// and only for it
-	Node   string      // this node's name, unique among those at the broker
+	Broker    string
+	TLS       *tls.Config // for tls:// and only for it
+	Plaintext bool        // for tcp:// and only for it
+	Node      string      // this node's name, unique among those at the broker
 
 	MaxFrame int           // bytes of a frame's picture [16 MiB]
 	Window   int           // frames handed over and not settled [1024]
@@ -71,7 +72,7 @@ const farewell = 500 * time.Millisecond
 // New checks the settings and makes a link that hands the frames for this node
 // to recv. It connects in Run. Errors are ErrConfig.
 func New(conf Config, recv pipeline.Receiver) (*Link, error) {
-	broker, err := parseBroker(conf.Broker, conf.TLS)
+	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Plaintext)
 	if err != nil {
 		return nil, err
 	}

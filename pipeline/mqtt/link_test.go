@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNewRefuses(t *testing.T) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS13}
-	good := Config{Broker: "tcp://127.0.0.1", Node: "edge-1", Log: slog.New(slog.DiscardHandler)}
+	good := Config{Broker: "tcp://127.0.0.1", Plaintext: true, Node: "edge-1", Log: slog.New(slog.DiscardHandler)}
 	if l, err := New(good, ignore); err != nil || l.broker.url.Host != "127.0.0.1:1883" {
 		t.Fatalf("the settings that the others spoil: %v", err)
 	}
@@ -36,10 +36,14 @@ func TestNewRefuses(t *testing.T) {
 		{"no host", func(c *Config) { c.Broker = "tcp://:1883" }, `"tcp://:1883" names no host`},
 		{"path", func(c *Config) { c.Broker = "tcp://fog-1/topic" }, "nothing may follow the port"},
 		{"no URL", func(c *Config) { c.Broker = "tcp://fog 1" }, "invalid"},
-		{"TLS without certificates", func(c *Config) { c.Broker = "tls://u:secret@fog-1" }, "broker tls://u:xxxxx@fog-1: tls:// needs certificates"},
+		{"plain text by its scheme alone", func(c *Config) { c.Broker, c.Plaintext = "tcp://u:secret@fog-1", false },
+			"broker tcp://u:xxxxx@fog-1: tcp:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name"},
+		{"the same with certificates", func(c *Config) { c.Plaintext, c.TLS = false, conf }, "ask for plain text by name"},
+		{"plain text over TLS", func(c *Config) { c.Broker = "mqtts://fog-1" }, "plain text is asked for, but mqtts:// is TLS"},
+		{"TLS without certificates", func(c *Config) { c.Broker, c.Plaintext = "tls://u:secret@fog-1", false }, "broker tls://u:xxxxx@fog-1:8883: tls:// needs certificates"},
 		{"certificates without TLS", func(c *Config) { c.TLS = conf }, "tcp:// is plain text: use tls://"},
 		{"certificate not verified", func(c *Config) {
-			c.Broker, c.TLS = "tls://fog-1", &tls.Config{InsecureSkipVerify: true}
+			c.Broker, c.Plaintext, c.TLS = "tls://fog-1", false, &tls.Config{InsecureSkipVerify: true}
 		}, "certificate must be verified"},
 		{"no node", func(c *Config) { c.Node = "" }, "the node has no name"},
 		{"negative", func(c *Config) { c.Window = -1 }, "must not be negative"},
@@ -57,7 +61,7 @@ func TestNewRefuses(t *testing.T) {
 func TestWrongAddress(t *testing.T) {
 	var book logBook
 	url := "tcp://" + freeAddr(t)
-	l, err := New(Config{Broker: url, Node: "edge-1", Log: book.logger()}, ignore)
+	l, err := New(Config{Broker: url, Plaintext: true, Node: "edge-1", Log: book.logger()}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +173,7 @@ func TestLateWhileWritten(t *testing.T) {
 }
 
 func TestSubscriptionRefused(t *testing.T) {
-	l, err := New(Config{Broker: fakeBroker(t, 0x80), Node: "edge-1", Log: slog.New(slog.DiscardHandler)}, ignore)
+	l, err := New(Config{Broker: fakeBroker(t, 0x80), Plaintext: true, Node: "edge-1", Log: slog.New(slog.DiscardHandler)}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +427,7 @@ func TestWindow(t *testing.T) {
 // Run does not wait out a broker that says nothing.
 func TestRunEndsWhileConnecting(t *testing.T) {
 	url, connected := silentBroker(t)
-	l, err := New(Config{Broker: url, Node: "edge-1", Log: slog.New(slog.DiscardHandler)}, ignore)
+	l, err := New(Config{Broker: url, Plaintext: true, Node: "edge-1", Log: slog.New(slog.DiscardHandler)}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}

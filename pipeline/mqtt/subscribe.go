@@ -16,9 +16,10 @@ import (
 // SubscribeConfig says what to subscribe to. Zero numbers take the default in
 // brackets.
 type SubscribeConfig struct {
-	Broker string      // as in Config
-	TLS    *tls.Config // as in Config
-	Topic  string      // or a filter, with + and #
+	Broker    string      // as in Config
+	TLS       *tls.Config // as in Config
+	Plaintext bool        // as in Config
+	Topic     string      // or a filter, with + and #
 
 	MaxPayload int // bytes; larger messages are thrown away [16 MiB]
 	Queue      int // messages that wait for handle; when full the oldest is dropped [4]
@@ -31,7 +32,7 @@ type SubscribeConfig struct {
 // work are ErrConfig. handle may block; payloads that come meanwhile are
 // queued, the newest kept.
 func Subscribe(ctx context.Context, conf SubscribeConfig, handle func(payload []byte)) error {
-	broker, err := parseBroker(conf.Broker, conf.TLS)
+	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Plaintext)
 	if err != nil {
 		return err
 	}

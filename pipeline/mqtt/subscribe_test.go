@@ -15,8 +15,8 @@ import (
 
 func TestSubscribe(t *testing.T) {
 	ca := authority(t)
-	b, stopBroker := startBroker(t, broker.Config{TLS: identity(t, ca, "fog-1").ServerTLS(pki.Agent)})
-	url, creds := "tls://"+b.Addr(), identity(t, ca, "cam").ClientTLS(pki.Agent)
+	b, stopBroker := startBroker(t, broker.Config{TLS: identity(t, ca, "fog-1").ServerTLS(pki.Agent, pki.Operator)})
+	url, creds := "tls://"+b.Addr(), identity(t, ca, "edge-1").ClientTLS(pki.Agent)
 	var book logBook
 	conf := SubscribeConfig{Broker: url, TLS: creds, Topic: "cams/+/jpeg", MaxPayload: 1000, Log: book.logger()}
 	got, ended := make(chan string, 100), make(chan error, 1)
@@ -25,7 +25,7 @@ func TestSubscribe(t *testing.T) {
 	subscribe := func() {
 		go func() { ended <- Subscribe(ctx, conf, func(p []byte) { got <- string(p) }) }()
 	}
-	camera := client(t, url, creds)
+	camera := client(t, url, identityOf(t, ca, pki.Operator, "cam").ClientTLS(pki.Agent))
 	publish := func(payload []byte) { done(t, camera.Publish("cams/gate/jpeg", 0, false, payload)) }
 	subscribed := func() {
 		eventually(t, "a payload to arrive", func() bool {
@@ -69,12 +69,11 @@ func TestSubscribe(t *testing.T) {
 
 // A handler that is slow gets the newest payloads.
 func TestSubscribeSlowHandler(t *testing.T) {
-	b, _ := startBroker(t, broker.Config{})
-	url := "tcp://" + b.Addr()
+	url := "tcp://" + startMosquitto(t) // the embedded broker retains nothing
 	camera := client(t, url, nil)
 	done(t, camera.Publish("cams/gate", 1, true, "retained")) // comes with the subscription, once
 	var book logBook
-	conf := SubscribeConfig{Broker: url, Topic: "cams/gate", Queue: 2, Log: book.logger()}
+	conf := SubscribeConfig{Broker: url, Plaintext: true, Topic: "cams/gate", Queue: 2, Log: book.logger()}
 	got, release := make(chan string), make(chan struct{})
 	run(t, func(ctx context.Context) error {
 		return Subscribe(ctx, conf, func(p []byte) {
@@ -96,7 +95,7 @@ func TestSubscribeSlowHandler(t *testing.T) {
 }
 
 func TestSubscribeRefuses(t *testing.T) {
-	good := SubscribeConfig{Broker: "tcp://127.0.0.1", Topic: "cams/gate", Log: slog.New(slog.DiscardHandler)}
+	good := SubscribeConfig{Broker: "tcp://127.0.0.1", Plaintext: true, Topic: "cams/gate", Log: slog.New(slog.DiscardHandler)}
 	for _, c := range []struct {
 		name  string
 		spoil func(*SubscribeConfig)

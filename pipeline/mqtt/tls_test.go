@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +75,55 @@ func TestMutualTLS(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The access list that the package's documentation gives for mosquitto lets
+// links work, and nobody publish as another.
+func TestMosquittoAccessList(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for line := range strings.Lines(string(doc)) {
+		if rule, ok := strings.CutPrefix(line, "//\t"); ok && (strings.HasPrefix(rule, "pattern ") || strings.HasPrefix(rule, "topic ")) {
+			list = append(list, rule)
+		}
+	}
+	if len(list) != 6 {
+		t.Fatalf("the documentation has %d rules", len(list))
+	}
+	ca, dir := authority(t), t.TempDir()
+	if err := identity(t, ca, "fog-1").Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/acl", []byte(strings.Join(list, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := "tls://" + startMosquitto(t, "require_certificate true", "use_identity_as_username true", "acl_file "+dir+"/acl",
+		"cafile "+dir+"/ca.crt", "certfile "+dir+"/fog-1.crt", "keyfile "+dir+"/fog-1.key")
+	creds := func(name string) *tls.Config { return identity(t, ca, name).ClientTLS(pki.Agent) }
+	got := make(chan *pipeline.Frame, 10)
+	far, _ := startLink(t, Config{Broker: url, Node: "fog-1", TLS: creds("fog-1")}, pipeline.ReceiverFunc(func(_ string, f *pipeline.Frame) {
+		got <- f
+		f.Settle(pipeline.Outcome{})
+	}))
+	thief := client(t, url, creds("edge-2"))
+	done(t, thief.Publish(framesTopic("fog-1", party{"edge-1", "R"}), 0, false, "no frame"))
+	done(t, thief.Publish(framesTopic("fog-1", party{"edge-2", "R"}), 0, false, "no frame"))
+	eventually(t, "what it says as itself to arrive", func() bool { return far.Stats().Malformed > 0 })
+	if n := far.Stats().Malformed; n != 1 {
+		t.Errorf("%d messages arrive, want one", n)
+	}
+	l, _ := startLink(t, Config{Broker: url, Node: "edge-1", TLS: creds("edge-1")}, ignore)
+	outcome := make(chan pipeline.Outcome, 1)
+	f := newFrame(1, time.Minute)
+	f.OnSettle(func(o pipeline.Outcome) { outcome <- o })
+	if err := l.Send(t.Context(), "fog-1", "detect", f); err != nil {
+		t.Fatal(err)
+	}
+	if o := <-outcome; !o.Delivered() || len(got) != 1 {
+		t.Errorf("settled as %+v", o)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
+
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // ErrConfig reports settings that make no broker.
@@ -22,6 +23,8 @@ const (
 	// defaultMaxPacket admits the largest frame that links send by default.
 	defaultMaxPacket = 17 << 20
 	defaultPending   = 64
+	defaultPerOwner  = 64
+	defaultStall     = 10 * time.Second
 	maxClients       = 1024
 	sysInterval      = 60 // s between $SYS messages; each stops the world for its memory statistics
 	bufferSize       = 64 << 10
@@ -34,18 +37,26 @@ type Config struct {
 	TLS       *tls.Config // mutual TLS, with the clients' CAs
 	Plaintext bool        // no TLS: anyone who can connect may read and write everything
 
+	// Allow says whether the holder of a certificate may publish to a topic
+	// (write), or subscribe to a filter and be sent what is published to a
+	// topic. Needed with TLS; it is called from many goroutines, for every
+	// message and delivery.
+	Allow func(who pki.Subject, topic string, write bool) bool
+
 	MaxPacket int // bytes of the largest packet [17 MiB]
-	// Pending is how many messages may wait for a subscriber, or in a session
-	// for one that is away [64]. Times MaxPacket it is the most that a
-	// subscriber can make the broker hold.
-	Pending int
-	Log     *slog.Logger
+	// Pending is how many messages may wait for a subscriber [64]. Times
+	// MaxPacket it is the most that a subscriber can make the broker hold.
+	Pending  int
+	PerOwner int           // connections of the holder of one certificate [64]
+	Stall    time.Duration // longest a subscriber may take nothing of what is sent to it [10 s]
+	Log      *slog.Logger
 }
 
 // Broker is an MQTT broker that listens at one address.
 type Broker struct {
 	server   *mochi.Server
 	listener *listener
+	gate     *gate
 	log      *slog.Logger
 }
 
@@ -60,14 +71,23 @@ func New(conf Config) (*Broker, error) {
 		return nil, fmt.Errorf("%w: both certificates and plain text are asked for: choose one", ErrConfig)
 	case conf.TLS != nil && conf.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
 		return nil, fmt.Errorf("%w: TLS settings that let clients in without a certificate", ErrConfig)
+	case conf.TLS != nil && conf.Allow == nil:
+		return nil, fmt.Errorf("%w: nothing says what a certificate's holder may do", ErrConfig)
+	case conf.Plaintext && conf.Allow != nil:
+		return nil, fmt.Errorf("%w: in plain text nobody can be told apart, so everything must be allowed", ErrConfig)
 	case conf.MaxPacket < 0 || conf.MaxPacket > 256<<20:
 		return nil, fmt.Errorf("%w: packets of %d bytes: want 1 to 268435456", ErrConfig, conf.MaxPacket)
 	case conf.Pending < 0 || conf.Pending > 65535:
 		return nil, fmt.Errorf("%w: %d pending messages: want 1 to 65535", ErrConfig, conf.Pending)
+	case conf.PerOwner < 0 || conf.Stall < 0:
+		return nil, fmt.Errorf("%w: counts and durations must not be negative", ErrConfig)
 	}
 	conf.MaxPacket = cmp.Or(conf.MaxPacket, defaultMaxPacket)
 	conf.Pending = cmp.Or(conf.Pending, defaultPending)
-	log := slog.New(quieter{conf.Log.Handler()})
+	conf.PerOwner = cmp.Or(conf.PerOwner, defaultPerOwner)
+	conf.Stall = cmp.Or(conf.Stall, defaultStall)
+	log := slog.New(newQuieter(conf.Log.Handler()))
+	trouble := &limited{conf.Log, newPace()}
 
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.MaximumClients = maxClients
@@ -75,22 +95,28 @@ func New(conf Config) (*Broker, error) {
 	limits.MaximumClientWritesPending = int32(conf.Pending)
 	limits.MaximumInflight = uint16(conf.Pending)
 	limits.ReceiveMaximum = uint16(conf.Pending)
+	// What would stay when its client is gone, and grow: a session's messages,
+	// retained ones, and names for topics.
+	limits.MaximumSessionExpiryInterval = 0
+	limits.RetainAvailable = 0
+	limits.TopicAliasMaximum = 0
 	server := mochi.New(&mochi.Options{
 		Capabilities: limits, Logger: log, SysTopicResendInterval: sysInterval,
 		ClientNetReadBufferSize: bufferSize, ClientNetWriteBufferSize: bufferSize,
 	})
-	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
+	access := &gate{server: server, allow: conf.Allow, log: trouble}
+	if err := server.AddHook(access, nil); err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
 	tcp, err := net.Listen("tcp", conf.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
-	l := newListener(tcp, conf.TLS, conf.Log)
+	l := newListener(tcp, conf, trouble)
 	if err := server.AddListener(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("mqtt broker: %w", err), tcp.Close())
 	}
-	return &Broker{server: server, listener: l, log: conf.Log}, nil
+	return &Broker{server: server, listener: l, gate: access, log: conf.Log}, nil
 }
 
 // Addr is the address it listens at, host:port.
@@ -135,6 +161,7 @@ type Stats struct {
 	Received uint64 // messages published by clients
 	Sent     uint64 // messages written to subscribers
 	Dropped  uint64 // messages that a subscriber was too slow for
+	Refused  uint64 // publications, subscriptions and wills that were not allowed
 }
 
 // Stats returns the counts.
@@ -145,5 +172,6 @@ func (b *Broker) Stats() Stats {
 		Received: uint64(i.MessagesReceived),
 		Sent:     uint64(i.MessagesSent),
 		Dropped:  uint64(i.MessagesDropped + i.InflightDropped),
+		Refused:  b.gate.refused.Load(),
 	}
 }

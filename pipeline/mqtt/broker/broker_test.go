@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/pipeline/mqtt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,6 +42,9 @@ func start(t *testing.T, conf Config) (b *Broker, stop func()) {
 	t.Helper()
 	conf.Listen = "127.0.0.1:0"
 	conf.Plaintext = conf.TLS == nil
+	if conf.TLS != nil {
+		conf.Allow = mqtt.Allowed
+	}
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
@@ -124,6 +128,9 @@ func TestNewRefuses(t *testing.T) {
 		{"no security asked for", Config{}, "neither certificates nor plain text"},
 		{"two", Config{TLS: mutual, Plaintext: true}, "choose one"},
 		{"clients without certificates", Config{TLS: oneWay}, "without a certificate"},
+		{"no access list", Config{TLS: mutual}, "what a certificate's holder may do"},
+		{"an access list of nobody", Config{Plaintext: true, Allow: mqtt.Allowed}, "in plain text nobody can be told apart"},
+		{"negative", Config{Plaintext: true, Stall: -1}, "must not be negative"},
 		{"packet size", Config{Plaintext: true, MaxPacket: 1 << 30}, "want 1 to 268435456"},
 		{"pending", Config{Plaintext: true, Pending: -1}, "want 1 to 65535"},
 	} {
@@ -238,7 +245,7 @@ func TestLog(t *testing.T) {
 
 func TestQuieter(t *testing.T) {
 	var book book
-	log := slog.New(quieter{slog.NewTextHandler(&book, &slog.HandlerOptions{Level: slog.LevelDebug})}).With("hook", "h")
+	log := slog.New(newQuieter(slog.NewTextHandler(&book, &slog.HandlerOptions{Level: slog.LevelDebug}))).With("hook", "h")
 	log.Debug("failed publishing packet", "packet", "payload")
 	log.Info("attached listener")
 	log.Warn("client store quota reached")
@@ -247,7 +254,7 @@ func TestQuieter(t *testing.T) {
 		!strings.Contains(said, `level=WARN msg="mqtt broker: client store quota reached" hook=h`) {
 		t.Errorf("log:\n%s", said)
 	}
-	if l := slog.New(quieter{slog.NewTextHandler(&book, nil)}); l.Enabled(t.Context(), slog.LevelInfo) {
+	if l := slog.New(newQuieter(slog.NewTextHandler(&book, nil))); l.Enabled(t.Context(), slog.LevelInfo) {
 		t.Error("information is enabled where debugging is not")
 	}
 }

@@ -1,11 +1,19 @@
 // Package broker embeds an MQTT broker, mochi-mqtt, for meshes that have none:
 // weftd dev starts one, and any node may. It speaks MQTT 3.1, 3.1.1 and 5.
 //
-// Whoever holds a certificate that the TLS settings accept may publish and
-// subscribe to anything; without TLS whoever can connect may. What one client
-// can make the broker hold is bounded: by the largest packet, by the messages
-// that wait for a slow subscriber (further ones are dropped and counted), and
-// by the time a connection may take to introduce itself.
+// Clients are who their certificates say. What each may publish, subscribe to
+// and be sent, [Config.Allow] decides; a client that publishes or has a will
+// for something else loses the connection (with reason code 0x87 in MQTT 5), a
+// subscription to something else is answered with 0x80 or 0x87. Refusals are
+// counted, and logged at a bounded pace. Client identifiers are each
+// certificate's own: nobody takes over another's session, whatever identifiers
+// they choose. Without TLS whoever can connect may do everything.
 //
-// Nothing is kept across a restart.
+// What one client can make the broker hold or do is bounded: by the largest
+// packet, by the messages that wait for a slow subscriber (further ones are
+// dropped and counted), by how long a stuck one may take nothing before it is
+// disconnected, by its connections and subscriptions, and by the time a
+// connection may take to introduce itself. Publications of any QoS are
+// acknowledged, deliveries are of QoS 0. Nothing is kept: no session outlives
+// its connection, no message is retained, nothing survives a restart.
 package broker

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 const (
@@ -26,25 +28,29 @@ const (
 // knows of connections that have not become clients yet, so that they neither
 // linger nor keep the broker from stopping, and it says who was turned away.
 type listener struct {
-	tcp    net.Listener
-	tls    *tls.Config
-	log    *slog.Logger
-	failed chan error // holds what Accept failed with
-	ctx    context.Context
-	stop   context.CancelFunc
+	tcp     net.Listener
+	conf    Config
+	trouble *limited
+	failed  chan error // holds what Accept failed with
+	ctx     context.Context
+	stop    context.CancelFunc
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{} // below TLS; nil once closed
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{} // below TLS; nil once closed
+	owners map[string]int        // connections of each
+	wg     sync.WaitGroup
 }
 
-func newListener(tcp net.Listener, conf *tls.Config, log *slog.Logger) *listener {
+func newListener(tcp net.Listener, conf Config, trouble *limited) *listener {
 	ctx, stop := context.WithCancel(context.Background())
 	return &listener{
-		tcp: tcp, tls: conf, log: log, failed: make(chan error, 1),
-		ctx: ctx, stop: stop, conns: map[net.Conn]struct{}{},
+		tcp: tcp, conf: conf, trouble: trouble, failed: make(chan error, 1),
+		ctx: ctx, stop: stop, conns: map[net.Conn]struct{}{}, owners: map[string]int{},
 	}
 }
+
+// errUnknown reports a certificate that names nobody.
+var errUnknown = errors.New("the certificate names no member of the mesh")
 
 var _ listeners.Listener = (*listener)(nil)
 
@@ -70,7 +76,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			l.failed <- err
 			return
 		default: // out of file descriptors, say; others may be given back
-			l.log.Warn("mqtt broker: cannot accept connections", "error", err)
+			l.trouble.warn(time.Now(), "cannot accept connections", "error", err)
 			timer := time.NewTimer(acceptRetry)
 			select {
 			case <-timer.C:
@@ -84,20 +90,58 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 	defer l.remove(raw)
 	_ = raw.SetDeadline(time.Now().Add(introduction)) // mochi sets its own after CONNECT
-	conn := raw
-	if l.tls != nil {
-		c := tls.Server(raw, l.tls)
-		if err := c.HandshakeContext(l.ctx); err != nil {
+	var conn net.Conn = &paced{raw, l.conf.Stall}
+	if l.conf.TLS != nil {
+		c, err := l.handshake(conn)
+		if err != nil {
 			if l.ctx.Err() == nil {
-				l.log.Warn("mqtt broker: TLS handshake failed", "remote", raw.RemoteAddr().String(), "error", err)
+				l.trouble.warn(time.Now(), "TLS handshake failed", "remote", raw.RemoteAddr().String(), "error", err)
 			}
 			linger(raw)
 			return
 		}
+		if !l.enter(owner(c.who)) {
+			l.trouble.warn(time.Now(), "too many connections with one certificate, one turned away",
+				"remote", raw.RemoteAddr().String(), "who", c.who.String(), "limit", l.conf.PerOwner)
+			return
+		}
+		defer l.leave(owner(c.who))
 		conn = c
 	}
 	if err := establish(l.ID(), conn); err != nil && l.ctx.Err() == nil {
-		l.log.Debug("mqtt broker: connection ended", "remote", raw.RemoteAddr().String(), "error", err)
+		l.conf.Log.Debug("mqtt broker: connection ended", "remote", raw.RemoteAddr().String(), "error", err)
+	}
+}
+
+func (l *listener) handshake(conn net.Conn) (*known, error) {
+	c := tls.Server(conn, l.conf.TLS)
+	if err := c.HandshakeContext(l.ctx); err != nil {
+		return nil, err
+	}
+	state := c.ConnectionState()
+	who, ok := pki.Peer(&state)
+	if !ok {
+		return nil, errUnknown
+	}
+	return &known{c, who}, nil
+}
+
+// enter is false when the owner has too many connections.
+func (l *listener) enter(owner string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.owners[owner] >= l.conf.PerOwner {
+		return false
+	}
+	l.owners[owner]++
+	return true
+}
+
+func (l *listener) leave(owner string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.owners[owner]--; l.owners[owner] == 0 {
+		delete(l.owners, owner)
 	}
 }
 
@@ -120,7 +164,7 @@ func (l *listener) add(c net.Conn) bool {
 		return false
 	}
 	if len(l.conns) >= maxConnections {
-		l.log.Warn("mqtt broker: too many connections, one turned away", "remote", c.RemoteAddr().String(), "limit", maxConnections)
+		l.trouble.warn(time.Now(), "too many connections, one turned away", "remote", c.RemoteAddr().String(), "limit", maxConnections)
 		return false
 	}
 	l.conns[c] = struct{}{}

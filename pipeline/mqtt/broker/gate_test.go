@@ -1,0 +1,537 @@
+package broker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/weft-mesh/weft/internal/pki"
+)
+
+// mesh is a broker with certificates, and the authority that issues them.
+type mesh struct {
+	*Broker
+	ca   *pki.CA
+	stop func()
+}
+
+func authority(t *testing.T) *pki.CA {
+	t.Helper()
+	ca, err := pki.NewCA("test", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
+	t.Helper()
+	id, err := ca.Issue(role, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func startMesh(t *testing.T, conf Config) *mesh {
+	t.Helper()
+	ca := authority(t)
+	conf.TLS = issue(t, ca, pki.Agent, "fog-1").ServerTLS(pki.Agent, pki.Operator)
+	b, stop := start(t, conf)
+	return &mesh{b, ca, stop}
+}
+
+func (m *mesh) creds(t *testing.T, role pki.Role, name string) *tls.Config {
+	t.Helper()
+	return issue(t, m.ca, role, name).ClientTLS(pki.Agent)
+}
+
+// options are paho's for the holder of a certificate; lost, which may be nil,
+// is told when the connection ends.
+func (m *mesh) options(t *testing.T, role pki.Role, name string, lost chan error) *paho.ClientOptions {
+	o := paho.NewClientOptions().AddBroker("tls://" + m.Addr()).SetTLSConfig(m.creds(t, role, name)).SetProtocolVersion(4).
+		SetClientID(name).SetAutoReconnect(false).SetConnectTimeout(patience)
+	if lost != nil {
+		o.SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err })
+	}
+	return o
+}
+
+func (m *mesh) join(t *testing.T, role pki.Role, name string, lost chan error) paho.Client {
+	t.Helper()
+	c := paho.NewClient(m.options(t, role, name, lost))
+	done(t, c.Connect())
+	t.Cleanup(func() { c.Disconnect(250) })
+	return c
+}
+
+// inbox subscribes to a filter, which must be granted.
+func inbox(t *testing.T, c paho.Client, filter string) chan string {
+	t.Helper()
+	got := make(chan string, 100)
+	tok := c.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) { got <- m.Topic() + " " + string(m.Payload()) })
+	done(t, tok)
+	if code := tok.(*paho.SubscribeToken).Result()[filter]; code != 0 {
+		t.Fatalf("subscription to %s is answered with %#x, want QoS 0 granted", filter, code)
+	}
+	return got
+}
+
+// v5 is a client of MQTT 5, packet by packet.
+type v5 struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func (m *mesh) v5(t *testing.T, role pki.Role, name string, connect func(*packets.Packet)) (*v5, packets.Packet) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", m.Addr(), m.creds(t, role, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	c := &v5{t, conn, bufio.NewReader(conn)}
+	pk := packets.Packet{Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), Clean: true, ClientIdentifier: name, Keepalive: 60}}
+	if connect != nil {
+		connect(&pk)
+	}
+	c.send(packets.Connect, pk)
+	return c, c.receive(packets.Connack)
+}
+
+func (c *v5) send(kind byte, pk packets.Packet) {
+	c.t.Helper()
+	pk.FixedHeader.Type, pk.ProtocolVersion = kind, 5
+	var (
+		b   bytes.Buffer
+		err error
+	)
+	switch kind {
+	case packets.Connect:
+		err = pk.ConnectEncode(&b)
+	case packets.Publish:
+		err = pk.PublishEncode(&b)
+	case packets.Subscribe:
+		pk.FixedHeader.Qos = 1
+		err = pk.SubscribeEncode(&b)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.Write(b.Bytes()); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *v5) receive(kind byte) packets.Packet {
+	c.t.Helper()
+	pk := packets.Packet{ProtocolVersion: 5}
+	first, err := c.r.ReadByte()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := pk.FixedHeader.Decode(first); err != nil {
+		c.t.Fatal(err)
+	}
+	if pk.FixedHeader.Remaining, _, err = packets.DecodeLength(c.r); err != nil {
+		c.t.Fatal(err)
+	}
+	body := make([]byte, pk.FixedHeader.Remaining)
+	if _, err := io.ReadFull(c.r, body); err != nil {
+		c.t.Fatal(err)
+	}
+	if pk.FixedHeader.Type != kind {
+		c.t.Fatalf("received a packet of type %d, want %d", pk.FixedHeader.Type, kind)
+	}
+	switch kind {
+	case packets.Connack:
+		err = pk.ConnackDecode(body)
+	case packets.Suback:
+		err = pk.SubackDecode(body)
+	case packets.Disconnect:
+		err = pk.DisconnectDecode(body)
+	case packets.Publish:
+		err = pk.PublishDecode(body)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return pk
+}
+
+// Whoever publishes what it may not is disconnected, with a reason in MQTT 5,
+// and nobody gets the message.
+func TestPublicationsRefused(t *testing.T) {
+	m := startMesh(t, Config{})
+	frames := inbox(t, m.join(t, pki.Agent, "fog-1", nil), "weft/v1/frames/fog-1/+/+")
+	control := inbox(t, m.join(t, pki.Coordinator, "fog-2", nil), "weft/v1/control/fog-2/R/+/+")
+	results := inbox(t, m.join(t, pki.Operator, "ops", nil), "weft/v1/detections/#")
+	refused := 0
+	for _, c := range []struct {
+		role        pki.Role
+		name, topic string
+	}{
+		{pki.Agent, "edge-2", "weft/v1/frames/fog-1/edge-1/R"},
+		{pki.Agent, "edge-1", "weft/v1/frames/fog-1/edge-10/R"},
+		{pki.Coordinator, "edge-2", "weft/v1/control/fog-2/R/edge-1/R"},
+		{pki.Operator, "edge-1", "weft/v1/frames/fog-1/edge-1/R"},
+		{pki.Operator, "edge-1", "weft/v1/control/fog-2/R/edge-1/R"},
+		{pki.Operator, "edge-1", "weft/v1/detections/people/gate"},
+		{pki.Agent, "edge-1", "cams/gate"},
+		{pki.Agent, "edge-1", "$SYS/broker/version"},
+		{pki.Agent, "edge-1", "weft/v1/detections/people/" + strings.Repeat("x/", 30_000)},
+	} {
+		for _, qos := range []byte{0, 1, 2} {
+			lost := make(chan error, 1)
+			m.join(t, c.role, c.name, lost).Publish(c.topic, qos, false, "forged")
+			select {
+			case <-lost:
+			case <-time.After(patience):
+				t.Fatalf("%s %s publishes to %.60s with QoS %d and stays connected", c.role, c.name, c.topic, qos)
+			}
+			five, _ := m.v5(t, c.role, c.name, nil)
+			five.send(packets.Publish, packets.Packet{FixedHeader: packets.FixedHeader{Qos: qos}, PacketID: uint16(qos), TopicName: c.topic, Payload: []byte("forged")})
+			if pk := five.receive(packets.Disconnect); pk.ReasonCode != packets.ErrNotAuthorized.Code {
+				t.Errorf("%s %s publishes to %.60s with QoS %d: reason code %#x", c.role, c.name, c.topic, qos, pk.ReasonCode)
+			}
+			refused += 2
+		}
+	}
+	if n := m.Stats().Refused; n != uint64(refused) {
+		t.Errorf("%d refused, want %d", n, refused)
+	}
+	edge := m.join(t, pki.Agent, "edge-1", nil)
+	for topic, got := range map[string]chan string{
+		"weft/v1/frames/fog-1/edge-1/R": frames, "weft/v1/control/fog-2/R/edge-1/R": control, "weft/v1/detections/people/gate": results,
+	} {
+		done(t, edge.Publish(topic, 1, false, "real"))
+		if s := <-got; s != topic+" real" {
+			t.Errorf("got %s, want the real message first", s)
+		}
+	}
+}
+
+// A topic alias of MQTT 5 is no way around the topic's check.
+func TestTopicAlias(t *testing.T) {
+	m := startMesh(t, Config{})
+	c, ack := m.v5(t, pki.Agent, "edge-1", nil)
+	if ack.Properties.TopicAliasMaximum != 0 || ack.Properties.RetainAvailable != 0 || !ack.Properties.RetainAvailableFlag ||
+		ack.Properties.MaximumPacketSize != defaultMaxPacket {
+		t.Errorf("CONNACK promises %+v", ack.Properties)
+	}
+	c.send(packets.Publish, packets.Packet{
+		TopicName: "weft/v1/frames/fog-1/edge-1/R", Payload: []byte("x"),
+		Properties: packets.Properties{TopicAlias: 1, TopicAliasFlag: true},
+	})
+	if pk := c.receive(packets.Disconnect); pk.ReasonCode != packets.ErrTopicAliasInvalid.Code {
+		t.Errorf("reason code %#x", pk.ReasonCode)
+	}
+}
+
+// Subscriptions to what a client may not read are refused one by one, and
+// nothing arrives through them.
+func TestSubscriptionsRefused(t *testing.T) {
+	m := startMesh(t, Config{})
+	for _, role := range []pki.Role{pki.Agent, pki.Coordinator, pki.Operator} {
+		allowed := "cams/#"
+		filters := map[string]byte{allowed: 2}
+		var list packets.Subscriptions
+		for _, f := range []string{
+			"weft/v1/frames/fog-1/+/+", "weft/v1/control/fog-1/#", "#", "+/#", "weft/#", "weft/v1/+/fog-1/+/+", "+/v1/frames/#",
+			"$share/g/weft/v1/frames/fog-1/+/+", "$SHARE/g/#", "weft/v1/frames/#", "weft/v1/frames/" + strings.Repeat("+/", 30_000) + "+",
+		} {
+			filters[f] = 1
+			list = append(list, packets.Subscription{Filter: f, Qos: 1})
+		}
+		spy := m.join(t, role, "spy", nil)
+		seen := make(chan string, 10)
+		tok := spy.SubscribeMultiple(filters, func(_ paho.Client, msg paho.Message) { seen <- msg.Topic() })
+		tok.Wait() // an error if any is refused
+		for f, code := range tok.(*paho.SubscribeToken).Result() {
+			if want := map[bool]byte{true: 0, false: 0x80}[f == allowed]; code != want {
+				t.Errorf("%s: subscription to %.60s is answered with %#x, want %#x", role, f, code, want)
+			}
+		}
+		five, _ := m.v5(t, role, "spy-5", nil)
+		five.send(packets.Subscribe, packets.Packet{PacketID: 1, Filters: list})
+		for i, code := range five.receive(packets.Suback).ReasonCodes {
+			if code != packets.ErrNotAuthorized.Code {
+				t.Errorf("%s: subscription to %.60s is answered with %#x in MQTT 5", role, list[i].Filter, code)
+			}
+		}
+		frames := inbox(t, m.join(t, pki.Agent, "fog-1", nil), "weft/v1/frames/fog-1/+/+")
+		done(t, m.join(t, pki.Agent, "edge-1", nil).Publish("weft/v1/frames/fog-1/edge-1/R", 1, false, "frame"))
+		<-frames
+		done(t, m.join(t, pki.Operator, "cam", nil).Publish("cams/gate", 1, false, "picture"))
+		if s := <-seen; s != "cams/gate" {
+			t.Errorf("%s: the spy sees %s", role, s)
+		}
+	}
+}
+
+// A will is a publication: who may not publish it is not let in.
+func TestWills(t *testing.T) {
+	m := startMesh(t, Config{})
+	frames := inbox(t, m.join(t, pki.Agent, "fog-1", nil), "weft/v1/frames/fog-1/+/+")
+	const forged = "weft/v1/frames/fog-1/edge-1/R"
+	for _, topic := range []string{forged, "weft/v1/frames/+/edge-2/R", "$SYS/x", "cams/gate"} {
+		tok := paho.NewClient(m.options(t, pki.Agent, "edge-2", nil).SetWill(topic, "forged", 0, false)).Connect()
+		if tok.Wait(); tok.Error() == nil || !strings.Contains(tok.Error().Error(), "not Authorized") {
+			t.Errorf("a will for %s: %v", topic, tok.Error())
+		}
+		_, ack := m.v5(t, pki.Agent, "edge-2", func(pk *packets.Packet) {
+			pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, topic, []byte("forged")
+		})
+		if ack.ReasonCode != packets.ErrNotAuthorized.Code {
+			t.Errorf("a will for %s is answered with %#x", topic, ack.ReasonCode)
+		}
+	}
+	own, _ := m.v5(t, pki.Agent, "edge-2", func(pk *packets.Packet) {
+		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, "weft/v1/frames/fog-1/edge-2/R", []byte("own")
+	})
+	_ = own.Close()
+	if s := <-frames; s != "weft/v1/frames/fog-1/edge-2/R own" {
+		t.Errorf("got %s", s)
+	}
+}
+
+// Only certificates of the mesh's own authority connect.
+func TestCertificates(t *testing.T) {
+	m := startMesh(t, Config{})
+	stranger := issue(t, authority(t), pki.Agent, "edge-1").ClientTLS(pki.Agent)
+	stranger.RootCAs = m.creds(t, pki.Agent, "edge-1").RootCAs // it trusts the broker
+	none := m.creds(t, pki.Agent, "edge-1")
+	none.Certificates = nil
+	old := &tls.Config{RootCAs: none.RootCAs, ServerName: none.ServerName, MaxVersion: tls.VersionTLS12, Certificates: m.creds(t, pki.Agent, "edge-1").Certificates}
+	for what, conf := range map[string]*tls.Config{"of another authority": stranger, "none": none, "TLS 1.2": old} {
+		c := paho.NewClient(paho.NewClientOptions().AddBroker("tls://" + m.Addr()).SetTLSConfig(conf).SetProtocolVersion(4).SetConnectRetry(false))
+		if tok := c.Connect(); !tok.WaitTimeout(patience) || tok.Error() == nil {
+			t.Errorf("certificate %s: let in", what)
+			c.Disconnect(0)
+		}
+	}
+	plain := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.Addr()).SetProtocolVersion(4))
+	if tok := plain.Connect(); !tok.WaitTimeout(patience) || tok.Error() == nil {
+		t.Error("plain text: let in")
+	}
+	if s := m.Stats(); s.Clients != 0 {
+		t.Errorf("%+v, want no client", s)
+	}
+}
+
+// Nobody takes over another's session by its client identifier, not even an
+// operator that has the name of a node.
+func TestClientIdentifiers(t *testing.T) {
+	m := startMesh(t, Config{})
+	lost := make(chan error, 1)
+	victim := paho.NewClient(m.options(t, pki.Agent, "edge-1", lost).SetClientID("weft-edge-1-ABC"))
+	done(t, victim.Connect())
+	defer victim.Disconnect(250)
+	frames := inbox(t, victim, "weft/v1/frames/edge-1/+/+")
+	for role, name := range map[pki.Role]string{pki.Agent: "edge-2", pki.Operator: "edge-1"} {
+		thief := paho.NewClient(m.options(t, role, name, nil).SetClientID("weft-edge-1-ABC").SetCleanSession(false))
+		done(t, thief.Connect())
+		defer thief.Disconnect(250)
+	}
+	done(t, m.join(t, pki.Agent, "fog-1", nil).Publish("weft/v1/frames/edge-1/fog-1/R", 1, false, "frame"))
+	select {
+	case <-frames:
+	case err := <-lost:
+		t.Errorf("the session was taken over: %v", err)
+	case <-time.After(patience):
+		t.Error("the subscription was taken over")
+	}
+	tok := paho.NewClient(m.options(t, pki.Agent, "edge-3", nil).SetClientID(strings.Repeat("x", maxClientID+1))).Connect()
+	if tok.Wait(); tok.Error() == nil || !strings.Contains(tok.Error().Error(), "identifier rejected") {
+		t.Errorf("a long identifier: %v", tok.Error())
+	}
+}
+
+// Neither retained messages nor sessions outlive what a client does.
+func TestNothingIsKept(t *testing.T) {
+	m := startMesh(t, Config{})
+	cam := m.join(t, pki.Operator, "cam", nil)
+	done(t, cam.Publish("cams/gate", 1, true, "retained"))
+	away := func() paho.Client {
+		c := paho.NewClient(m.options(t, pki.Agent, "edge-1", nil).SetCleanSession(false))
+		tok := c.Connect()
+		done(t, tok)
+		if tok.(*paho.ConnectToken).SessionPresent() {
+			t.Error("the session was kept")
+		}
+		return c
+	}
+	c := away()
+	got := inbox(t, c, "cams/#")
+	c.Disconnect(250)
+	eventually(t, "it to be gone", func() bool { return m.Stats().Clients == 1 && len(m.server.Clients.GetAll()) == 1 })
+	done(t, cam.Publish("cams/gate", 1, false, "while away"))
+	c = away()
+	defer c.Disconnect(250)
+	again := inbox(t, c, "cams/#")
+	done(t, cam.Publish("cams/gate", 1, false, "now"))
+	if s := <-again; s != "cams/gate now" || len(got) > 0 {
+		t.Errorf("got %s, and %d messages of the earlier session", s, len(got))
+	}
+	five, ack := m.v5(t, pki.Agent, "edge-5", func(pk *packets.Packet) {
+		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 3600, true
+	})
+	if !ack.Properties.SessionExpiryIntervalFlag || ack.Properties.SessionExpiryInterval != 0 {
+		t.Errorf("CONNACK promises a session of %d s", ack.Properties.SessionExpiryInterval)
+	}
+	_ = five.Close()
+	eventually(t, "its session to end", func() bool { return len(m.server.Clients.GetAll()) == 2 })
+}
+
+// One certificate's holder does not use up the broker's connections, nor its
+// memory by subscriptions.
+func TestLimitsOfOne(t *testing.T) {
+	m := startMesh(t, Config{PerOwner: 3})
+	for i := range 3 {
+		c := paho.NewClient(m.options(t, pki.Agent, "edge-1", nil).SetClientID(fmt.Sprint("c", i)))
+		done(t, c.Connect())
+		defer c.Disconnect(250)
+	}
+	if tok := paho.NewClient(m.options(t, pki.Agent, "edge-1", nil).SetClientID("c4")).Connect(); !tok.WaitTimeout(patience) || tok.Error() == nil {
+		t.Error("a fourth connection is let in")
+	}
+	m.join(t, pki.Operator, "edge-1", nil).Disconnect(250) // another's of that name
+	eventually(t, "it to be gone", func() bool { return m.Stats().Clients == 3 })
+
+	greedy, _ := m.v5(t, pki.Agent, "edge-2", nil)
+	var list packets.Subscriptions
+	for i := range maxSubscriptions + 1 {
+		list = append(list, packets.Subscription{Filter: fmt.Sprint("cams/", i)})
+	}
+	greedy.send(packets.Subscribe, packets.Packet{PacketID: 1, Filters: list})
+	if pk := greedy.receive(packets.Disconnect); pk.ReasonCode != packets.ErrQuotaExceeded.Code {
+		t.Errorf("reason code %#x", pk.ReasonCode)
+	}
+	modest, _ := m.v5(t, pki.Agent, "edge-2", nil)
+	modest.send(packets.Subscribe, packets.Packet{PacketID: 1, Filters: list[:maxSubscriptions]})
+	modest.receive(packets.Suback)
+}
+
+// A subscriber that never reads is disconnected, however often it says that it
+// lives; meanwhile nobody waits for it, whatever QoS was asked for.
+func TestStuckSubscriber(t *testing.T) {
+	m := startMesh(t, Config{Pending: 4, Stall: 500 * time.Millisecond})
+	stuck, _ := m.v5(t, pki.Agent, "edge-1", func(pk *packets.Packet) { pk.Connect.Keepalive = 0 })
+	stuck.send(packets.Subscribe, packets.Packet{PacketID: 1, Filters: packets.Subscriptions{{Filter: "cams/gate", Qos: 2}}})
+	stuck.receive(packets.Suback)
+	got := inbox(t, m.join(t, pki.Agent, "fog-1", nil), "cams/gate")
+	cam := m.join(t, pki.Operator, "cam", nil)
+	picture := bytes.Repeat([]byte("x"), 1<<20)
+	eventually(t, "it to be disconnected", func() bool {
+		done(t, cam.Publish("cams/gate", 1, false, picture))
+		<-got
+		return m.Stats().Clients == 2
+	})
+	m.stop()
+}
+
+// Refusals are logged, but an offender can neither fill the disk nor write its
+// messages to the log.
+func TestRefusalsInTheLog(t *testing.T) {
+	var book book
+	m := startMesh(t, Config{Log: slog.New(slog.NewTextHandler(&book, nil))})
+	for range 5 {
+		lost := make(chan error, 1)
+		m.join(t, pki.Agent, "edge-2", lost).Publish("weft/v1/frames/fog-1/edge-1/R", 1, false, "secret")
+		<-lost
+		c, _ := m.v5(t, pki.Agent, "edge-2", nil)
+		c.send(packets.Publish, packets.Packet{TopicName: "weft/v1/detections/a/b", Payload: []byte("secret"),
+			Properties: packets.Properties{SubscriptionIdentifier: []int{1}}}) // a breach of the protocol
+		c.receive(packets.Disconnect)
+	}
+	m.stop()
+	said := book.String()
+	if n := strings.Count(said, "refused"); n != strings.Count(said, "refused: ")*2 || !strings.Contains(said, "who=spiffe://test/agent/edge-2") ||
+		strings.Count(said, "refused: ") != 1 || strings.Contains(said, "secret") || strings.Count(said, "error processing packet") != 1 {
+		t.Errorf("log:\n%s", said)
+	}
+	if n := m.Stats().Refused; n != 5 {
+		t.Errorf("%d refused, want 5", n)
+	}
+}
+
+// mosquitto's clients, as people use them: an operator sees what is detected
+// and is a camera; what it may not do it is told.
+func TestMosquittoClients(t *testing.T) {
+	for _, tool := range []string{"mosquitto_pub", "mosquitto_sub"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no mosquitto clients here: apt-get install mosquitto-clients")
+		}
+	}
+	m := startMesh(t, Config{})
+	dir := t.TempDir()
+	if err := issue(t, m.ca, pki.Operator, "ops").Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	host, port, err := net.SplitHostPort(m.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := func(tool string, args ...string) *exec.Cmd {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		t.Cleanup(cancel)
+		return exec.CommandContext(ctx, tool, append([]string{"-h", host, "-p", port, "--cafile", dir + "/ca.crt",
+			"--cert", dir + "/ops.crt", "--key", dir + "/ops.key"}, args...)...)
+	}
+	edge := m.join(t, pki.Agent, "edge-1", nil)
+	seen := inbox(t, edge, "cams/#")
+	for _, version := range []string{"311", "5"} {
+		if out, err := command("mosquitto_pub", "-V", version, "-q", "1", "-t", "cams/gate", "-m", version).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if s := <-seen; s != "cams/gate "+version {
+			t.Errorf("got %s", s)
+		}
+		if out, err := command("mosquitto_pub", "-V", version, "-q", "1", "-t", "weft/v1/frames/edge-1/ops/R", "-m", "x").CombinedOutput(); err == nil {
+			t.Errorf("MQTT %s: an operator publishes a frame: %s", version, out)
+		}
+		out, err := command("mosquitto_sub", "-V", version, "-C", "1", "-W", "5", "-t", "weft/v1/frames/#").CombinedOutput()
+		if !strings.Contains(string(out), "denied") { // its exit status depends on its version
+			t.Errorf("MQTT %s: an operator subscribes to frames: %v, %s", version, err, out)
+		}
+		sub := command("mosquitto_sub", "-V", version, "-C", "1", "-t", "weft/v1/detections/#")
+		var heard bytes.Buffer
+		sub.Stdout = &heard
+		before := m.Stats().Clients
+		if err := sub.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- sub.Wait() }()
+		eventually(t, "mosquitto_sub to hear of a detection", func() bool {
+			if m.Stats().Clients > before {
+				done(t, edge.Publish("weft/v1/detections/people/gate", 1, false, "{}"))
+			}
+			select {
+			case err := <-ended:
+				return err == nil
+			default:
+				return false
+			}
+		})
+		if heard.String() != "{}\n" {
+			t.Errorf("MQTT %s: heard %q", version, heard.String())
+		}
+	}
+}
