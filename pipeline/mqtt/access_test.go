@@ -147,6 +147,9 @@ func TestFiltersCoverNoMoreThanAllowed(t *testing.T) {
 }
 
 func mustNotCoverMore(t interface{ Fatalf(string, ...any) }, who pki.Subject, filter, topic string) {
+	if checkFilter(topic) != nil || len(topic) > maxTopic || strings.Count(topic, "/") >= maxLevels {
+		return // nobody may publish to it, so nothing comes through it
+	}
 	if Allowed(who, filter, false) && brokerMatches(filter, topic) && !Allowed(who, topic, false) {
 		t.Fatalf("%s may subscribe to %q and so gets %q, which it may not read", who, filter, topic)
 	}

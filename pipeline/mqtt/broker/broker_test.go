@@ -164,7 +164,7 @@ func TestAddressTaken(t *testing.T) {
 // A subscriber that does not read loses messages, which are counted; others
 // lose none, and the broker neither stalls nor waits for it to stop.
 func TestSlowSubscriber(t *testing.T) {
-	b, stop := start(t, Config{Pending: 8})
+	b, stop := start(t, Config{Pending: 8, Stall: time.Hour})
 	rawSubscriber(t, b, "frames")
 	good, publisher := client(t, b, "good"), client(t, b, "publisher")
 	got := make(chan byte, 1)
