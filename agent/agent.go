@@ -49,6 +49,8 @@ type Config struct {
 	Concurrency int           // frames on a link at a time, per peer instance; 4
 	Every       time.Duration // between reports; 1 s
 	Drain       time.Duration // at most for frames in flight when something stops; 2 s
+	Grace       time.Duration // for a coordinator to answer after a start, before what the journal says is resumed; 3 s
+	Journal     Journal       // nil: after a restart only a coordinator knows what to run
 	Log         *slog.Logger
 }
 
@@ -79,9 +81,10 @@ func New(cfg Config, run string, control Control, workshop Workshop, links Links
 	defaultTo(&cfg.Concurrency, 4)
 	defaultTo(&cfg.Every, time.Second)
 	defaultTo(&cfg.Drain, 2*time.Second)
-	if min(cfg.Queue, cfg.Outbox, cfg.Concurrency) < 0 || min(cfg.Every, cfg.Drain) < 0 {
-		return nil, fmt.Errorf("%w: sizes and times must not be negative: queue %d, outbox %d, concurrency %d, every %s, drain %s",
-			ErrConfig, cfg.Queue, cfg.Outbox, cfg.Concurrency, cfg.Every, cfg.Drain)
+	defaultTo(&cfg.Grace, 3*time.Second)
+	if min(cfg.Queue, cfg.Outbox, cfg.Concurrency) < 0 || min(cfg.Every, cfg.Drain, cfg.Grace) < 0 {
+		return nil, fmt.Errorf("%w: sizes and times must not be negative: queue %d, outbox %d, concurrency %d, every %s, drain %s, grace %s",
+			ErrConfig, cfg.Queue, cfg.Outbox, cfg.Concurrency, cfg.Every, cfg.Drain, cfg.Grace)
 	}
 	return &Agent{cfg: cfg, run: run, control: control, workshop: workshop, links: links, rtt: rtt, board: board}, nil
 }
@@ -102,10 +105,18 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stopReports()
 	var reports sync.WaitGroup
 	reports.Go(func() { a.report(reporting) })
+	last := a.recall()
+	keeping, stopKeeping := context.WithCancel(life)
+	defer stopKeeping()
+	keep := newKeeper(a.cfg, last)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { keep.run(keeping) })
 
-	a.watch(ctx, life)
-	a.match(life, nil)
+	a.watch(ctx, life, last, keep)
+	a.match(life, nil) // the journal goes on saying what to resume
 	a.running.Wait()
+	stopKeeping()
+	keeper.Wait()
 
 	stopReports()
 	reports.Wait()

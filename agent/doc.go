@@ -22,7 +22,23 @@
 // Frames that arrive before a stage is ready are dropped as no_route. They are
 // not kept for it: loading takes longer than a frame is of use.
 //
-// When the coordinator cannot be reached, whatever runs goes on running.
+// # Without a coordinator
+//
+// When no coordinator can be reached, whatever runs goes on running. What the
+// agent was told last is in its [Journal], so that it also goes on after a
+// restart: a coordinator is asked first, and when none has said anything newer
+// for [Config.Grace], what the journal says is resumed. The grace is for a node
+// whose peers are only slow to be found: what was moved meanwhile is not
+// started here. Answers older than the journal are of a coordinator that lags;
+// they are disregarded as those older than what runs are.
+//
+// Once a coordinator answers, what is still wanted goes on with the same
+// instances and what was moved stops at once. Until then a node that is cut off
+// and restarted may run what runs elsewhere, too: between a camera that is not
+// watched and one that is watched twice, the second is chosen.
+//
+// A journal that cannot be read or written stops nothing: the agent warns, and
+// needs a coordinator to know what to run.
 //
 // # How it stops
 //

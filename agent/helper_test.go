@@ -50,7 +50,9 @@ type script struct {
 	index      uint64
 	wanted     map[string][]tiering.Assignment // by node
 	changed    chan struct{}
-	down, deaf bool // takes no questions, no reports
+	down, deaf bool            // takes no questions, no reports
+	away       map[string]bool // nodes that cannot reach it
+	mute       bool            // takes questions and never answers
 	asked      int
 	reports    []pipeline.Report
 	onReport   func() // called before a report is taken
@@ -86,6 +88,18 @@ func (s *script) fail(down, deaf bool) {
 	s.changed = make(chan struct{})
 }
 
+// cut sets which nodes cannot reach the coordinator.
+func (s *script) cut(nodes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = map[string]bool{}
+	for _, n := range nodes {
+		s.away[n] = true
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
 // questions is how often assignments were asked for.
 func (s *script) questions() int {
 	s.mu.Lock()
@@ -97,7 +111,14 @@ func (s *script) Assignments(ctx context.Context, node string, after uint64) ([]
 	limit := time.After(30 * time.Second)
 	s.mu.Lock()
 	s.asked++
-	for held := true; held && after != 0 && s.index == after && !s.down; {
+	if s.mute {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, 0, ctx.Err()
+	}
+	for held := true; held && after != 0 && s.index == after && !s.down && !s.away[node]; {
 		changed := s.changed
 		s.mu.Unlock()
 		select {
@@ -110,7 +131,7 @@ func (s *script) Assignments(ctx context.Context, node string, after uint64) ([]
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
-	if s.down {
+	if s.down || s.away[node] {
 		return nil, 0, errDown
 	}
 	return wire(s.wanted[node]), s.index, nil
@@ -125,7 +146,7 @@ func (s *script) Report(_ context.Context, r pipeline.Report) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.deaf {
+	if s.deaf || s.away[r.Node] {
 		return errDown
 	}
 	// Nobody here looks at histograms, and to compress them takes longer than
@@ -329,7 +350,53 @@ type mesh struct {
 
 type testNode struct {
 	agent        *Agent
+	journal      *notebook
+	make         func() *Agent
 	stop, unlink func() // each ends one and waits for it
+}
+
+// notebook is a journal in memory.
+type notebook struct {
+	mu      sync.Mutex
+	held    known
+	saves   int
+	refuses error // of every Save
+	damaged error // of the next Load
+}
+
+func (n *notebook) Load() ([]tiering.Assignment, uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.damaged; err != nil {
+		n.damaged, n.held = nil, known{}
+		return nil, 0, err
+	}
+	return wire(n.held.assignments), n.held.index, nil
+}
+
+func (n *notebook) Save(as []tiering.Assignment, index uint64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.saves++
+	if n.refuses != nil {
+		return n.refuses
+	}
+	n.held = known{wire(as), index}
+	return nil
+}
+
+// set changes what the disk does.
+func (n *notebook) set(refuses, damaged error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refuses, n.damaged = refuses, damaged
+}
+
+// is returns what the journal says, and how often it was written to.
+func (n *notebook) is() (held known, saves int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held, n.saves
 }
 
 var meshNodes = map[string]tiering.Node{
@@ -359,15 +426,45 @@ func newMeshWith(t *testing.T, s *shop, cfg Config) *mesh {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Node, cfg.Log = node, quiet()
-		a, err := New(cfg, "run-1", m.script, s,
-			Links{Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link}}, board, nil)
-		if err != nil {
-			t.Fatal(err)
+		n := &testNode{journal: &notebook{}, unlink: start(t, link.Run)}
+		cfg := cfg
+		cfg.Node, cfg.Journal = node, n.journal
+		if cfg.Log == nil {
+			cfg.Log = quiet()
 		}
-		m.nodes[id] = &testNode{agent: a, unlink: start(t, link.Run), stop: start(t, a.Run)}
+		runs := 0
+		n.make = func() *Agent {
+			runs++
+			a, err := New(cfg, fmt.Sprintf("run-%d", runs), m.script, s,
+				Links{Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link}}, board, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		m.nodes[id] = n
+		m.start(id)
 	}
 	return m
+}
+
+// start starts a node's agent.
+func (m *mesh) start(id string) {
+	n := m.nodes[id]
+	n.agent = n.make()
+	n.stop = start(m.t, n.agent.Run)
+}
+
+// restart stops agents, all at once, and starts them again.
+func (m *mesh) restart(ids ...string) {
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(m.nodes[id].stop)
+	}
+	all.Wait()
+	for _, id := range ids {
+		m.start(id)
+	}
 }
 
 // start runs something with a Run method; the function it returns stops it and

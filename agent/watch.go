@@ -21,6 +21,7 @@ const (
 // may know less than another.
 type progress struct {
 	matched uint64    // index of what runs
+	asleep  bool      // what matched is of ran before the restart, and does not yet again
 	after   uint64    // index to ask for news of; 0: ask what is now
 	older   time.Time // since when all answers were older than what runs; zero: they are not
 }
@@ -28,7 +29,7 @@ type progress struct {
 // take decides whether an answer of that index is to be acted on.
 func (p *progress) take(index uint64, now time.Time) bool {
 	switch {
-	case index == p.matched:
+	case index == p.matched && !p.asleep:
 		p.after, p.older = index, time.Time{}
 		return false
 	case index < p.matched && p.older.IsZero():
@@ -42,14 +43,21 @@ func (p *progress) take(index uint64, now time.Time) bool {
 }
 
 // lose notes that no coordinator answered.
-func (p *progress) lose() { *p = progress{matched: p.matched} }
+func (p *progress) lose() { *p = progress{matched: p.matched, asleep: p.asleep} }
 
 // watch makes what runs match what the coordinator wants, until ctx ends.
-func (a *Agent) watch(ctx, life context.Context) {
-	var p progress
+// last is what the run before was told; it is resumed when no coordinator has
+// said anything newer after a while.
+func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
+	p := progress{matched: last.index, asleep: last.index != 0}
+	resume := time.Now().Add(a.cfg.Grace)
 	retry, silent := retryFirst, false
 	for {
-		want, index, err := a.control.Assignments(ctx, a.cfg.Node.ID, p.after)
+		if p.asleep && !time.Now().Before(resume) {
+			p.asleep = false
+			a.resume(life, last)
+		}
+		want, index, err := a.ask(ctx, p, resume)
 		pause := retryFirst
 		switch {
 		case ctx.Err() != nil:
@@ -57,7 +65,7 @@ func (a *Agent) watch(ctx, life context.Context) {
 		case err != nil:
 			switch {
 			case silent:
-			case p.matched == 0: // as usual at the start
+			case p.matched == 0 || p.asleep: // as usual at the start
 				a.cfg.Log.Info("no assignments from a coordinator yet", "err", err)
 			default:
 				a.cfg.Log.Warn("no assignments from a coordinator; what runs goes on", "err", err)
@@ -71,15 +79,31 @@ func (a *Agent) watch(ctx, life context.Context) {
 			silent, retry = false, retryFirst
 			if p.take(index, time.Now()) {
 				a.match(life, want)
+				keep.note(known{want, index})
 				continue
 			}
 			// No news: after a long wait, or from a coordinator that lags or
 			// shuts down, which is not to be pressed.
 		}
-		if !sleep(ctx, jitter(pause)) {
+		pause = jitter(pause)
+		if p.asleep {
+			pause = min(pause, time.Until(resume))
+		}
+		if !sleep(ctx, pause) {
 			return
 		}
 	}
+}
+
+// ask asks a coordinator. Before there is something to resume it is given no
+// longer than until then: one that does not answer must not hold that up.
+func (a *Agent) ask(ctx context.Context, p progress, resume time.Time) ([]tiering.Assignment, uint64, error) {
+	if p.asleep {
+		limited, cancel := context.WithDeadline(ctx, resume)
+		defer cancel()
+		ctx = limited
+	}
+	return a.control.Assignments(ctx, a.cfg.Node.ID, p.after)
 }
 
 // jitter is between half of d and d, so that agents that lost the same

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/agent"
 	"github.com/weft-mesh/weft/agent/gossip"
+	"github.com/weft-mesh/weft/agent/journal"
 	"github.com/weft-mesh/weft/agent/machine"
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
@@ -137,7 +138,9 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	if _, err := rand.Read(run); err != nil {
 		return nil, fmt.Errorf("name this run: %w", err)
 	}
-	worker, err := agent.New(agent.Config{Node: self, Log: log.With("part", "agent")}, hex.EncodeToString(run), client, shop,
+	worker, err := agent.New(agent.Config{
+		Node: self, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
+	}, hex.EncodeToString(run), client, shop,
 		agent.Links{
 			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},
 			Encoder: vision.Codec{},

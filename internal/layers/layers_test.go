@@ -40,6 +40,7 @@ var level = map[string]int{
 	"testbed/emulation/ns": 1, // names and enters namespaces, and opens nothing in them
 
 	"agent/gossip":         2,
+	"agent/journal":        2,
 	"agent/machine":        2,
 	"coordinator":          2,
 	"pipeline/mqtt":        2,
