@@ -18,7 +18,8 @@ type change struct {
 	on     map[string]string // step → node
 	spec   map[string]string // task → settings
 	fps    float64
-	outage bool // the coordinator is away for the time after
+	outage bool   // the coordinator is away for the time after
+	again  string // node that restarts; empty: none
 	wait   time.Duration
 }
 
@@ -28,8 +29,9 @@ func changes(t *rapid.T) []change {
 		c := change{
 			on: map[string]string{}, spec: map[string]string{},
 			fps:    rapid.SampledFrom([]float64{2, 4}).Draw(t, "fps"),
-			outage: rapid.IntRange(0, 9).Draw(t, "outage") == 0,
-			wait:   time.Duration(rapid.IntRange(0, 1500).Draw(t, "wait")) * time.Millisecond,
+			outage: rapid.IntRange(0, 4).Draw(t, "outage") == 0,
+			again:  rapid.SampledFrom([]string{"", "", "", "edge", "fog", "cloud"}).Draw(t, "restarts"),
+			wait:   time.Duration(rapid.IntRange(0, 5000).Draw(t, "wait")) * time.Millisecond,
 		}
 		for _, step := range []string{"gate", "resize", "detect", "draw"} {
 			if n := node.Draw(t, step); n != "" {
@@ -51,8 +53,8 @@ func (c change) workflow() *tiering.Workflow {
 }
 
 // Whatever the history of assignments, stages that are slow to load and fail
-// at first, and a coordinator that goes away: in the end there runs what was
-// last assigned; nothing ever ran twice at once on a node; every frame is
+// at first, nodes that restart and a coordinator that goes away: in the end
+// there runs what was last assigned; nothing ever ran twice at once on a node; every frame is
 // accounted for, and none was drawn twice. (That no goroutine is left is what
 // the end of a synctest bubble checks.)
 func TestAnyHistoryOfAssignments(t *testing.T) {
@@ -87,7 +89,10 @@ func live(t *testing.T, history []change, slow time.Duration, failures int) (pro
 	m := newMeshWith(t, s, Config{Every: time.Minute})
 	for _, c := range history {
 		m.script.want(assignments(c.workflow(), c.on))
-		m.script.fail(c.outage, c.outage)
+		m.script.fail(c.outage, c.outage && c.again == "") // last words are heard
+		if c.again != "" {
+			m.restart(c.again)
+		}
 		pass(c.wait)
 	}
 	m.script.fail(false, false)

@@ -6,6 +6,10 @@
 // plans and reports go over the control plane's API. Serf's network
 // coordinates estimate the round trip between any two nodes.
 //
+// The tags carry the version of their meaning ("v"). Tags may be added, which
+// older nodes do not look at; whatever they must not misread raises the
+// version, and nodes of different versions do not see each other as members.
+//
 // A mesh has a name that every node checks before it merges with another, so
 // a wrong address cannot weld two meshes together.
 //

@@ -13,12 +13,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/weft-mesh/weft/internal/upgradetest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// some is what a node of the farm runs: a camera and a detector.
+// some is what a node of the farm runs: a camera and a detector. It is also
+// what testdata/v1 says, and not to be changed.
 func some() []tiering.Assignment {
 	link := tiering.Link{From: "resize", To: "detect", Transport: tiering.QUIC, Encoding: tiering.JPEG, Quality: 80}
 	goals := tiering.Objectives{MinAccuracy: 0.5, Deadline: 1500 * time.Millisecond}
@@ -91,6 +93,15 @@ func TestWhatWasSavedIsLoaded(t *testing.T) {
 	}
 	if got := files(t, filepath.Dir(p)); len(got) != 1 {
 		t.Errorf("there is more than the journal: %v", got)
+	}
+}
+
+// A journal that the first release with one wrote is read; the file is never
+// written anew.
+func TestJournalOfVersion1IsRead(t *testing.T) {
+	c, err := decode(upgradetest.Read(t, "testdata/v1/assignments"))
+	if err != nil || c.Mesh != "farm" || c.Node != "fog-1" || c.Index != 7 || !reflect.DeepEqual(c.Assignments, some()) {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -103,6 +103,7 @@ func newFarm(t *testing.T) *farm {
 		f.write(name, tier, "127.0.0.1:0", "127.0.0.1:0", false)
 	}
 	for _, name := range []string{"coord-1", "coord-2", "coord-3", "cloud-1", "fog-1", "edge-1", "edge-2"} {
+		f.pin(name)
 		f.start(name)
 	}
 	id, err := f.ca.Issue(pki.Operator, "tester", nil, time.Now(), time.Hour)
@@ -139,6 +140,24 @@ coordinator: {enabled: %t, expect: 3, dedicated: %t}
 mqtt: {embedded: %t}
 `, name, tier, name, gossipAt, apiAt, name, name, coordinates, coordinates, name == "coord-1")
 	if err := os.WriteFile(f.config(name), []byte(conf), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// pin fixes the ports of a node's frames and Raft, as they are on real
+// machines: while there is no leader, nobody spreads the address of a node that
+// restarts with another.
+func (f *farm) pin(name string) {
+	f.t.Helper()
+	conf, err := os.ReadFile(f.config(name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	text := string(conf)
+	for _, what := range []string{"data", "raft"} {
+		text = strings.Replace(text, what+`: "127.0.0.1:0"`, what+`: "`+freePort(f.t)+`"`, 1)
+	}
+	if err := os.WriteFile(f.config(name), []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -248,6 +267,7 @@ func TestKilledAgentsTasksMoveAndNothingRunsTwice(t *testing.T) {
 		if len(n.Placements) != 0 {
 			t.Errorf("fog-1 was given back %v", n.Placements)
 		}
+		defer http.DefaultClient.CloseIdleConnections()
 		resp, err := http.Get(n.Addresses.HTTP + "/metrics")
 		if err != nil {
 			t.Fatal(err)

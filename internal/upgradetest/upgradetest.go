@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -99,4 +100,33 @@ func nothing(v any) bool {
 		return len(v) == 0
 	}
 	return false
+}
+
+// WithMore returns the JSON with a key in every object that nobody knows, but
+// for those by these names, whose keys are data.
+func WithMore(t *testing.T, b []byte, maps ...string) []byte {
+	t.Helper()
+	v := parse(t, b)
+	add(v, maps)
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func add(v any, maps []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, x := range v {
+			if !slices.Contains(maps, key) {
+				add(x, maps)
+			}
+		}
+		v["added_since"] = map[string]any{"x": []int{1}}
+	case []any:
+		for _, x := range v {
+			add(x, maps)
+		}
+	}
 }
