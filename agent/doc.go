@@ -29,8 +29,9 @@
 // restart: a coordinator is asked first, and when none has said anything newer
 // for [Config.Grace], what the journal says is resumed. The grace is for a node
 // whose peers are only slow to be found: what was moved meanwhile is not
-// started here. Answers older than the journal are of a coordinator that lags;
-// they are disregarded as those older than what runs are.
+// started here. Answers older than the journal are taken for those of a
+// coordinator that lags, and disregarded for a minute, as those older than what
+// runs are.
 //
 // Once a coordinator answers, what is still wanted goes on with the same
 // instances and what was moved stops at once. Until then a node that is cut off

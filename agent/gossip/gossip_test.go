@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -78,9 +76,6 @@ func (m *member) sees(id string, status tiering.NodeStatus) bool {
 }
 
 func TestMembersAreSeenFailAndLeave(t *testing.T) {
-	// memberlist's last probe outlives its Shutdown by a probe interval.
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probe"))
 	a := start(t, config("cloud-1", tiering.Cloud))
 	b := start(t, config("fog-1", tiering.Fog, a.Addr()))
 	c := start(t, config("edge-1", tiering.Edge, a.Addr()))

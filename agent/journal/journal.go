@@ -11,8 +11,8 @@ import (
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// maxSize bounds what is read: some ten thousand assignments.
-const maxSize = 64 << 20
+// maxSize bounds the file: some ten thousand assignments.
+const maxSize = 16 << 20
 
 // maxRefused is how many files that could not be used are kept.
 const maxRefused = 10
@@ -89,6 +89,9 @@ func (j *Journal) Save(as []tiering.Assignment, index uint64) error {
 	b, err := encode(content{Mesh: j.mesh, Node: j.node, Index: index, Assignments: as})
 	if err != nil {
 		return err
+	}
+	if len(b) > maxSize {
+		return fmt.Errorf("%s: %d assignments take %d bytes, at most %d are kept", j.path, len(as), len(b), maxSize)
 	}
 	if j.inTheWay {
 		if _, err := j.setAside(); err != nil {

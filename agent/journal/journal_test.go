@@ -139,7 +139,7 @@ func TestWhatCannotBeUsedIsKept(t *testing.T) {
 		"no index":             {seal(`{"mesh":"farm","node":"fog-1"}`), ErrDamaged, "no index"},
 		"of a contradiction":   {seal(`{"mesh":"farm","node":"fog-1","index":1,"assignments":[{"placement":{"id":"a/b#0","node":"fog-2"}}]}`), ErrDamaged, `assignments[0] places "a/b#0" on node "fog-2"`},
 		"of a nameless thing":  {seal(`{"mesh":"farm","node":"fog-1","index":1,"assignments":[{"placement":{"node":"fog-1"}}]}`), ErrDamaged, "assignments[0]"},
-		"larger than anything": {make([]byte, maxSize+1), ErrDamaged, "more than 67108864 bytes"},
+		"larger than anything": {make([]byte, maxSize+1), ErrDamaged, "more than 16777216 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := path(t)
@@ -208,6 +208,11 @@ func TestFailedSaveChangesNothing(t *testing.T) {
 	}
 	if as, index, err := j.Load(); index != 7 || len(as) != 2 || err != nil {
 		t.Errorf("loaded %v, %d, %v", as, index, err)
+	}
+	many := some()
+	many[0].Placement.Reason = strings.Repeat("x", maxSize)
+	if err := j.Save(many, 8); err == nil || !strings.Contains(err.Error(), "at most 16777216 are kept") {
+		t.Errorf("saved with %.100v", err)
 	}
 	if err := os.RemoveAll(filepath.Dir(p)); err != nil {
 		t.Fatal(err)
