@@ -88,11 +88,11 @@ func (f *farm) comeBack(agents ...string) {
 	for _, name := range farmCoordinators {
 		f.start(name)
 	}
-	eventually(f.t, time.Minute, "seven nodes are alive", func() bool {
+	eventually(f.t, 2*time.Minute, "seven nodes are alive", func() bool {
 		m, err := f.Mesh(f.t.Context())
 		return err == nil && m.Leader != "" && alive(f.t, f.Client) == 7
 	})
-	eventually(f.t, time.Minute, "every agent is told", func() bool {
+	eventually(f.t, 2*time.Minute, "every agent is told", func() bool {
 		return !slices.ContainsFunc(agents, func(a string) bool { return f.logged(a, "a coordinator answers again") == 0 })
 	})
 }
@@ -111,7 +111,7 @@ func TestAgentsResumeWithoutCoordinators(t *testing.T) {
 		}
 		return s
 	}
-	eventually(t, time.Minute, "frames are delivered", func() bool { return ask().Frames.Delivered >= 10 })
+	eventually(t, 2*time.Minute, "frames are delivered", func() bool { return ask().Frames.Delivered >= 10 })
 	before := ask()
 	edge := where(before, "gate")
 	if got := where(before, "detect@512"); got != "fog-1" {
@@ -122,19 +122,19 @@ func TestAgentsResumeWithoutCoordinators(t *testing.T) {
 
 	f.blackout()
 	at := f.delivered(edge)
-	eventually(t, time.Minute, "frames flow without a coordinator", func() bool { return f.delivered(edge) >= at+10 })
+	eventually(t, 2*time.Minute, "frames flow without a coordinator", func() bool { return f.delivered(edge) >= at+10 })
 
 	f.kill("fog-1")
 	f.start("fog-1")
 	started := time.Now()
-	eventually(t, time.Minute, "fog-1 resumes", func() bool { return f.logged("fog-1", "going on with what the last run was told") == 1 })
+	eventually(t, 2*time.Minute, "fog-1 resumes", func() bool { return f.logged("fog-1", "going on with what the last run was told") == 1 })
 	resumed := time.Since(started)
 	at = f.delivered(edge)
-	eventually(t, time.Minute, "frames flow again without a coordinator", func() bool {
+	eventually(t, 2*time.Minute, "frames flow again without a coordinator", func() bool {
 		return f.metric("fog-1", "weft_stage_frames_processed_total", `task="detect@512"`) >= 1 && f.delivered(edge) >= at+1
 	})
 	flow := time.Since(started)
-	eventually(t, time.Minute, "they go on", func() bool { return f.delivered(edge) >= at+10 })
+	eventually(t, 2*time.Minute, "they go on", func() bool { return f.delivered(edge) >= at+10 })
 	t.Logf("an agent killed while no coordinator runs: resumed %.1f s after it was started, first frame delivered %.1f s after", resumed.Seconds(), flow.Seconds())
 
 	decided = append(decided, "fog-1 starting people/detect@512#0")
@@ -142,14 +142,14 @@ func TestAgentsResumeWithoutCoordinators(t *testing.T) {
 	f.comeBack("edge-1", "edge-2", "cloud-1", "fog-1")
 	t.Logf("coordinators back, and every agent in touch, after %.1f s", time.Since(back).Seconds())
 	at = f.delivered(edge)
-	eventually(t, time.Minute, "frames flow with coordinators", func() bool { return f.delivered(edge) >= at+10 })
+	eventually(t, 2*time.Minute, "frames flow with coordinators", func() bool { return f.delivered(edge) >= at+10 })
 	if got := f.decided(append(others, "fog-1")...); !slices.Equal(got, decided) {
 		t.Errorf("something was restarted that is still wanted: %q, expected %q", got, decided)
 	}
 
 	// Detection moves while fog-1 is down; fog-1 does not hear of it.
 	f.kill("fog-1")
-	eventually(t, time.Minute, "detection runs elsewhere", func() bool {
+	eventually(t, 2*time.Minute, "detection runs elsewhere", func() bool {
 		s := ask()
 		n := where(s, "detect@512")
 		return n != "" && n != "fog-1" && f.metric(n, "weft_stage_frames_processed_total", `task="detect@512"`) >= 5
@@ -157,13 +157,13 @@ func TestAgentsResumeWithoutCoordinators(t *testing.T) {
 	moved := where(ask(), "detect@512")
 	f.blackout()
 	f.start("fog-1")
-	eventually(t, time.Minute, "fog-1 resumes what was moved", func() bool { return f.metric("fog-1", "weft_stage_frames_received_total", `task="detect@512"`) >= 0 })
+	eventually(t, 2*time.Minute, "fog-1 resumes what was moved", func() bool { return f.metric("fog-1", "weft_stage_frames_received_total", `task="detect@512"`) >= 0 })
 	decided = f.decided(others...)
 	back = time.Now()
 	f.comeBack("edge-1", "edge-2", "cloud-1", "fog-1")
 	touch := time.Since(back)
 	both := 0.0
-	eventually(t, time.Minute, "fog-1 stops what was moved", func() bool {
+	eventually(t, 2*time.Minute, "fog-1 stops what was moved", func() bool {
 		n := f.metric("fog-1", "weft_stage_frames_received_total", `task="detect@512"`)
 		both = max(both, n)
 		return n < 0 && slices.Equal(f.decided("fog-1"), []string{"fog-1 starting people/detect@512#0", "fog-1 stopping people/detect@512#0"})
@@ -173,7 +173,7 @@ func TestAgentsResumeWithoutCoordinators(t *testing.T) {
 	}
 	t.Logf("coordinators back, and every agent in touch, after %.1f s; what had been moved was stopped after %.1f s", touch.Seconds(), time.Since(back).Seconds())
 	at = f.delivered(edge)
-	eventually(t, time.Minute, "frames flow", func() bool { return f.delivered(edge) >= at+10 })
+	eventually(t, 2*time.Minute, "frames flow", func() bool { return f.delivered(edge) >= at+10 })
 	if got := f.decided(others...); !slices.Equal(got, decided) {
 		t.Errorf("something was restarted that is still wanted: %q, was %q", got, decided)
 	}
