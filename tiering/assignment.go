@@ -12,6 +12,9 @@ import (
 // that a link leads to; the agent picks one with Discover. Only instances on
 // the given nodes, by ID, are offered: pass the live ones. Placements that name
 // no step of their workflow are passed over.
+//
+// A placement that moves is run by both nodes, and offered on the one that
+// serves.
 func Assignments(node string, workflows []*Workflow, placements []Placement, nodes map[string]Node) []Assignment {
 	byWorkflow := map[string][]*Placement{}
 	for i := range placements {
@@ -21,13 +24,18 @@ func Assignments(node string, workflows []*Workflow, placements []Placement, nod
 	out := []Assignment{}
 	for _, w := range slices.SortedFunc(slices.Values(workflows), func(a, b *Workflow) int { return cmp.Compare(a.Name, b.Name) }) {
 		placed := byWorkflow[w.Name]
-		if !slices.ContainsFunc(placed, func(p *Placement) bool { return p.Node == node }) {
+		if !slices.ContainsFunc(placed, func(p *Placement) bool { return p.Node == node || p.From == node }) {
 			continue
 		}
 		a := newAssigner(w, placed, nodes)
 		for _, p := range placed {
-			if p.Node == node {
-				out = a.assign(out, p)
+			switch node {
+			case p.Node:
+				out = a.assign(out, *p)
+			case p.From:
+				left := *p
+				left.Node, left.Tier = node, nodes[node].Tier
+				out = a.assign(out, left)
 			}
 		}
 	}
@@ -52,14 +60,15 @@ func newAssigner(w *Workflow, placed []*Placement, nodes map[string]Node) *assig
 	slices.SortFunc(placed, func(x, y *Placement) int {
 		return cmp.Or(cmp.Compare(a.step[x.Task], a.step[y.Task]), cmp.Compare(x.Instance, y.Instance))
 	})
+	alive := func(node string) bool { _, ok := nodes[node]; return ok }
 	for _, p := range placed {
-		n, alive := nodes[p.Node]
+		n, alive := nodes[p.Serves(alive)]
 		t, ok := w.Task(p.Task)
 		if !alive || !ok || p.Source {
 			continue
 		}
 		o := Offer{
-			Instance: p.ID, Group: t.Group, Node: p.Node, Tier: p.Tier,
+			Instance: p.ID, Group: t.Group, Node: n.ID, Tier: n.Tier,
 			Address: n.Addresses.Data, Accepts: Data{Type: "image"},
 		}
 		if t.Model != nil {
@@ -71,8 +80,8 @@ func newAssigner(w *Workflow, placed []*Placement, nodes map[string]Node) *assig
 }
 
 // assign appends the assignment of a placement.
-func (a *assigner) assign(out []Assignment, p *Placement) []Assignment {
-	as := Assignment{Placement: *p, Objectives: a.workflow.Objectives, Groups: []string{}, Next: []Offer{}}
+func (a *assigner) assign(out []Assignment, p Placement) []Assignment {
+	as := Assignment{Placement: p, Objectives: a.workflow.Objectives, Groups: []string{}, Next: []Offer{}}
 	from := p.Task
 	if p.Source {
 		src, ok := a.workflow.Source(p.Task)

@@ -49,8 +49,11 @@ func (s *scheduler) suits(src *Source, n int32) bool {
 func (s *scheduler) sourceNode(src *Source, fresh map[int32]int) (int32, string) {
 	if src.Node != "" {
 		n, ok := s.view.mesh.byID[src.Node]
-		if !ok {
+		switch {
+		case !ok:
 			return -1, "node " + src.Node + " is not alive"
+		case s.view.mesh.draining.has(n):
+			return -1, "node " + src.Node + " is draining"
 		}
 		return n, "attached to " + src.Node
 	}
@@ -58,6 +61,9 @@ func (s *scheduler) sourceNode(src *Source, fresh map[int32]int) (int32, string)
 	var fewest int
 	var free int64
 	for _, n := range s.view.hosts { // fewest sources, then most free, first
+		if s.view.mesh.draining.has(n) {
+			continue
+		}
 		l := s.view.loads[n]
 		if len(best) > 0 && l.sources > fewest || len(best) >= maxCandidates && l.sources == fewest {
 			break // nobody further on has fewer
@@ -71,6 +77,9 @@ func (s *scheduler) sourceNode(src *Source, fresh map[int32]int) (int32, string)
 	}
 	switch len(best) {
 	case 0:
+		if len(s.view.hosts) > 0 {
+			return -1, "every edge node that is alive is draining"
+		}
 		return -1, "no edge node is alive: start one, or name the source's node"
 	case 1:
 		return best[0], s.view.mesh.nodes[best[0]].ID + " has the fewest sources of the edge"
@@ -119,7 +128,7 @@ func (s *scheduler) keepTasks() []instance {
 func (s *scheduler) valid(task int, p *Placement) bool {
 	n, alive := s.nodeOf(p)
 	c := s.classes[task]
-	return alive && p.Category == c.category && p.Requested == c.ask && c.runs(n) &&
+	return alive && p.Category == c.category && p.Requested == c.ask && c.able(n) &&
 		!(c.category.Intensive() && s.view.mesh.nodes[n].Tier == Edge)
 }
 

@@ -29,6 +29,29 @@ type Placement struct {
 	Requested Resources `json:"requested"`
 	Reserved  Resources `json:"reserved"`
 	Reason    string    `json:"reason"` // for people
+
+	// From is the node that the instance is moving from: an instance runs on
+	// both, until frames go to the one on Node. Empty: it is not moving.
+	From string `json:"from,omitempty"`
+	// Switched is the index of the state as of which frames go to the instance
+	// on Node; 0: they still go to the one on From.
+	Switched uint64 `json:"switched,omitempty"`
+	// Stays is why it could not be moved off a draining node, for people.
+	Stays string `json:"stays,omitempty"`
+}
+
+// Serves returns the node whose instance frames go to: that of Node, or while
+// it moves and is not up yet that of From. If that node is dead the other one
+// stands in. Without a move it is Node, dead or alive.
+func (p *Placement) Serves(alive func(node string) bool) string {
+	first, second := p.Node, p.From
+	if p.From != "" && p.Switched == 0 {
+		first, second = p.From, p.Node
+	}
+	if second != "" && !alive(first) && alive(second) {
+		return second
+	}
+	return first
 }
 
 // Reservation is what Algorithm 2 sets aside on one node for tasks of one

@@ -17,14 +17,16 @@ const (
 	resourceMemory = "memory"
 	resourceDisk   = "disk"
 	resourceNodes  = "nodes" // the tier has none
+	// resourceTakers: all that could run the task are draining.
+	resourceTakers = "nodes that are not draining"
 )
 
 // Shortage is what a tier lacks for the instances of one category.
 type Shortage struct {
 	Tier Tier `json:"tier"`
 	// Resource is "cores" (amounts in thousandths), "memory" or "disk" (bytes),
-	// or, counted in nodes, "nodes", "model X", "platform X" or "model X with
-	// platform Y".
+	// or, counted in nodes, "nodes", "nodes that are not draining", "model X",
+	// "platform X" or "model X with platform Y".
 	Resource string `json:"resource"`
 	// Node is set if the tier has enough in sum but no node has it for one
 	// instance: the node that comes closest.
@@ -62,8 +64,11 @@ func amount(resource string, n int64) string {
 
 // lackText completes "no fog node …".
 func lackText(resource string) string {
-	if resource == resourceNodes {
+	switch resource {
+	case resourceNodes:
 		return "is alive"
+	case resourceTakers:
+		return "that is not draining could run it"
 	}
 	return "has " + resource
 }
@@ -78,10 +83,6 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string {
-	short := make([]string, len(r.Shortages))
-	for i, s := range r.Shortages {
-		short[i] = s.String()
-	}
 	verb, even := "do", ""
 	if len(r.Tasks) == 1 {
 		verb = "does"
@@ -90,7 +91,16 @@ func (r *Refused) Error() string {
 		even = ", even at half of what is asked for"
 	}
 	return fmt.Sprintf("workflow %s refused: %s: %s %s %s not fit%s",
-		r.Workflow, strings.Join(short, "; "), r.Category, strings.Join(r.Tasks, ", "), verb, even)
+		r.Workflow, r.short(), r.Category, strings.Join(r.Tasks, ", "), verb, even)
+}
+
+// short says what is short, tier by tier.
+func (r *Refused) short() string {
+	short := make([]string, len(r.Shortages))
+	for i, s := range r.Shortages {
+		short[i] = s.String()
+	}
+	return strings.Join(short, "; ")
 }
 
 // Is makes errors.Is(err, ErrRefused) hold.
@@ -162,6 +172,8 @@ func (s *scheduler) lack(c *class, t Tier) string {
 		return resourceNodes
 	case some(c.runs):
 		return ""
+	case some(c.able):
+		return resourceTakers
 	case c.model != "" && !some(c.models.has):
 		return "model " + c.model
 	case c.platform != "" && !some(c.platforms.has):

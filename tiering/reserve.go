@@ -10,10 +10,11 @@ type class struct {
 	ask             Resources
 	models          nodeSet // nodes that have the model
 	platforms       nodeSet // nodes that have the platform
+	draining        nodeSet // nodes that take nothing new
 }
 
 func newClass(v *View, t *Task, category Category, ask Resources) *class {
-	c := &class{category: category, platform: t.Platform, ask: ask}
+	c := &class{category: category, platform: t.Platform, ask: ask, draining: v.mesh.draining}
 	c.platforms = v.mesh.platforms[t.Platform]
 	if t.Model != nil {
 		c.model = t.Model.Name
@@ -26,8 +27,11 @@ func (c *class) same(o *class) bool {
 	return c.category == o.category && c.model == o.model && c.platform == o.platform && c.ask == o.ask
 }
 
-// runs reports whether the node has the model and the platform.
-func (c *class) runs(n int32) bool {
+// runs reports whether a new instance may run on the node.
+func (c *class) runs(n int32) bool { return c.able(n) && !c.draining.has(n) }
+
+// able reports whether the node has the model and the platform.
+func (c *class) able(n int32) bool {
 	return (c.model == "" || c.models.has(n)) && (c.platform == "" || c.platforms.has(n))
 }
 

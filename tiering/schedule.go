@@ -54,6 +54,7 @@ type scheduler struct {
 	slots   map[Category][]*slot  // what Algorithm 2 reserved
 	before  []Placement           // the workflow's in the view
 	old     map[string]*Placement // of these what is not kept, by ID
+	leaves  string                // the placement that is to leave its node; empty: none
 }
 
 // instance is one instance of a task that is to be placed.
@@ -135,9 +136,9 @@ func (s *scheduler) place(in *instance) error {
 	} else {
 		s.draft.take(c.node, got)
 	}
+	id := SlotID(s.workflow.Name, task.Name, in.number)
 	s.plan.Place = append(s.plan.Place, Placement{
-		ID: SlotID(s.workflow.Name, task.Name, in.number), Workflow: s.workflow.Name,
-		Task: task.Name, Instance: in.number,
+		ID: id, Workflow: s.workflow.Name, Task: task.Name, Instance: in.number, From: s.from(id, class, c.node),
 		Node: s.view.mesh.nodes[c.node].ID, Tier: s.view.mesh.nodes[c.node].Tier,
 		Category: class.category, Requested: class.ask, Reserved: got,
 		Reason: string(class.category) + ": " + reason,

@@ -27,6 +27,7 @@ type mesh struct {
 	byID      map[string]int32
 	models    map[string]nodeSet
 	platforms map[string]nodeSet
+	draining  nodeSet
 }
 
 // load is what is in use on a node. It is never modified once in a View.
@@ -165,6 +166,20 @@ func (v *View) compareFree(a, b int32) int {
 
 func (v *View) compareHosts(a, b int32) int {
 	return cmp.Or(cmp.Compare(v.loads[a].sources, v.loads[b].sources), v.compareFree(a, b))
+}
+
+// Drain returns the view with these nodes draining: what they have stays valid,
+// and they get nothing new.
+func (v *View) Drain(nodes ...string) *View {
+	next, m := *v, *v.mesh
+	m.draining = nil
+	for _, id := range nodes {
+		if n, ok := m.byID[id]; ok {
+			m.draining = m.draining.with(n, len(m.nodes))
+		}
+	}
+	next.mesh = &m
+	return &next
 }
 
 // Index is the index of the state that the view was made from.
