@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
@@ -64,6 +65,8 @@ type Agent struct {
 	rtt      tiering.RoundTrips
 	board    *pipeline.Switchboard
 	running  sync.WaitGroup // instances
+	follows  atomic.Uint64  // index of the assignments that run
+	leaving  atomic.Bool    // the agent shuts down
 
 	mu        sync.Mutex   // guards what follows
 	instances []*instance  // that have not ended, in order of start
@@ -113,6 +116,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	keeper.Go(func() { keep.run(keeping) })
 
 	a.watch(ctx, life, last, keep)
+	a.leaving.Store(true)
 	a.match(life, nil) // the journal goes on saying what to resume
 	a.running.Wait()
 	stopKeeping()

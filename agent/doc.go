@@ -48,8 +48,13 @@
 // and waits for its frames to be accounted for; a stage goes on until no frame
 // has come for as long as one is of use, which is the workflow's deadline. Both
 // give up after [Config].Drain: frames that then are still unaccounted for are
-// dropped as shutdown. The same holds for a stage that moves to another node,
-// and for an agent that shuts down.
+// dropped as shutdown. A stage that still works on some has until they are of
+// no more use, if that is longer. The same holds for a stage that moves to
+// another node; an agent that shuts down takes no longer than Drain.
+//
+// A report says which assignments the agent follows. When a stage moves off a
+// node that is drained, its old instance is told to end only when every agent
+// that could send it frames has said that it sends them elsewhere.
 //
 // The last words of what has ended stay in the report until a coordinator has
 // taken it.

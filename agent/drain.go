@@ -21,20 +21,36 @@ func (i *instance) settle(life context.Context, feed *pipeline.Feed) {
 }
 
 // linger lets a stage finish what is on its way to it: until no frame has come
-// for as long as one is of use, at most Drain.
+// for as long as one is of use, at most Drain, and it is done with those that
+// have. That may take as long as a frame is of use where that is longer than
+// Drain, unless the whole agent shuts down.
 func (i *instance) linger(life context.Context, runner *pipeline.Runner) {
-	quiet := i.want.Objectives.Deadline
+	quiet, most := i.want.Objectives.Deadline, i.agent.cfg.Drain
 	if quiet <= 0 {
-		quiet = i.agent.cfg.Drain
+		quiet = most
 	}
-	limit, cancel := context.WithTimeout(life, i.agent.cfg.Drain)
-	defer cancel()
-	received, since := runner.Report().Received, time.Now()
-	for time.Since(since) < quiet && sleep(limit, drainTick) {
-		if n := runner.Report().Received; n != received {
-			received, since = n, time.Now()
+	start := time.Now()
+	received, since := runner.Report().Received, start
+	for {
+		r, now := runner.Report(), time.Now()
+		if r.Received != received {
+			received, since = r.Received, now
+		}
+		expects := now.Sub(since) < quiet && now.Sub(start) < most
+		works := atWork(&r) && now.Sub(start) < max(quiet, most) && !i.agent.leaving.Load()
+		if !expects && !works || !sleep(life, drainTick) {
+			return
 		}
 	}
+}
+
+// atWork reports whether a stage has frames that it is not done with.
+func atWork(r *pipeline.StageReport) bool {
+	done := r.Processed
+	for _, n := range r.Dropped {
+		done += n
+	}
+	return r.Received > done
 }
 
 // giveUp drops the frames of a source that nobody accounted for in time.

@@ -519,6 +519,15 @@ func usual() map[string]string {
 // on these nodes; a step on none is left out. live are the nodes that are
 // offered to others.
 func assignments(w *tiering.Workflow, on map[string]string) map[string][]tiering.Assignment {
+	out := map[string][]tiering.Assignment{}
+	placements := placementsOf(w, on)
+	for node := range meshNodes {
+		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes)
+	}
+	return out
+}
+
+func placementsOf(w *tiering.Workflow, on map[string]string) []tiering.Placement {
 	var placements []tiering.Placement
 	place := func(step string, source bool) {
 		node, ok := on[step]
@@ -535,11 +544,7 @@ func assignments(w *tiering.Workflow, on map[string]string) map[string][]tiering
 	for _, t := range w.Tasks {
 		place(t.Name, false)
 	}
-	out := map[string][]tiering.Assignment{}
-	for node := range meshNodes {
-		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes)
-	}
-	return out
+	return placements
 }
 
 // total sums up the newest reports of all starts of the source.

@@ -82,12 +82,13 @@ func (a *Agent) Report() pipeline.Report {
 
 // compose returns a report and the last words in it.
 func (a *Agent) compose() (pipeline.Report, []*lastWords) {
+	// The index first: what is true of it is true of what follows.
+	r := pipeline.Report{Node: a.cfg.Node.ID, Run: a.run, Index: a.follows.Load()}
 	// Instances are asked without the lock: one that ends meanwhile is in this
 	// report as it was, and its last words are in the next.
 	a.mu.Lock()
 	instances, ended := slices.Clone(a.instances), slices.Clone(a.ended)
 	a.mu.Unlock()
-	r := pipeline.Report{Node: a.cfg.Node.ID, Run: a.run}
 	for _, w := range ended {
 		w.addTo(&r)
 	}

@@ -44,6 +44,7 @@ func (a *Agent) resume(life context.Context, last known) {
 	a.cfg.Log.Warn("no coordinator says what to run: going on with what the last run was told",
 		"instances", len(last.assignments), "index", last.index)
 	a.match(life, last.assignments)
+	a.follows.Store(last.index)
 }
 
 // saveAgain is the pause before a disk that took nothing is tried again.

@@ -80,6 +80,7 @@ func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
 			if p.take(index, time.Now()) {
 				a.match(life, want)
 				keep.note(known{want, index})
+				a.follows.Store(index)
 				continue
 			}
 			// No news: after a long wait, or from a coordinator that lags or

@@ -103,8 +103,13 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 		// Taken first, so that a change during the round is not missed.
 		changed := c.machine.Snapshot().Changed()
 		l.round(ctx)
+		var soon <-chan time.Time
+		if len(c.Snapshot().Moving()) > 0 {
+			soon = time.After(moveEvery)
+		}
 		select {
 		case <-changed:
+		case <-soon:
 		case <-c.members.Changed():
 		case <-tick.C:
 		case <-ctx.Done():
@@ -145,7 +150,8 @@ func (l *leader) round(ctx context.Context) {
 	}{
 		{"nodes", func() error { return l.planner.ReconcileNodes(ctx, members, now()) }},
 		{"voters", func() error { return l.reconcileVoters(ctx, members) }},
-		{"plans", func() error { return l.replan(ctx) }},
+		{"plans", func() error { return l.plan(ctx, l.planner.Replan) }},
+		{"moves", func() error { return l.plan(ctx, l.move) }},
 	} {
 		if ctx.Err() != nil {
 			return
@@ -157,14 +163,22 @@ func (l *leader) round(ctx context.Context) {
 	l.reports.Prune(l.Snapshot())
 }
 
-// replan has the planner place what is not running, when nobody else plans.
-func (l *leader) replan(ctx context.Context) error {
+// moveEvery is how often is looked whether what moves has got further, which
+// reports say and no change of the state.
+const moveEvery = 250 * time.Millisecond
+
+func (l *leader) move(ctx context.Context, at time.Time) error {
+	return l.planner.Move(ctx, l.reports, at)
+}
+
+// plan has the planner plan when nobody else does.
+func (l *leader) plan(ctx context.Context, do func(context.Context, time.Time) error) error {
 	release, err := l.plans(ctx)
 	if err != nil {
 		return nil // ctx is done
 	}
 	defer release()
-	return l.planner.Replan(ctx, now())
+	return do(ctx, now())
 }
 
 // now is the time that commands carry.

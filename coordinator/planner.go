@@ -69,6 +69,19 @@ func (c *Coordinator) Stop(ctx context.Context, name string) error {
 	return err
 }
 
+// Drain begins or ends the draining of a node: what it has is moved to other
+// nodes, and it gets nothing new.
+func (c *Coordinator) Drain(ctx context.Context, node string, drain bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.mustLead(); err != nil {
+		return err
+	}
+	_, err := c.apply(&state.SetNodeDrain{Node: node, Drain: drain, At: now()})
+	return err
+}
+
 // plans waits until nobody else plans. Plans made side by side would only
 // overtake each other; the state machine would refuse all but one.
 func (c *Coordinator) plans(ctx context.Context) (release func(), err error) {

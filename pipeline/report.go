@@ -80,8 +80,11 @@ type StageReport struct {
 // Report is what an agent says of everything it runs, and once more of what
 // has stopped since its last report.
 type Report struct {
-	Node    string         `json:"node"`
-	Run     string         `json:"run"` // random, of one run of the agent
+	Node string `json:"node"`
+	Run  string `json:"run"` // random, of one run of the agent
+	// Index is that of the state that the agent follows: what it runs, and
+	// where frames go, is as the assignments of that index say. 0: it has none.
+	Index   uint64         `json:"index,omitempty"`
 	Sources []SourceReport `json:"sources"`
 	Stages  []StageReport  `json:"stages"`
 }

@@ -32,6 +32,7 @@ type Reports struct {
 
 // nodeReports is what one node has reported.
 type nodeReports struct {
+	index   uint64 // of the state that its agent follows
 	running map[startKey]*reported
 	ended   []*reported // oldest first, at most endedKept
 }
@@ -83,6 +84,7 @@ func (s *Reports) Add(r *pipeline.Report, snap *state.Snapshot) error {
 		n = &nodeReports{}
 		s.nodes[r.Node] = n
 	}
+	n.index = r.Index
 	before := n.running
 	n.running = make(map[startKey]*reported, len(r.Sources)+len(r.Stages))
 	put := func(e *reported, workflow string) {
@@ -158,6 +160,32 @@ func (s *Reports) totalsOf(workflow string) *totals {
 		s.totals[workflow] = t
 	}
 	return t
+}
+
+// Up reports whether a node says that it runs an instance of the placement
+// that takes frames.
+func (s *Reports) Up(placement, node string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[node]
+	if n == nil {
+		return false
+	}
+	for key, e := range n.running {
+		if key.instance == placement && e.stage != nil && e.stage.Status == pipeline.StatusRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// Follows reports whether a node says that it follows the state as of the
+// index.
+func (s *Reports) Follows(node string, index uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[node]
+	return n != nil && n.index >= index
 }
 
 // Forget drops what was said of a workflow: one that is submitted again after

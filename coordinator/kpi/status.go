@@ -2,6 +2,7 @@ package kpi
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -123,23 +124,24 @@ type condition struct {
 // or why it says nothing.
 func instances(w *state.Workflow, name string, source bool, placements []tiering.Placement, running map[instanceOn]*reported, snap *state.Snapshot) condition {
 	var c condition
+	alive := func(node string) bool { n, _ := snap.Node(node); return n.Alive() }
 	for i := range placements {
 		p := &placements[i]
 		if p.Task != name || p.Source != source {
 			continue
 		}
 		c.count++
-		c.node = p.Node
-		status, message := pipeline.StatusStarting, ""
-		if n, _ := snap.Node(p.Node); !n.Alive() {
-			status, message = pipeline.StatusRetrying, fmt.Sprintf("node %s is gone", p.Node)
-		} else if e := running[instanceOn{p.ID, p.Node}]; e != nil && e.source != nil {
-			status, message = e.source.Status, e.source.Message
-		} else if e != nil {
-			status, message = e.stage.Status, e.stage.Message
-			if c.backend == "" {
-				c.backend = e.stage.Backend
-			}
+		c.node = p.Serves(alive)
+		e := running[instanceOn{p.ID, c.node}]
+		status, message := e.says()
+		if !alive(c.node) {
+			status, message = pipeline.StatusRetrying, fmt.Sprintf("node %s is gone", c.node)
+		} else if c.backend == "" && e != nil && e.stage != nil {
+			c.backend = e.stage.Backend
+		}
+		if p.From == c.node && p.From != p.Node && message == "" {
+			moves, why := running[instanceOn{p.ID, p.Node}].says()
+			message = strings.TrimSuffix(fmt.Sprintf("moving to %s, where it is %s: %s", p.Node, moves, why), ": ")
 		}
 		if c.status == "" || severity(status) > severity(c.status) {
 			c.status, c.message = status, message
@@ -155,6 +157,17 @@ func instances(w *state.Workflow, name string, source bool, placements []tiering
 		}
 	}
 	return c
+}
+
+// says is the status that an agent reported, and why; nil: nothing yet.
+func (e *reported) says() (pipeline.Status, string) {
+	switch {
+	case e == nil:
+		return pipeline.StatusStarting, ""
+	case e.source != nil:
+		return e.source.Status, e.source.Message
+	}
+	return e.stage.Status, e.stage.Message
 }
 
 func severity(s pipeline.Status) int {

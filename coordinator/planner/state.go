@@ -30,6 +30,7 @@ type Leader struct {
 	log     *slog.Logger
 	missing map[string]time.Time // since when membership does not list a node
 	refused map[string]attempt   // by workflow
+	stuck   map[string]uint64    // revision at which a placement could not leave its node
 }
 
 // attempt is what a workflow was when it could not be placed. While it is the
@@ -38,13 +39,18 @@ type attempt struct{ revision, version uint64 }
 
 // New returns the leader of a new term. rtt may be nil.
 func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
-	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}}
+	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}, stuck: map[string]uint64{}}
 }
 
 // Schedule is tiering.Schedule with a random source that follows from the
 // state, so that a rerun reaches the same plan.
 func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
+	return tiering.Schedule(v, w, source(v, w.Name))
+}
+
+// source is what draws among equals.
+func source(v *tiering.View, workflow string) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(w.Name)) // never fails
-	return tiering.Schedule(v, w, rand.New(rand.NewPCG(v.Index(), h.Sum64())))
+	_, _ = h.Write([]byte(workflow)) // never fails
+	return rand.New(rand.NewPCG(v.Index(), h.Sum64()))
 }

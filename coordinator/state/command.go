@@ -37,6 +37,10 @@ const (
 	kindStopWorkflow      kind = 6
 	kindCommitPlan        kind = 7
 	kindSetWorkflowStatus kind = 8
+	kindSetNodeDrain      kind = 9
+	kindHoldPlacement     kind = 10
+	kindSwitchMove        kind = 11
+	kindFinishMove        kind = 12
 )
 
 // SetCluster names the mesh, once.
@@ -99,6 +103,40 @@ type SetWorkflowStatus struct {
 	At     time.Time `json:"at"`
 }
 
+// SetNodeDrain begins or ends the draining of a node. A draining node gets
+// nothing new, and what it has is moved. At the end of a drain, what has not
+// moved yet stays.
+type SetNodeDrain struct {
+	Node  string    `json:"node"`
+	Drain bool      `json:"drain"`
+	At    time.Time `json:"at"`
+}
+
+// HoldPlacement says why a placement cannot be moved off the draining node
+// that it is on.
+type HoldPlacement struct {
+	Placement string    `json:"placement"`
+	Node      string    `json:"node"`
+	Reason    string    `json:"reason"`
+	At        time.Time `json:"at"`
+}
+
+// SwitchMove has frames go to the instance on Node, which is up, instead of the
+// one that the placement moves from.
+type SwitchMove struct {
+	Placement string    `json:"placement"`
+	Node      string    `json:"node"`
+	At        time.Time `json:"at"`
+}
+
+// FinishMove ends the instance that a placement moved from: every node knows
+// that frames go to the one on Node, or the old node is gone.
+type FinishMove struct {
+	Placement string    `json:"placement"`
+	Node      string    `json:"node"`
+	At        time.Time `json:"at"`
+}
+
 func (*SetCluster) kind() kind        { return kindSetCluster }
 func (*RegisterNode) kind() kind      { return kindRegisterNode }
 func (*SetNodeStatus) kind() kind     { return kindSetNodeStatus }
@@ -107,6 +145,10 @@ func (*SubmitWorkflow) kind() kind    { return kindSubmitWorkflow }
 func (*StopWorkflow) kind() kind      { return kindStopWorkflow }
 func (*CommitPlan) kind() kind        { return kindCommitPlan }
 func (*SetWorkflowStatus) kind() kind { return kindSetWorkflowStatus }
+func (*SetNodeDrain) kind() kind      { return kindSetNodeDrain }
+func (*HoldPlacement) kind() kind     { return kindHoldPlacement }
+func (*SwitchMove) kind() kind        { return kindSwitchMove }
+func (*FinishMove) kind() kind        { return kindFinishMove }
 
 // Encode returns the log entry of a command.
 func Encode(cmd Command) ([]byte, error) {
@@ -143,6 +185,14 @@ func Decode(entry []byte) (Command, error) {
 		cmd = new(CommitPlan)
 	case kindSetWorkflowStatus:
 		cmd = new(SetWorkflowStatus)
+	case kindSetNodeDrain:
+		cmd = new(SetNodeDrain)
+	case kindHoldPlacement:
+		cmd = new(HoldPlacement)
+	case kindSwitchMove:
+		cmd = new(SwitchMove)
+	case kindFinishMove:
+		cmd = new(FinishMove)
 	default:
 		return nil, fmt.Errorf("%w log entry: unknown type %d", ErrCorrupt, entry[1])
 	}

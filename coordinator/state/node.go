@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,6 +30,9 @@ func (c *RegisterNode) apply(tx *change) error {
 	}
 	n := &Node{Node: c.Node, Status: tiering.NodeAlive, Since: c.At, CreateIndex: tx.index, ModifyIndex: tx.index}
 	old, known := get[Node](tx.txn, tableNodes, c.Node.ID)
+	if known {
+		n.Drain = old.Drain
+	}
 	switch {
 	case !known:
 		tx.event(NodeJoined, n.ID, "%s node %s joined with %v", n.Tier, n.ID, n.Capacity)
@@ -90,10 +94,11 @@ func (c *ForgetNode) apply(tx *change) error {
 }
 
 // nodeChanged brings the status of the workflows that have placements on the
-// node up to date.
+// node, or moving from it, up to date.
 func (c *change) nodeChanged(node string) {
 	seen := map[string]bool{}
-	for _, p := range list[tiering.Placement](c.txn, tablePlacements, byNode, node) {
+	for _, p := range slices.Concat(
+		list[tiering.Placement](c.txn, tablePlacements, byNode, node), list[tiering.Placement](c.txn, tablePlacements, byFrom, node)) {
 		if seen[p.Workflow] {
 			continue
 		}

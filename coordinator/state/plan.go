@@ -118,6 +118,9 @@ func (k *check) placement(p *tiering.Placement) {
 		k.refuse(p.ID, "is no instance of workflow %s", k.spec.Name)
 		return
 	}
+	old, _ := get[tiering.Placement](k.txn, tablePlacements, p.ID)
+	here := old != nil && (old.Node == p.Node || old.From == p.Node)
+	comes := old != nil && (old.Node == p.From || old.From == p.From) && p.From != p.Node && !p.Source
 	n, ok := get[Node](k.txn, tableNodes, p.Node)
 	switch {
 	case !ok:
@@ -125,6 +128,10 @@ func (k *check) placement(p *tiering.Placement) {
 		return
 	case !n.Alive():
 		k.refuse(p.ID, "node %s is %s", n.ID, n.Status)
+	case n.Drain && !here:
+		k.refuse(p.ID, "node %s is draining", n.ID)
+	case p.From != "" && !comes || p.Switched != 0 || p.Stays != "":
+		k.refuse(p.ID, "does not move from node %s", p.From)
 	case n.Tier != p.Tier:
 		k.refuse(p.ID, "node %s is %s, not %s", n.ID, n.Tier, p.Tier)
 	case n.Tier == tiering.Edge && p.Category.Intensive():
@@ -206,9 +213,13 @@ func (c *change) carryOut(p *tiering.Plan, removed []*tiering.Placement) {
 	}
 	for i := range p.Place {
 		next := p.Place[i]
-		if old, ok := get[tiering.Placement](c.txn, tablePlacements, next.ID); ok && old.Node != next.Node {
+		old, ok := get[tiering.Placement](c.txn, tablePlacements, next.ID)
+		switch {
+		case next.From != "":
+			c.event(TaskMoving, next.ID, "%s begins to move from %s to %s: %s", next.ID, next.From, next.Node, next.Reason)
+		case ok && old.Node != next.Node:
 			c.event(TaskMoved, next.ID, "%s moved from %s to %s: %s", next.ID, old.Node, next.Node, next.Reason)
-		} else {
+		default:
 			c.event(TaskPlaced, next.ID, "%s placed on %s: %s", next.ID, next.Node, next.Reason)
 		}
 		c.insert(tablePlacements, &next)

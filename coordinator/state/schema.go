@@ -12,10 +12,12 @@ import (
 // Node is a member of the mesh as the coordinators agreed on it.
 type Node struct {
 	tiering.Node
-	Status      tiering.NodeStatus `json:"status"`
-	Since       time.Time          `json:"since"` // of the status
-	CreateIndex uint64             `json:"create_index"`
-	ModifyIndex uint64             `json:"modify_index"`
+	Status tiering.NodeStatus `json:"status"`
+	Since  time.Time          `json:"since"` // of the status
+	// Drain: it keeps what it has until that has moved, and gets nothing new.
+	Drain       bool   `json:"drain,omitempty"`
+	CreateIndex uint64 `json:"create_index"`
+	ModifyIndex uint64 `json:"modify_index"`
 }
 
 // Alive reports whether tasks may run on the node.
@@ -40,12 +42,22 @@ type Workflow struct {
 	Version   uint64            `json:"version"`  // from 1, counts submissions
 	Submitted time.Time         `json:"submitted"`
 	Status    Status            `json:"status"`
-	Reason    string            `json:"reason,omitempty"`
-	Since     time.Time         `json:"since"` // of the status
+	Reason    string            `json:"reason,omitempty"` // also of what stays on a draining node
+	Since     time.Time         `json:"since"`            // of the status
 	// Unplaced are the sources and tasks that the last plan went without.
 	Unplaced    []tiering.Unplaced `json:"unplaced,omitempty"`
 	CreateIndex uint64             `json:"create_index"`
 	ModifyIndex uint64             `json:"modify_index"`
+}
+
+// Attached reports whether a placement of the workflow is of a source that is
+// to be had on its node only: it never moves.
+func (w *Workflow) Attached(p *tiering.Placement) bool {
+	if w == nil || !p.Source {
+		return false
+	}
+	src, ok := w.Spec.Source(p.Task)
+	return ok && src.Node == p.Node
 }
 
 // cluster is the one record of the meta table.
@@ -66,11 +78,12 @@ const (
 	byID       = "id"
 	byWorkflow = "workflow"
 	byNode     = "node"
+	byFrom     = "from" // of what moves
 )
 
 func newDB() *memdb.MemDB {
 	index := func(name, field string) *memdb.IndexSchema {
-		return &memdb.IndexSchema{Name: name, Unique: name == byID, Indexer: &memdb.StringFieldIndex{Field: field}}
+		return &memdb.IndexSchema{Name: name, Unique: name == byID, AllowMissing: name == byFrom, Indexer: &memdb.StringFieldIndex{Field: field}}
 	}
 	table := func(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
 		t := &memdb.TableSchema{Name: name, Indexes: map[string]*memdb.IndexSchema{}}
@@ -84,7 +97,7 @@ func newDB() *memdb.MemDB {
 		tableNodes:     table(tableNodes, index(byID, "ID")),
 		tableWorkflows: table(tableWorkflows, index(byID, "Name")),
 		tablePlacements: table(tablePlacements,
-			index(byID, "ID"), index(byWorkflow, "Workflow"), index(byNode, "Node")),
+			index(byID, "ID"), index(byWorkflow, "Workflow"), index(byNode, "Node"), index(byFrom, "From")),
 	}})
 	must(err)
 	return db

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"github.com/hashicorp/go-memdb"
 
 	"github.com/weft-mesh/weft/tiering"
@@ -66,15 +68,36 @@ func (s *Snapshot) PlacementsOn(node string) []tiering.Placement {
 	return values(list[tiering.Placement](s.txn(), tablePlacements, byNode, node))
 }
 
-// View returns what plans are made from: the live nodes and all placements.
+// Moving returns the placements that move, by the node that they move from.
+func (s *Snapshot) Moving() []tiering.Placement {
+	return values(list[tiering.Placement](s.txn(), tablePlacements, byFrom))
+}
+
+// MovingFrom returns the placements that move from a node.
+func (s *Snapshot) MovingFrom(node string) []tiering.Placement {
+	return values(list[tiering.Placement](s.txn(), tablePlacements, byFrom, node))
+}
+
+// View returns what plans are made from: the live nodes, those that drain
+// marked, and all placements.
 func (s *Snapshot) View(rtt tiering.RoundTrips) *tiering.View {
-	var alive []tiering.Node
+	var (
+		alive    []tiering.Node
+		draining []string
+	)
 	for _, n := range s.Nodes() {
 		if n.Alive() {
 			alive = append(alive, n.Node)
 		}
+		if n.Drain {
+			draining = append(draining, n.ID)
+		}
 	}
-	return tiering.NewView(s.index, alive, s.Placements(), rtt)
+	v := tiering.NewView(s.index, alive, s.Placements(), rtt)
+	if len(draining) == 0 {
+		return v
+	}
+	return v.Drain(draining...)
 }
 
 // Assignments returns what a node is to run, and where its frames may go: to
@@ -83,7 +106,7 @@ func (s *Snapshot) View(rtt tiering.RoundTrips) *tiering.View {
 func (s *Snapshot) Assignments(node string) []tiering.Assignment {
 	own := map[string]bool{}
 	var workflows []*tiering.Workflow
-	for _, p := range s.PlacementsOn(node) {
+	for _, p := range slices.Concat(s.PlacementsOn(node), s.MovingFrom(node)) {
 		w, ok := s.Workflow(p.Workflow)
 		if ok && !own[w.Name] {
 			own[w.Name] = true
@@ -94,10 +117,12 @@ func (s *Snapshot) Assignments(node string) []tiering.Assignment {
 	var placements []tiering.Placement
 	for _, w := range workflows {
 		for _, p := range s.PlacementsOf(w.Name) {
-			if n, ok := s.Node(p.Node); ok && (n.Alive() || n.ID == node) {
-				nodes[n.ID] = n.Node
-				placements = append(placements, p)
+			for _, at := range []string{p.Node, p.From} {
+				if n, ok := s.Node(at); ok && (n.Alive() || n.ID == node) {
+					nodes[n.ID] = n.Node
+				}
 			}
+			placements = append(placements, p)
 		}
 	}
 	return tiering.Assignments(node, workflows, placements, nodes)

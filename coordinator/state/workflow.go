@@ -113,16 +113,21 @@ type health struct {
 
 func (c *change) health(w *Workflow) health {
 	total, live, gone := 0, 0, []string(nil)
+	var stays []string
+	alive := func(node string) bool { n, _ := get[Node](c.txn, tableNodes, node); return n.Alive() }
 	for _, p := range list[tiering.Placement](c.txn, tablePlacements, byWorkflow, w.Name) {
 		total++
-		if n, _ := get[Node](c.txn, tableNodes, p.Node); n.Alive() {
+		if alive(p.Serves(alive)) {
 			live++
 		} else if !slices.Contains(gone, p.Node) {
 			gone = append(gone, p.Node)
 		}
+		if p.Stays != "" {
+			stays = append(stays, fmt.Sprintf("%s stays on %s, which is draining: %s", p.Task, p.Serves(alive), p.Stays))
+		}
 	}
 	if live == total && len(w.Unplaced) == 0 {
-		return health{status: Running}
+		return health{Running, strings.Join(stays, "; ")}
 	}
 	var reasons []string
 	if len(gone) > 0 {
@@ -133,7 +138,7 @@ func (c *change) health(w *Workflow) health {
 	for _, u := range w.Unplaced {
 		reasons = append(reasons, u.Name+": "+u.Reason)
 	}
-	h := health{status: Degraded, reason: strings.Join(reasons, "; ")}
+	h := health{Degraded, strings.Join(append(reasons, stays...), "; ")}
 	if live == 0 {
 		h.status = Pending
 	}
