@@ -184,6 +184,57 @@ func TestFlappingNodeMovesNothingTwice(t *testing.T) {
 	}
 }
 
+// A drain moves an instance by what agents report, and a change of leader in
+// between does not matter.
+func TestDrainUnderAChangeOfLeader(t *testing.T) {
+	cl := newCluster(t, "c1", "c2", "c3")
+	workers := []tiering.Node{worker("edge-1", tiering.Edge, 1), worker("fog-1", tiering.Fog, 2), worker("fog-2", tiering.Fog, 2)}
+	for _, n := range workers {
+		cl.gossip.set(n, tiering.NodeAlive)
+	}
+	cl.alive("edge-1", "fog-1", "fog-2")
+	cl.submit(people("people", 1))
+	from := on(cl.leader().Snapshot(), detector)
+	if err := cl.lead(func(c *Coordinator) error { return c.Drain(t.Context(), "fog-9", true) }); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("drain of an unknown node: %v", err)
+	}
+	if err := cl.lead(func(c *Coordinator) error { return c.Drain(t.Context(), from, true) }); err != nil {
+		t.Fatal(err)
+	}
+	moving := func(s *state.Snapshot) (p tiering.Placement) {
+		for _, x := range s.Moving() {
+			if x.ID == detector {
+				p = x
+			}
+		}
+		return p
+	}
+	cl.everywhere("the detector moves", func(s *state.Snapshot) bool { return moving(s).From == from })
+	cl.halt(cl.leader().cfg.ID)
+	// Agents report that all they are to run is up, and that they follow.
+	report := func() {
+		_ = cl.lead(func(c *Coordinator) error {
+			s := c.Snapshot()
+			for _, n := range workers {
+				r := pipeline.Report{Node: n.ID, Run: "r", Index: s.Revision()}
+				for _, as := range s.Assignments(n.ID) {
+					if as.Task != nil {
+						r.Stages = append(r.Stages, pipeline.StageReport{Instance: as.Placement.ID, Epoch: 1, Workflow: "people", Task: as.Task.Name, Status: pipeline.StatusRunning})
+					}
+				}
+				if err := c.Report(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	cl.everywhere("it has moved", func(s *state.Snapshot) bool {
+		report()
+		return len(s.Moving()) == 0 && len(s.PlacementsOn(from)) == 0 && on(s, detector) != from
+	})
+}
+
 func TestDegradedUntilCapacityAppears(t *testing.T) {
 	cl := newCluster(t, "c1")
 	for _, n := range []tiering.Node{worker("edge-1", tiering.Edge, 1), worker("fog-1", tiering.Fog, 1)} {

@@ -11,6 +11,7 @@
 //   - [Categorise] (Houmani et al., SBAC-PAD 2021, section VI-A),
 //   - [Schedule], which reserves (Algorithm 2), schedules (Algorithm 3) and
 //     adjusts (Algorithm 4, section VI-C),
+//   - [Move], which plans how one instance leaves a draining node,
 //   - [Assignments], what the agent on a node has to run,
 //   - [Discover], data-driven discovery (section VI-D).
 //

@@ -108,6 +108,19 @@ func (c *Client) Stop(ctx context.Context, workflow string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/workflows/" + url.PathEscape(workflow)}, nil)
 }
 
+// Drain has a node drain, or take tasks again, and returns the node as it is
+// then.
+func (c *Client) Drain(ctx context.Context, node string, drain bool) (n Node, err error) {
+	body, err := json.Marshal(Drain{drain})
+	if err != nil {
+		return n, err
+	}
+	return n, c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/nodes/" + url.PathEscape(node) + "/drain",
+		contentType: "application/json", body: body, repeatable: true, // twice is once
+	}, &n)
+}
+
 // Assignments returns what the node is to run and the index of that state.
 // With an index after other than 0 it blocks, for [Wait] at most, until there
 // is something newer.

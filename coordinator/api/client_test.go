@@ -348,6 +348,7 @@ func TestClientSendsWhatItIsAskedTo(t *testing.T) {
 		"POST /v1/plan?file=a+%26b.yaml application/yaml kind: Workflow":                               func() error { _, err := m.client.Plan(ctx, "a &b.yaml", []byte("kind: Workflow")); return err },
 		"POST /v1/workflows?file=- application/yaml x":                                                 func() error { _, err := m.client.Submit(ctx, "-", []byte("x")); return err },
 		`POST /v1/nodes/n/report application/json {"node":"n","run":"r","sources":null,"stages":null}`: func() error { return m.client.Report(ctx, pipeline.Report{Node: "n", Run: "r"}) },
+		`POST /v1/nodes/a%2Fb/drain application/json {"drain":true}`:                                   func() error { _, err := m.client.Drain(ctx, "a/b", true); return err },
 		"GET /v1/nodes/n/assignments?after=3  ": func() error {
 			as, index, err := m.client.Assignments(ctx, "n", 3)
 			if len(as) != 1 || as[0].Placement.Tier != tiering.Fog || index != 7 {

@@ -46,6 +46,25 @@ type Node struct {
 	// RoundTripMS is the estimated round trip from the coordinator that
 	// answers, in milliseconds; nil: not measured yet.
 	RoundTripMS *float64 `json:"round_trip_ms,omitempty"`
+	// Draining: it gets nothing new, and what it has is moved.
+	Draining bool `json:"draining"`
+	// Left is what it still runs while it drains.
+	Left []Left `json:"left,omitempty"`
+}
+
+// Left is a placement that a draining node still runs.
+type Left struct {
+	Placement string `json:"placement"` // ID
+	// Attached: it is a source that is to be had on this node only, and stays.
+	Attached bool `json:"attached,omitempty"`
+	// To is the node that it is moving to; empty: none has room for it yet.
+	To     string `json:"to,omitempty"`
+	Reason string `json:"reason,omitempty"` // why it is still here, for people
+}
+
+// Drain says whether a node is to drain.
+type Drain struct {
+	Drain bool `json:"drain"`
 }
 
 // Assignments is what a node is to run, as of an index.

@@ -385,3 +385,71 @@ func TestSumsAgainstModel(t *testing.T) {
 		})
 	})
 }
+
+// While an instance moves two nodes report one placement: each counts for
+// itself, and what is said of the workflow is said of the one that serves.
+func TestReportsOfAMove(t *testing.T) {
+	m := newMesh(t.Fatal)
+	r := New()
+	var p, other tiering.Placement // the other replica is where it moves to
+	for _, x := range m.Snapshot().Placements() {
+		switch x.ID {
+		case "people/detect@416#0":
+			p = x
+		case "people/detect@416#1":
+			other = x
+		}
+	}
+	from, to := p.Node, other.Node
+	stage := func(epoch uint32, s pipeline.Status, received uint64) pipeline.StageReport {
+		return pipeline.StageReport{
+			Instance: p.ID, Epoch: epoch, Workflow: "people", Task: p.Task, Status: s, Received: received, Processed: received,
+			Detections: map[string]uint64{"person": received}, Message: map[bool]string{true: "no such file"}[s == pipeline.StatusRetrying],
+		}
+	}
+	say := func(node string, index uint64, stages ...pipeline.StageReport) {
+		if node == to {
+			stages = append(stages, pipeline.StageReport{Instance: other.ID, Epoch: 9, Workflow: "people", Task: p.Task, Status: pipeline.StatusRunning})
+		}
+		m.add(r, &pipeline.Report{Node: node, Run: "run of " + node, Index: index, Stages: stages})
+	}
+	expect := func(step string, received uint64, status pipeline.Status, message string) {
+		t.Helper()
+		s := m.status(r)
+		if got := s.Stages[0]; got.Received != received || s.Detections["person"] != received || got.Message != message || message != "" && got.Status != status {
+			t.Errorf("%s: received %d, found %d, %s (%s); want %d, %s (%s)", step, got.Received, s.Detections["person"], got.Status, got.Message, received, status, message)
+		}
+	}
+	say(from, 3, stage(1, pipeline.StatusRunning, 10))
+	say(to, 3)
+	if !r.Up(p.ID, from) || r.Up(p.ID, to) || r.Up(p.ID, "fog-9") || !r.Follows(from, 3) || r.Follows(from, 4) || r.Follows("fog-9", 0) {
+		t.Error("what is up, and who follows, is not what was reported")
+	}
+	m.do(&state.SetNodeDrain{Node: from, Drain: true})
+	next := p
+	next.Node, next.From = to, from
+	m.do(&state.CommitPlan{Version: 1, Plan: &tiering.Plan{Workflow: "people", Place: []tiering.Placement{next}, Unplaced: []tiering.Unplaced{{Name: "gate", Reason: "r"}}}})
+	expect("before the new instance says anything", 10, pipeline.StatusRunning, "moving to "+to+", where it is starting")
+	say(to, 5, stage(2, pipeline.StatusRetrying, 0))
+	expect("it cannot start", 10, pipeline.StatusRunning, "moving to "+to+", where it is retrying: no such file")
+	if r.Up(p.ID, to) {
+		t.Error("what tries again is up")
+	}
+	say(to, 5, stage(2, pipeline.StatusRunning, 0))
+	say(from, 5, stage(1, pipeline.StatusRunning, 14))
+	if !r.Up(p.ID, to) || !r.Follows(to, 5) {
+		t.Error("the new instance is not up")
+	}
+	m.do(&state.SwitchMove{Placement: p.ID, Node: to})
+	say(to, 6, stage(2, pipeline.StatusRunning, 5))
+	expect("frames go to both", 19, pipeline.StatusRunning, "")
+	m.do(&state.FinishMove{Placement: p.ID, Node: to})
+	say(from, 7, stage(1, pipeline.StatusEnded, 15))
+	say(to, 7, stage(2, pipeline.StatusRunning, 9))
+	expect("the old one has ended", 24, pipeline.StatusRunning, "")
+	say(from, 7)
+	expect("and is reported no more", 24, pipeline.StatusRunning, "")
+	if r.Up(p.ID, from) {
+		t.Error("what has ended is up")
+	}
+}

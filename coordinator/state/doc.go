@@ -7,8 +7,8 @@
 // random, no result depends on the order of a map. Machines that were fed the
 // same log write the same bytes in [Snapshot.Persist]. The leader decides and
 // the machine re-checks: a plan (Houmani et al., SBAC-PAD 2021, section VI) is
-// committed only if its facts still hold (nodes alive, capacity not exceeded,
-// nothing intensive on the edge, no adjustment below one half), and is refused
+// committed only if its facts still hold (nodes alive, nothing new on those
+// that drain, capacity not exceeded, nothing intensive on the edge, no adjustment below one half), and is refused
 // whole otherwise.
 //
 // Reads go through [Machine.Snapshot], an immutable view that costs nothing to

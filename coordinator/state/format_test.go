@@ -41,7 +41,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // commands has one of each kind, and together makes a state with one of
-// everything.
+// everything, but for those of drains.
 func commands() []Command {
 	w := pipelineOf("people", 1)
 	p := func(task string, instance int, on, tier string, c tiering.Category, r tiering.Resources) tiering.Placement {
@@ -81,9 +81,34 @@ func commands() []Command {
 	}
 }
 
+// drains goes on from commands with those of drains, which came later: that the
+// golden files of the others are as they were shows that old logs are read.
+func drains() []Command {
+	moving := tiering.Placement{
+		ID: "people/detect@416#0", Workflow: "people", Task: "detect@416", Node: "cloud-1", Tier: tiering.Cloud, Category: tiering.HI,
+		Requested: tiering.Resources{CPU: 1000, Memory: gib}, Reserved: tiering.Resources{CPU: 1000, Memory: gib}, Reason: "because", From: "fog-2",
+	}
+	return []Command{
+		&RegisterNode{Node: node("cloud-1", tiering.Cloud, 8), At: at(10)},
+		&SetNodeDrain{Node: "fog-2", Drain: true, At: at(11)},
+		&HoldPlacement{Placement: moving.ID, Node: "fog-2", Reason: "no cloud node is alive", At: at(12)},
+		&CommitPlan{Plan: &tiering.Plan{Workflow: "people", Index: 12, Place: []tiering.Placement{moving}, Unplaced: []tiering.Unplaced{}}, Version: 1, At: at(13)},
+		&SwitchMove{Placement: moving.ID, Node: "cloud-1", At: at(14)},
+		&SetNodeDrain{Node: "edge-1", Drain: true, At: at(15)},
+		&HoldPlacement{Placement: "people/resize#0", Node: "edge-1", Reason: "it fits nowhere", At: at(15)},
+		&FinishMove{Placement: "people/none#0", Node: "cloud-1", At: at(16)},
+	}
+}
+
 func TestGoldenCommands(t *testing.T) {
+	goldenCommands(t, "commands.golden", commands())
+	goldenCommands(t, "drains.golden", drains())
+}
+
+func goldenCommands(t *testing.T, file string, commands []Command) {
+	t.Helper()
 	var b strings.Builder
-	for _, cmd := range commands() {
+	for _, cmd := range commands {
 		entry, err := Encode(cmd)
 		if err != nil {
 			t.Fatal(err)
@@ -94,18 +119,24 @@ func TestGoldenCommands(t *testing.T) {
 			t.Fatalf("%T came back as %+v, %v", cmd, back, err)
 		}
 	}
-	golden(t, "commands.golden", b.String())
+	golden(t, file, b.String())
 }
 
 func TestGoldenSnapshot(t *testing.T) {
+	goldenSnapshot(t, "snapshot.golden", commands())
+	goldenSnapshot(t, "draining.golden", append(commands(), drains()...))
+}
+
+func goldenSnapshot(t *testing.T, file string, commands []Command) {
+	t.Helper()
 	f := newFixture(t)
-	for _, cmd := range commands() {
+	for _, cmd := range commands {
 		if r := f.do(cmd); r.Err != nil && !errors.Is(r.Err, ErrNotFound) {
 			t.Fatal(r.Err)
 		}
 	}
 	b := persist(t, f.Snapshot())
-	golden(t, "snapshot.golden", hex.Dump(b))
+	golden(t, file, hex.Dump(b))
 
 	back := New()
 	if err := back.Restore(bytes.NewReader(b)); err != nil {
@@ -176,7 +207,7 @@ func TestPersistReportsWriteErrors(t *testing.T) {
 // FuzzApply feeds bytes to the log: they are refused as corrupt, or they are a
 // command that comes back from its encoding and is applied alike everywhere.
 func FuzzApply(f *testing.F) {
-	for _, cmd := range commands() {
+	for _, cmd := range append(commands(), drains()...) {
 		entry, err := Encode(cmd)
 		if err != nil {
 			f.Fatal(err)
@@ -240,7 +271,7 @@ func FuzzApply(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	m := newFixture(f)
 	f.Add(persist(f, m.Snapshot()))
-	for _, cmd := range commands() {
+	for _, cmd := range append(commands(), drains()...) {
 		m.do(cmd)
 		f.Add(persist(f, m.Snapshot()))
 	}

@@ -19,6 +19,7 @@ import (
 type model struct {
 	nodes      map[string]tiering.Node
 	alive      map[string]bool
+	drain      map[string]bool
 	versions   map[string]uint64
 	specs      map[string]*tiering.Workflow // not stopped
 	placements map[string]tiering.Placement
@@ -60,7 +61,14 @@ func (m *model) carryOut(spec *tiering.Workflow, p *tiering.Plan) (map[string]ti
 	}
 	for _, x := range p.Place {
 		n := m.nodes[x.Node]
-		ok = ok && once(x.ID) && m.alive[x.Node] && n.Tier == x.Tier && wanted(x) &&
+		old, was := m.placements[x.ID]
+		if m.drain[x.Node] {
+			ok = ok && was && (old.Node == x.Node || old.From == x.Node)
+		}
+		if x.From != "" {
+			ok = ok && was && !x.Source && x.From != x.Node && (x.From == old.Node || x.From == old.From)
+		}
+		ok = ok && x.Switched == 0 && x.Stays == "" && once(x.ID) && m.alive[x.Node] && n.Tier == x.Tier && wanted(x) &&
 			x.ID == fmt.Sprintf("%s/%s#%d", spec.Name, x.Task, x.Instance) && x.Workflow == spec.Name &&
 			!(x.Category != tiering.NI && x.Category != "" && n.Tier == tiering.Edge) &&
 			x.Reserved.Fits(x.Requested) && (!x.Category.Intensive() || x.Requested.Half().Fits(x.Reserved))
@@ -87,6 +95,24 @@ func (m *model) free(placements map[string]tiering.Placement, node string) tieri
 	return free
 }
 
+// undrain is the end of a drain: what has not moved stays, as far as there is
+// room, in the order of names.
+func (m *model) undrain(node string) {
+	for id, x := range m.placements {
+		if x.Node == node {
+			x.Stays = ""
+			m.placements[id] = x
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.placements)) {
+		x := m.placements[id]
+		if x.From == node && x.Switched == 0 && m.alive[node] && x.Reserved.Fits(m.free(m.placements, node)) {
+			x.Node, x.Tier, x.From, x.Stays, x.Reason = node, m.nodes[node].Tier, "", "", "it was there when the drain ended"
+			m.placements[id] = x
+		}
+	}
+}
+
 func (m *model) view() *tiering.View {
 	var nodes []tiering.Node
 	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
@@ -94,7 +120,8 @@ func (m *model) view() *tiering.View {
 			nodes = append(nodes, m.nodes[id])
 		}
 	}
-	return tiering.NewView(0, nodes, slices.Collect(maps.Values(m.placements)), nil)
+	drains := slices.DeleteFunc(slices.Sorted(maps.Keys(m.drain)), func(id string) bool { return !m.drain[id] })
+	return tiering.NewView(0, nodes, slices.Collect(maps.Values(m.placements)), nil).Drain(drains...)
 }
 
 // spoil breaks a good plan in a random way, or leaves it.
@@ -103,7 +130,13 @@ func spoil(t *rapid.T, p *tiering.Plan) {
 		return
 	}
 	x := &p.Place[rapid.IntRange(0, len(p.Place)-1).Draw(t, "spoiled")]
-	switch rapid.IntRange(0, 9).Draw(t, "how") {
+	switch rapid.IntRange(0, 12).Draw(t, "how") {
+	case 5:
+		x.From = rapid.SampledFrom(meshNodes()).Draw(t, "from").ID
+	case 6:
+		x.Switched = 1
+	case 7:
+		x.Stays = "here"
 	case 0:
 		n := rapid.SampledFrom(meshNodes()).Draw(t, "node")
 		x.Node, x.Tier = n.ID, n.Tier
@@ -128,7 +161,7 @@ func meshNodes() []tiering.Node {
 func TestMachineAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
-			nodes: map[string]tiering.Node{}, alive: map[string]bool{}, versions: map[string]uint64{},
+			nodes: map[string]tiering.Node{}, alive: map[string]bool{}, drain: map[string]bool{}, versions: map[string]uint64{},
 			specs: map[string]*tiering.Workflow{}, placements: map[string]tiering.Placement{},
 		}
 		machine, replica := New(), New()
@@ -176,7 +209,61 @@ func TestMachineAgainstModel(t *testing.T) {
 				expect(do(&ForgetNode{Node: id, At: at(int(index))}), known && !m.alive[id])
 				if !m.alive[id] {
 					delete(m.nodes, id)
+					delete(m.drain, id)
 				}
+			},
+			"drain": func(t *rapid.T) {
+				id := rapid.SampledFrom(meshNodes()).Draw(t, "node").ID
+				on := rapid.Bool().Draw(t, "on")
+				_, known := m.nodes[id]
+				expect(do(&SetNodeDrain{Node: id, Drain: on, At: at(int(index))}), known)
+				if known && m.drain[id] && !on {
+					m.undrain(id)
+				}
+				if known {
+					m.drain[id] = on
+				}
+			},
+			"move": func(t *rapid.T) {
+				if len(m.placements) == 0 {
+					t.Skip("nothing placed")
+				}
+				id := rapid.SampledFrom(slices.Sorted(maps.Keys(m.placements))).Draw(t, "placement")
+				spec := m.specs[m.placements[id].Workflow]
+				if plan, _ := tiering.Move(m.view(), spec, id, rand.New(rand.NewPCG(index, 0))); plan != nil {
+					spoil(t, plan)
+					stale.plan, stale.spec = plan, spec
+				}
+			},
+			"advance": func(t *rapid.T) {
+				moving := slices.DeleteFunc(slices.Sorted(maps.Keys(m.placements)), func(id string) bool { return m.placements[id].From == "" })
+				if len(moving) == 0 {
+					t.Skip("nothing moves")
+				}
+				id := rapid.SampledFrom(moving).Draw(t, "placement")
+				x := m.placements[id]
+				to := rapid.SampledFrom([]string{x.Node, x.Node, x.From}).Draw(t, "to")
+				switch rapid.SampledFrom([]string{"hold", "switch", "finish"}).Draw(t, "step") {
+				case "hold":
+					ok := to == x.Node && (m.drain[to] || !m.alive[to])
+					expect(do(&HoldPlacement{Placement: id, Node: to, Reason: "why", At: at(int(index))}), ok)
+					if ok {
+						x.Stays = "why"
+					}
+				case "switch":
+					ok := to == x.Node && m.alive[to]
+					expect(do(&SwitchMove{Placement: id, Node: to, At: at(int(index))}), ok)
+					if ok && x.Switched == 0 {
+						x.Switched, x.Stays = index, ""
+					}
+				case "finish":
+					ok := to == x.Node && (x.Switched != 0 || !m.alive[x.From])
+					expect(do(&FinishMove{Placement: id, Node: to, At: at(int(index))}), ok)
+					if ok {
+						x.From, x.Switched, x.Stays = "", 0, ""
+					}
+				}
+				m.placements[id] = x
 			},
 			"draft": func(t *rapid.T) {
 				spec := pipelineOf(rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow"), rapid.IntRange(1, 3).Draw(t, "detectors"))
@@ -238,6 +325,37 @@ func TestMachineAgainstModel(t *testing.T) {
 	})
 }
 
+// runs checks that a node is to run what is placed there and what moves from
+// there, each once, and that frames go to one live instance of each step, as
+// long as there is one.
+func runs(t *rapid.T, m *model, s *Snapshot, node string) {
+	var want, got []string
+	for id, x := range m.placements {
+		if x.Node == node || x.From == node {
+			want = append(want, id)
+		}
+	}
+	for _, a := range s.Assignments(node) {
+		got = append(got, a.Placement.ID)
+		seen := map[string]bool{}
+		for _, o := range a.Next {
+			x := m.placements[o.Instance]
+			if seen[o.Instance] || !m.alive[o.Node] && o.Node != node || o.Node != x.Node && o.Node != x.From {
+				t.Fatalf("%s sends frames to %s on %s; it is %+v", a.Placement.ID, o.Instance, o.Node, x)
+			}
+			if x.From != "" && m.alive[x.From] && m.alive[x.Node] && (o.Node == x.From) != (x.Switched == 0) {
+				t.Fatalf("%s sends frames to %s on %s; it is %+v", a.Placement.ID, o.Instance, o.Node, x)
+			}
+			seen[o.Instance] = true
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s runs %v, want %v", node, got, want)
+	}
+}
+
 // compare holds the machine against the model and its replica.
 func compare(t *rapid.T, m *model, machine, replica *Machine) {
 	s := machine.Snapshot()
@@ -252,9 +370,10 @@ func compare(t *rapid.T, m *model, machine, replica *Machine) {
 		t.Fatalf("%d nodes, %d workflows; model has %d and %d", len(s.Nodes()), len(s.Workflows()), len(m.nodes), len(m.versions))
 	}
 	for _, n := range s.Nodes() {
-		if n.Alive() != m.alive[n.ID] {
-			t.Fatalf("node %s is %s", n.ID, n.Status)
+		if n.Alive() != m.alive[n.ID] || n.Drain != m.drain[n.ID] {
+			t.Fatalf("node %s is %s, draining: %v", n.ID, n.Status, n.Drain)
 		}
+		runs(t, m, s, n.ID)
 		if free := m.free(m.placements, n.ID); !(tiering.Resources{}).Fits(free) {
 			t.Fatalf("node %s is over capacity: %v free", n.ID, free)
 		}
@@ -264,7 +383,7 @@ func compare(t *rapid.T, m *model, machine, replica *Machine) {
 		if w.Version != m.versions[w.Name] || (w.Status == Stopped) == running {
 			t.Fatalf("workflow %s: version %d, %s", w.Name, w.Version, w.Status)
 		}
-		dead := slices.ContainsFunc(s.PlacementsOf(w.Name), func(p tiering.Placement) bool { return !m.alive[p.Node] })
+		dead := slices.ContainsFunc(s.PlacementsOf(w.Name), func(p tiering.Placement) bool { return !m.alive[p.Node] && !m.alive[p.From] })
 		// A forgotten node cannot be seen to change a workflow's status: it was dead before.
 		if running && (w.Status == Running) != (!dead && len(w.Unplaced) == 0) {
 			t.Fatalf("workflow %s is %s (%s), on dead nodes: %v", w.Name, w.Status, w.Reason, dead)

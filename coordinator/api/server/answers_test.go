@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,29 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("status: %+v", status)
 	}
 
+	// A drain: the detector has nowhere to go, the camera is attached.
+	drained := decode[api.Node](t, want(ada.do("POST", "/v1/nodes/fog-1/drain", `{"drain": true}`, "Content-Type", "application/json"), 200))
+	if drained.ID != "fog-1" || !drained.Draining || len(drained.Left) == 0 || drained.Free.CPU != 4000 {
+		t.Errorf("draining: %+v", drained)
+	}
+	wait(t, "it is said why the detector stays", func() bool {
+		nodes := decode[[]api.Node](t, want(ada.do("GET", "/v1/nodes", ""), 200))
+		return strings.Contains(fmt.Sprintf("%+v", nodes[2].Left), "no fog node that is not draining could run it")
+	})
+	if list := decode[[]api.Workflow](t, want(ada.do("GET", "/v1/workflows", ""), 200)); list[0].Status != "running" || !strings.Contains(list[0].Reason, "stays on fog-1") {
+		t.Errorf("workflows: %+v", list)
+	}
+	drained = decode[api.Node](t, want(ada.do("POST", "/v1/nodes/edge-1/drain", `{"drain": true}`, "Content-Type", "application/json"), 200))
+	if i := slices.IndexFunc(drained.Left, func(l api.Left) bool { return l.Placement == "people/gate#0" }); i < 0 || !drained.Left[i].Attached {
+		t.Errorf("left: %+v", drained.Left)
+	}
+	for _, node := range []string{"fog-1", "edge-1"} {
+		drained = decode[api.Node](t, want(ada.do("POST", "/v1/nodes/"+node+"/drain", `{"drain": false}`, "Content-Type", "application/json"), 200))
+		if drained.Draining || len(drained.Left) > 0 {
+			t.Errorf("no longer draining: %+v", drained)
+		}
+	}
+
 	// Documents.
 	if a := want(ada.do("GET", "/v1/openapi.yaml", ""), 200); string(a.body) != string(api.Document()) {
 		t.Errorf("another document: %.80s", a.body)
@@ -173,6 +197,11 @@ func TestWhatIsWrong(t *testing.T) {
 		{"report for another", "POST", "/v1/nodes/fog-1/report", reportOf(t, "edge-1"), fog, 400, api.CodeInvalid, `a report of node "edge-1" sent for node "fog-1"`},
 		{"report of an unknown node", "POST", "/v1/nodes/nobody/report", reportOf(t, "nobody"), ada, 404, api.CodeNotFound, `"nobody"`},
 		{"report of many instances", "POST", "/v1/nodes/fog-1/report", `{"node":"fog-1","stages":[` + strings.Repeat(`{},`, 2000) + `{}]}`, fog, 400, api.CodeInvalid, "at most 1024"},
+		{"drain of an unknown node", "POST", "/v1/nodes/nobody/drain", `{"drain":true}`, ada, 404, api.CodeNotFound, `"nobody"`},
+		{"drain by an agent", "POST", "/v1/nodes/fog-1/drain", `{"drain":true}`, fog, 403, api.CodeForbidden, "use an operator's certificate"},
+		{"drain or not", "POST", "/v1/nodes/fog-1/drain", `{}`, ada, 400, api.CodeInvalid, `send {"drain": true} or {"drain": false}`},
+		{"drain and more", "POST", "/v1/nodes/fog-1/drain", `{"drain":true,"force":true}`, ada, 400, api.CodeInvalid, `unknown field "force"`},
+		{"drain of nothing", "POST", "/v1/nodes/fog-1/drain", ``, ada, 400, api.CodeInvalid, "the body is empty"},
 		{"report too large", "POST", "/v1/nodes/fog-1/report", `{"node":"` + strings.Repeat("x", maxReport) + `"}`, fog, 413, api.CodeTooLarge, "the body is too large: at most 4 MiB"},
 		{"document too large", "POST", "/v1/workflows", people + "#" + strings.Repeat("x", maxDocument), ada, 413, api.CodeTooLarge, "the body is too large: at most 1 MiB"},
 		{"plan too large", "POST", "/v1/plan", people + "#" + strings.Repeat("x", maxDocument), ada, 413, api.CodeTooLarge, "at most 1 MiB"},
@@ -183,7 +212,7 @@ func TestWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req := c.by.request(c.method, c.path, c.body)
-			if strings.HasSuffix(c.path, "/report") {
+			if strings.HasSuffix(c.path, "/report") || strings.HasSuffix(c.path, "/drain") {
 				req.Header.Set("Content-Type", "application/json")
 			}
 			a := c.by.send(mistaken(req))

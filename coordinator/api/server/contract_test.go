@@ -75,6 +75,8 @@ var bodies = map[string]any{
 	"POST /v1/plan 200":                    api.Planned{},
 	"GET /v1/nodes/{node}/assignments 200": api.Assignments{},
 	"POST /v1/nodes/{node}/report takes":   pipeline.Report{},
+	"POST /v1/nodes/{node}/drain takes":    api.Drain{},
+	"POST /v1/nodes/{node}/drain 200":      api.Node{},
 	"a problem of any":                     api.Error{},
 	"a message of GET /v1/events":          api.Event{},
 	"GET /v1/workflow.schema.json 200":     nil, // documents of their own

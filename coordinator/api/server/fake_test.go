@@ -88,6 +88,8 @@ func (f *fake) Submit(context.Context, *tiering.Workflow, string) (*tiering.Plan
 
 func (f *fake) Stop(context.Context, string) error { return f.submit() }
 
+func (f *fake) Drain(context.Context, string, bool) error { return f.submit() }
+
 func (f *fake) Report(pipeline.Report) error { return f.submit() }
 
 func (f *fake) Status(string) (api.WorkflowStatus, error) { return api.WorkflowStatus{}, f.submit() }

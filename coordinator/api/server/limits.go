@@ -15,6 +15,7 @@ const (
 	maxHeader   = 64 << 10 // bytes
 	maxDocument = 1 << 20  // bytes
 	maxReport   = 4 << 20  // bytes
+	maxDrain    = 1 << 10  // bytes
 	maxHeld     = 16384    // requests held open at a time
 	maxHeldEach = 64       // of one caller
 

@@ -2,36 +2,102 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
 
 func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
+	free := s.free()
+	snap := s.control.Snapshot()
+	out := []api.Node{}
+	for _, n := range snap.Nodes() {
+		out = append(out, s.node(snap, n, free[n.ID]))
+	}
+	return s.reply(w, http.StatusOK, out)
+}
+
+// free is what machines measure as unused.
+func (s *Server) free() map[string]tiering.Resources {
 	free := map[string]tiering.Resources{}
 	for _, m := range s.members.Members() {
 		free[m.Node.ID] = m.Free
 	}
-	snap := s.control.Snapshot()
-	out := []api.Node{}
-	for _, n := range snap.Nodes() {
-		one := api.Node{Node: n.Node, Status: n.Status, Since: n.Since, Free: free[n.ID], Placements: []string{}}
-		for _, p := range snap.PlacementsOn(n.ID) {
-			one.Placements = append(one.Placements, p.ID)
-			one.Reserved = one.Reserved.Add(p.Reserved)
-		}
-		if rtt, ok := s.members.RoundTrip(s.cfg.Node, n.ID); ok {
-			ms := float64(rtt) / float64(time.Millisecond)
-			one.RoundTripMS = &ms
-		}
-		out = append(out, one)
+	return free
+}
+
+// node is a node as the API shows it.
+func (s *Server) node(snap *state.Snapshot, n *state.Node, free tiering.Resources) api.Node {
+	one := api.Node{Node: n.Node, Status: n.Status, Since: n.Since, Free: free, Placements: []string{}, Draining: n.Drain}
+	for _, p := range snap.PlacementsOn(n.ID) {
+		one.Placements = append(one.Placements, p.ID)
+		one.Reserved = one.Reserved.Add(p.Reserved)
 	}
-	return s.reply(w, http.StatusOK, out)
+	if n.Drain {
+		one.Left = left(snap, n)
+	}
+	if rtt, ok := s.members.RoundTrip(s.cfg.Node, n.ID); ok {
+		ms := float64(rtt) / float64(time.Millisecond)
+		one.RoundTripMS = &ms
+	}
+	return one
+}
+
+// left is what a draining node still runs.
+func left(snap *state.Snapshot, n *state.Node) []api.Left {
+	var out []api.Left
+	for _, p := range snap.PlacementsOn(n.ID) {
+		l := api.Left{Placement: p.ID, Reason: p.Stays}
+		if w, _ := snap.Workflow(p.Workflow); w.Attached(&p) {
+			l.Attached, l.Reason = true, "attached to "+n.ID
+		} else if !n.Alive() {
+			l.Reason = fmt.Sprintf("node %s is %s", n.ID, n.Status)
+		}
+		out = append(out, l)
+	}
+	for _, p := range snap.MovingFrom(n.ID) {
+		l := api.Left{Placement: p.ID, To: p.Node, Reason: "not up there yet"}
+		if p.Switched != 0 {
+			l.Reason = "not every node sends its frames there yet"
+		}
+		if p.Stays != "" { // the node that it was moving to is gone
+			l.To, l.Reason = "", p.Stays
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// postDrain is for the leader, whose state has the change already.
+func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Drain *bool `json:"drain"`
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	switch err := d.Decode(&body); {
+	case err != nil:
+		return badBody(err)
+	case body.Drain == nil:
+		return invalid(`the body does not say whether to drain: send {"drain": true} or {"drain": false}`)
+	}
+	name := r.PathValue("node")
+	if err := s.control.Drain(r.Context(), name, *body.Drain); err != nil {
+		return err
+	}
+	snap := s.control.Snapshot()
+	n, ok := snap.Node(name)
+	if !ok {
+		return notFound("node %s is not known to the coordinators any more", name)
+	}
+	return s.reply(w, http.StatusOK, s.node(snap, n, s.free()[name]))
 }
 
 // getAssignments holds the request until there is something newer than the

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/nodes", operators, here, 0, s.getNodes},
 		{"GET", "/v1/nodes/{node}/assignments", theNode, here, 0, s.getAssignments},
 		{"POST", "/v1/nodes/{node}/report", theNode, leader, maxReport, s.postReport},
+		{"POST", "/v1/nodes/{node}/drain", operators, leader, maxDrain, s.postDrain},
 		{"GET", "/v1/models", operators, here, 0, s.getModels},
 		{"POST", "/v1/plan", operators, leader, maxDocument, s.postPlan},
 		{"GET", "/v1/workflows", operators, here, 0, s.getWorkflows},

@@ -22,6 +22,7 @@ type Decider interface {
 	Plan(ctx context.Context, w *tiering.Workflow) (*tiering.Plan, error)
 	Submit(ctx context.Context, w *tiering.Workflow, document string) (*tiering.Plan, error)
 	Stop(ctx context.Context, workflow string) error
+	Drain(ctx context.Context, node string, drain bool) error
 }
 
 // Reporter keeps what agents say of their instances; the leader only.
