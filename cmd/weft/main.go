@@ -30,6 +30,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2 // the command line or weft's configuration is wrong
+	exitLeft    = 3 // the time to wait for a drain is over
 	exitChanges = 1
 	exitPlan    = 255
 )
@@ -65,6 +66,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return exitPlan
 	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, new(leftError)):
+		return exitLeft
 	}
 	return exitFailure
 }
@@ -78,7 +81,7 @@ func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf
 
 func rootCommand(env *environment) *cobra.Command {
 	root := group("weft", "Plan, submit and watch workflows on a Weft mesh",
-		meshCommand(env), nodesCommand(env), modelsCommand(env), workflowCommand(env),
+		meshCommand(env), nodesCommand(env), nodeCommand(env), modelsCommand(env), workflowCommand(env),
 		testbedCommand(env), simCommand(env), caCommand(env), keygenCommand(env), versionCommand(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -56,12 +56,23 @@ func showNodes(p *page, nodes []api.Node) {
 			platforms = append(platforms, fmt.Sprintf("%d %s", p.Count, p.Type))
 		}
 		rows = append(rows, []string{
-			n.ID, n.Tier.String(), string(n.Status), ago(now, n.Since), strings.Join(platforms, ", "),
+			n.ID, n.Tier.String(), condition(n), ago(now, n.Since), strings.Join(platforms, ", "),
 			share(n.Reserved.CPU, n.Capacity.CPU, cores), share(n.Reserved.Memory, n.Capacity.Memory, tiering.FormatBytes),
 			fmt.Sprint(len(n.Placements)), rtt, n.Version,
 		})
 	}
 	p.table("NODE|TIER|STATUS|>SINCE|HAS|>CORES RESERVED|>MEMORY RESERVED|>RUNS|>ROUND TRIP|VERSION", rows)
+}
+
+// condition is how a node is, in words.
+func condition(n api.Node) string {
+	switch {
+	case !n.Draining:
+		return string(n.Status)
+	case n.Status == tiering.NodeAlive:
+		return "draining"
+	}
+	return string(n.Status) + ", draining"
 }
 
 func modelsCommand(env *environment) *cobra.Command {

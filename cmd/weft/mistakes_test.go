@@ -124,7 +124,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		code int
 		want string
 	}{
-		{"nods", exitUsage, "weft: weft has no command \"nods\"; did you mean nodes?; see `weft --help`"},
+		{"nods", exitUsage, "weft: weft has no command \"nods\"; did you mean nodes or node?; see `weft --help`"},
 		{"workflow chek", exitUsage, "did you mean check?; see `weft workflow --help`"},
 		{"workflow 12345678", exitUsage, "weft workflow has no command \"12345678\"; see"},
 		{"nodes extra", exitUsage, "weft: usage: weft nodes"},
