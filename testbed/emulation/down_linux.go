@@ -113,7 +113,7 @@ func (p Place) sweep(ctx context.Context, name string) error {
 	for _, s := range spaces {
 		errs = append(errs, ns.Delete(s))
 	}
-	errs = append(errs, cgroup.Remove(group), cgroup.RemoveEmpty(p.Cgroup))
+	errs = append(errs, p.unmountDisks(name), cgroup.Remove(group), cgroup.RemoveEmpty(p.Cgroup))
 	return errors.Join(errs...)
 }
 

@@ -47,6 +47,10 @@ type Config struct {
 	Shaping Shaping // empty: Auto
 	// CPUScale times its cores is a node's quota; 0: the scenario's.
 	CPUScale float64
+	// DataDisk is the size in bytes of a disk of its own for each node's data,
+	// which Fill can fill; 0: its data is on this machine's disk. It is kept in
+	// memory and is lost with the testbed.
+	DataDisk int64
 	Version  string // of weft, for the record
 	Log      *slog.Logger
 	// Progress is told how much of a step of Run is done. It must not call the
@@ -104,6 +108,9 @@ func (c Config) check(s *testbed.Scenario) error {
 	}
 	if !(c.CPUScale > 0 && c.CPUScale <= 1) {
 		bad("CPU scale %g: use a factor above 0 and at most 1", c.CPUScale)
+	}
+	if c.DataDisk < 0 {
+		bad("a disk of %d bytes for each node", c.DataDisk)
 	}
 	if n := len(s.Nodes); n == 0 || n > maxNodes {
 		bad("%d nodes: use 1 to %d", n, maxNodes)

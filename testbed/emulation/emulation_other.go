@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/testbed"
@@ -36,6 +37,15 @@ func (t *Testbed) Limit(bool) error { return ErrUnsupported }
 
 // Nodes returns nothing.
 func (t *Testbed) Nodes() []NodeState { return nil }
+
+// Fill returns ErrUnsupported.
+func (t *Testbed) Fill(string) error { return ErrUnsupported }
+
+// Free returns ErrUnsupported.
+func (t *Testbed) Free(string) error { return ErrUnsupported }
+
+// SetClock returns ErrUnsupported.
+func (t *Testbed) SetClock(string, time.Duration) error { return ErrUnsupported }
 
 // Usage returns ErrUnsupported.
 func (t *Testbed) Usage() ([]testbed.NodeSample, error) { return nil, ErrUnsupported }

@@ -109,7 +109,7 @@ func hold() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	cfg := Config{
 		Name: f[0], Dir: f[1], Weftd: f[2], Shaping: User, Place: Place{f[3], f[4], f[5]},
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), DataDisk: 1 << 20,
 	}
 	tb, err := New(cfg, small())
 	if err == nil {
@@ -185,11 +185,12 @@ func (b *bench) mustBeGone() {
 	spaces, err1 := ns.List(b.place.Prefix)
 	groups, err2 := cgroup.List(b.place.Cgroup)
 	records, err3 := os.ReadDir(b.place.Run)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	mounted, err4 := disks(b.place.Prefix)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		b.t.Fatal(err)
 	}
-	if len(spaces)+len(groups)+len(records) > 0 {
-		b.t.Errorf("left behind: namespaces %v, cgroups %v, records %v", spaces, groups, records)
+	if len(spaces)+len(groups)+len(records)+len(mounted) > 0 {
+		b.t.Errorf("left behind: namespaces %v, cgroups %v, records %v, disks %v", spaces, groups, records, mounted)
 	}
 }
 

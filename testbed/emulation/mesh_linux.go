@@ -198,7 +198,7 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 			Threads:  1, // of OpenCV: more of them on a fraction of a core only switch
 			Capacity: capacity(n),
 		},
-		DataDir: "data", MediaDir: m.media, ModelsDir: m.models,
+		DataDir: dataDir, MediaDir: m.media, ModelsDir: m.models,
 		Listen: map[string]string{
 			"gossip": "0.0.0.0:" + gossipPort, "data": "0.0.0.0:" + dataPort, "raft": "0.0.0.0:" + raftPort,
 			"api": "0.0.0.0:" + apiPort, "http": "127.0.0.1:" + httpPort, "mqtt": "0.0.0.0:" + mqttPort,

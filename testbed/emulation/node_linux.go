@@ -46,12 +46,7 @@ type process struct {
 // command is what a node runs.
 func (t *Testbed) command(n *node) *exec.Cmd {
 	cmd := exec.Command(t.cfg.Weftd, "--config", filepath.Join(n.state.Dir, "weftd.yaml"))
-	cmd.Dir = n.state.Dir
-	cores := int(n.spec.Cores+999) / 1000
-	cmd.Env = []string{
-		"GOMAXPROCS=" + strconv.Itoa(min(cores, runtime.NumCPU())),
-		"OPENCV_FOR_THREADS_NUM=1",
-	}
+	cmd.Dir, cmd.Env = n.state.Dir, n.environment()
 	cmd.Stdout, cmd.Stderr = n.log, n.log
 	cmd.WaitDelay = pipeLimit
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -59,6 +54,15 @@ func (t *Testbed) command(n *node) *exec.Cmd {
 		Setpgid:   true, // Ctrl-C is for this process alone
 	}
 	return cmd
+}
+
+func (n *node) environment() []string {
+	cores := int(n.spec.Cores+999) / 1000
+	return []string{
+		"GOMAXPROCS=" + strconv.Itoa(min(cores, runtime.NumCPU())),
+		"OPENCV_FOR_THREADS_NUM=1",
+		clockEnv + "=" + n.clock(),
+	}
 }
 
 // start starts a node's weftd, unlimited in CPU.

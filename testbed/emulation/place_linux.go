@@ -189,6 +189,15 @@ func (p Place) traces() ([]string, error) {
 		return nil, err
 	}
 	names = append(names, groups...)
+	mounted, err := disks(p.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range mounted {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(d.device, p.Prefix), "."); ok {
+			names = append(names, name)
+		}
+	}
 	slices.Sort(names)
 	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return validName(n) != nil }), nil
 }

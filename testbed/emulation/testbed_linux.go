@@ -28,6 +28,9 @@ const (
 	bootLimit = 3 * time.Minute
 	// teardownLimit is for everything together.
 	teardownLimit = time.Minute
+	// keysMade is how long ago the keys of a mesh were made, for its nodes: one
+	// whose clock is set back, see SetClock, must not find them of the future.
+	keysMade = 24 * time.Hour
 )
 
 // Testbed is an emulated continuum. All methods but Run are for the function
@@ -256,7 +259,7 @@ func (t *Testbed) makeNodes(ctx context.Context) error {
 	for _, n := range t.nodes {
 		addrs[n.spec.Name] = n.state.Address
 	}
-	now := time.Now()
+	now := time.Now().Add(-keysMade)
 	m, operator, err := newMesh(t.cfg.Name, t.cfg.Dir, t.s, addrs, now)
 	if err != nil {
 		return err
@@ -276,6 +279,9 @@ func (t *Testbed) makeNodes(ctx context.Context) error {
 
 func (t *Testbed) makeNode(m *mesh, n *node, now time.Time) error {
 	if err := m.node(n.spec, n.state.Dir, now); err != nil {
+		return err
+	}
+	if err := errors.Join(t.mountDisk(n), n.makeClock()); err != nil {
 		return err
 	}
 	log, err := openJournal(filepath.Join(n.state.Dir, "weftd.log"))
