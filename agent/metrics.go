@@ -14,7 +14,7 @@ import (
 type metrics struct {
 	agent *Agent
 
-	build, instances                       *prometheus.Desc
+	build, instances, info                 *prometheus.Desc
 	captured, delivered, inFlight, dropped *prometheus.Desc
 	received, processed, bytes             *prometheus.Desc
 	stageDropped                           *prometheus.Desc
@@ -38,6 +38,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 		agent:        a,
 		build:        desc("build_info", "Always 1; the labels say what runs.", "version", "node", "tier"),
 		instances:    desc("instances", "Sources and stages, by status.", "status"),
+		info:         desc("instance_info", "Always 1; the labels say which placement runs, since which start, and how.", "instance", "epoch", "status"),
 		captured:     desc("frames_captured_total", "Frames that a source captured.", source...),
 		delivered:    desc("frames_delivered_total", "Frames that reached the end of their workflow.", source...),
 		inFlight:     desc("frames_in_flight", "Frames captured and not yet accounted for.", source...),
@@ -58,7 +59,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 // Describe sends every description.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.build, m.instances, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
+		m.build, m.instances, m.info, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
 		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
 	} {
 		ch <- d
@@ -80,10 +81,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		if source != nil {
 			statuses[source.Status]++
+			s.gauge(m.info, 1, source.Instance, epoch(source.Epoch), string(source.Status))
 			m.source(s, source)
 			continue
 		}
 		statuses[stage.Status]++
+		s.gauge(m.info, 1, stage.Instance, epoch(stage.Epoch), string(stage.Status))
 		s.gauge(m.waiting, inst.waiting(), p.Workflow, p.Task, replica)
 		m.stage(s, stage, replica)
 	}
@@ -155,6 +158,8 @@ func (s sink) summary(d *prometheus.Desc, h *pipeline.Histogram, labels ...strin
 	}
 	s <- prometheus.MustNewConstSummary(d, uint64(n), h.Mean().Seconds()*float64(n), quantiles, labels...)
 }
+
+func epoch(e uint32) string { return strconv.FormatUint(uint64(e), 10) }
 
 func byName(by map[pipeline.Reason]uint64) map[string]uint64 {
 	out := make(map[string]uint64, len(by))

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,20 @@ weft_stage_queue_frames{replica="0",task="detect",workflow="people"} 0
 		for name, want := range map[string]int{"weft_frame_latency_seconds": 1, "weft_capture_duration_seconds": 1, "weft_stage_duration_seconds": 4} {
 			if n, err := testutil.GatherAndCount(registries["edge"], name); err != nil || n != want {
 				t.Errorf("%d metrics called %s, want %d (%v)", n, name, want, err)
+			}
+		}
+		// Which placement runs where, and as which start of it.
+		for id, n := range m.nodes {
+			want := "# HELP weft_instance_info Always 1; the labels say which placement runs, since which start, and how.\n# TYPE weft_instance_info gauge\n"
+			r := n.agent.Report()
+			for _, x := range r.Sources {
+				want += fmt.Sprintf("weft_instance_info{epoch=\"%d\",instance=%q,status=\"running\"} 1\n", x.Epoch, x.Instance)
+			}
+			for _, x := range r.Stages {
+				want += fmt.Sprintf("weft_instance_info{epoch=\"%d\",instance=%q,status=\"running\"} 1\n", x.Epoch, x.Instance)
+			}
+			if err := testutil.GatherAndCompare(registries[id], strings.NewReader(want), "weft_instance_info"); err != nil {
+				t.Errorf("%s: %v", id, err)
 			}
 		}
 		for id, r := range registries {
