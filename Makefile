@@ -8,7 +8,7 @@ FOR     ?= 30
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench overload testbed agreement fuzz lint tidy setup clean
+.PHONY: help build test demo bench overload testbed agreement chaos soak fuzz lint tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,30 @@ agreement: ## Emulate and simulate one scenario at light load and at overload, a
 	@$(MAKE) --no-print-directory build
 	@scripts/clip out/media '$(VIDEO)'
 	$(AS_ROOT) scripts/agreement examples/testbed/small.yaml out/agreement
+
+ROUNDS ?= 10
+SEED   ?= 1
+CHAOS  := examples/testbed/chaos.yaml
+
+bin/weftd-chaos: FORCE
+	@mkdir -p bin
+	@scripts/chaos-weftd $@ -ldflags '$(LDFLAGS)'
+FORCE:
+
+chaos: ## Break a mesh in ROUNDS rounds of faults drawn from SEED, and check what must hold (FLAGS=…)
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build bin/weftd-chaos
+	@scripts/clip out/media '$(VIDEO)'
+	$(AS_ROOT) bin/weft testbed chaos $(CHAOS) --weftd bin/weftd-chaos --rounds $(ROUNDS) --seed $(SEED) --keep-going --out out/chaos $(FLAGS)
+
+# FOR is the demo's 30 s unless somebody says otherwise.
+SOAK = $(if $(filter command line environment,$(origin FOR)),$(FOR),2h)
+
+soak: ## The same for hours (FOR=2h), with memory, goroutines and file descriptors of every weftd
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build bin/weftd-chaos
+	@scripts/clip out/media '$(VIDEO)'
+	$(AS_ROOT) bin/weft testbed chaos $(CHAOS) --weftd bin/weftd-chaos --for $(SOAK) --seed $(SEED) --keep-going --out out/soak $(FLAGS)
 
 FUZZTIME ?= 60s
 fuzz: setup ## Fuzz every decoder for FUZZTIME each

@@ -30,6 +30,7 @@ type groundOptions struct {
 	weftd   string
 	accept  bool // links that are not as asked
 	verbose bool
+	disk    int64 // of each node's data; 0: none of its own
 }
 
 func (o *groundOptions) flags(c *cobra.Command) {
@@ -74,7 +75,7 @@ func (o groundOptions) newBed(s *testbed.Scenario, dir string, show *progress, l
 	b.Testbed, err = emulation.New(emulation.Config{
 		Name: o.name, Dir: dir, Weftd: weftd, Shaping: emulation.Shaping(o.shaping), CPUScale: s.CPUScale,
 		Version: version, Log: log, Linked: b.checkLinks,
-		Progress: func(what string, done, total int) { show.step(fmt.Sprintf("%s  %d of %d", what, done, total)) },
+		Progress: func(what string, done, total int) { show.step(fmt.Sprintf("%s  %d of %d", what, done, total)) }, DataDisk: o.disk,
 	}, s)
 	return b, err
 }

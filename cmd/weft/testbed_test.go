@@ -70,6 +70,7 @@ func TestTestbedMistakes(t *testing.T) {
 	}
 	write(t, "other/file", "mine")
 	small := filepath.Join(examples, "small.yaml")
+	chaotic := filepath.Join(examples, "chaos.yaml")
 	text, err := os.ReadFile(small)
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +108,14 @@ func TestTestbedMistakes(t *testing.T) {
 		{"sim run", exitUsage, "usage"},
 		{"testbed compare a b", exitFailure, "a"},
 		{"testbed compare a b --within 0", exitUsage, "--within"},
+		{"testbed chaos " + small + " --print", exitFailure, "the scenario does not serve for chaos"},
+		{"testbed chaos " + chaotic + " --rounds 0", exitUsage, "--rounds"},
+		{"testbed chaos " + chaotic + " --for -1s", exitUsage, "--for"},
+		{"testbed chaos " + chaotic + " --gap 0s", exitUsage, "--gap"},
+		{"testbed chaos " + chaotic + " --for 1h --print", exitUsage, "--print"},
+		{"testbed chaos " + chaotic + " --only flood", exitUsage, "kill-leader"},
+		{"testbed chaos " + chaotic + " --weftd nowhere/weftd --out r", exitFailure, "make build"},
+		{"testbed chaos " + chaotic + " --weftd " + self + " --out other", exitFailure, "not a directory for the results of chaos"},
 		{"testbed exec edge-1", exitUsage, "usage"},
 		{"testbed exec --name no-such-testbed edge-1 -- true", exitFailure, "no such testbed: no-such-testbed"},
 		{"testbed status no-such-testbed", exitFailure, "no such testbed"},
@@ -145,5 +154,19 @@ func TestScenarioAsJSON(t *testing.T) {
 	var v map[string]any
 	if err := json.Unmarshal([]byte(c.out), &v); err != nil {
 		t.Error(err)
+	}
+}
+
+// The same seed shows the same faults, of which more rounds only add to.
+func TestChaosPrint(t *testing.T) {
+	t.Chdir(t.TempDir())
+	chaotic := filepath.Join(examples, "chaos.yaml")
+	many := weft(t, "", "testbed", "chaos", chaotic, "--rounds", "20", "--seed", "4", "--print").want(t, exitOK, "")
+	few := weft(t, "", "testbed", "chaos", chaotic, "--rounds", "5", "--seed", "4", "--print").want(t, exitOK, "")
+	if !strings.HasPrefix(many.out, few.out) || strings.Count(few.out, "\n") != 5 || !strings.Contains(many.out, "kill-leader leader at ") {
+		t.Errorf("20 rounds\n%s\n5 rounds\n%s", many.out, few.out)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("--print has made %v, %v", left, err)
 	}
 }

@@ -60,6 +60,7 @@ var level = map[string]int{
 	"testbed/emulation/probe":  2,
 	"testbed/emulation/relay":  2,
 	"testbed/emulation":        3,
+	"testbed/chaos":            3,
 	"testbed/experiment":       3,
 	"testbed/experiment/live":  3,
 
@@ -87,13 +88,13 @@ var heavy = []struct {
 		[]string{"pipeline/source", "cmd/weftd"}},
 	{"net/http", "pure packages open no sockets",
 		[]string{"agent", "agent/gossip", "agent/machine", "coordinator", "coordinator/api", "coordinator/api/server", "pipeline/gallery", "pipeline/mqtt", "pipeline/mqtt/broker",
-			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd"}},
+			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/chaos", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd"}},
 	{"github.com/vishvananda/netlink", "only the emulation changes the machine's network",
 		[]string{"testbed/emulation", "testbed/emulation/kernel", "testbed/emulation/relay", "cmd/weft"}},
 	{"github.com/containerd/cgroups/v3", "only the emulation makes cgroups",
 		[]string{"testbed/emulation", "testbed/emulation/cgroup", "cmd/weft"}},
 	{"gonum.org/v1/plot", "only results are drawn",
-		[]string{"testbed/experiment", "cmd/weft"}},
+		[]string{"testbed/chaos", "testbed/experiment", "cmd/weft"}},
 }
 
 // apart are packages that must not reach each other, whatever their level.

@@ -12,6 +12,14 @@ import (
 	"github.com/weft-mesh/weft/testbed"
 )
 
+// Where every weftd is found on its node: the API, where it is a coordinator,
+// and on the node itself its metrics.
+const (
+	APIPort     = "7949"
+	HTTPAddress = "127.0.0.1:" + httpPort
+	httpPort    = "7950"
+)
+
 // The conditions that this package reports.
 var (
 	ErrUnsupported = errors.New("the emulation needs Linux: `weft sim` runs the same scenario anywhere")

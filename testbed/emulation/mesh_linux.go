@@ -23,8 +23,7 @@ const (
 	gossipPort = "7946"
 	dataPort   = "7947"
 	raftPort   = "7948"
-	apiPort    = "7949"
-	httpPort   = "7950"
+	apiPort    = APIPort
 	mqttPort   = "8883"
 )
 

@@ -1,0 +1,462 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is allowed.
+const (
+	// LeaderWithin is from the death of a leader until another leads.
+	LeaderWithin = 5 * time.Second
+	// GapWithin is the longest time without a delivered frame of a source,
+	// where coordinators alone are hurt.
+	GapWithin = time.Second
+	// WellWithin is from the end of the faults until all is well.
+	WellWithin = 60 * time.Second
+	// TwiceWithin is how long a placement may run on two nodes that both are in
+	// touch with the leader: an agent that had lost its coordinators asks again
+	// after 5 s at most.
+	TwiceWithin = 6 * time.Second
+	// spentAfter is how long after its deadline a frame is given up at the
+	// latest, and reported: the ledger's 5 s and one to say so.
+	spentAfter = 6 * time.Second
+	// lookedEvery is about how far two looks at different nodes are apart.
+	lookedEvery = 500 * time.Millisecond
+)
+
+// Invariant is something that must hold.
+type Invariant string
+
+// The invariants.
+const (
+	NewLeader   Invariant = "leader"      // another leads within LeaderWithin
+	Kept        Invariant = "workflows"   // no committed workflow is lost or changed
+	Once        Invariant = "once"        // no placement runs twice, no frame is analysed twice
+	AddsUp      Invariant = "accounting"  // captured = delivered + dropped + in flight
+	Recovers    Invariant = "recovery"    // all is well again within WellWithin
+	Undisturbed Invariant = "undisturbed" // faults of coordinators restart no stage and hold up no frame
+	Agreement   Invariant = "agreement"   // coordinators know the same
+	Survives    Invariant = "survives"    // no weftd ends by itself
+	CarriedOut  Invariant = "carried out" // the faults were what they say
+)
+
+// Violation is an invariant that did not hold.
+type Violation struct {
+	Invariant Invariant     `json:"invariant"`
+	At        time.Duration `json:"at"`
+	What      string        `json:"what"`
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("%s at %.1f s: %s", v.Invariant, v.At.Seconds(), v.What)
+}
+
+// Verdict is what a record shows.
+type Verdict struct {
+	Round   Round    `json:"round"`
+	Targets []string `json:"targets"` // of the faults, in their order
+	// Recovery is from the end of the last fault until all was well; where a
+	// node is killed whose work others can do, from its death. Nil: never.
+	Recovery *time.Duration `json:"recovery"`
+	// Whole is from the end of the last fault until all nodes were back, too, and
+	// the coordinators agreed. Nil: never.
+	Whole  *time.Duration `json:"whole"`
+	Leader *time.Duration `json:"leader,omitempty"` // from a leader's death to the next
+	// Gap is the longest time without a delivered frame of one source.
+	Gap        time.Duration `json:"gap"`
+	GapSource  string        `json:"gap_source"`
+	Frames     Frames        `json:"frames"`               // of all sources, in this round
+	Duplicates []string      `json:"duplicates,omitempty"` // placements that ran twice for too long
+	Lost       []string      `json:"lost,omitempty"`       // workflows that are gone or changed
+	// Commits are writes tried while the faults lasted, Acknowledged those of
+	// them that must hold.
+	Commits      int         `json:"commits"`
+	Acknowledged int         `json:"acknowledged"`
+	Violations   []Violation `json:"violations,omitempty"`
+	// Record is the file of what was seen, below the run's directory.
+	Record string `json:"record"`
+}
+
+// Failed reports whether an invariant did not hold.
+func (v *Verdict) Failed() bool { return len(v.Violations) > 0 }
+
+// Check judges a record. It is pure.
+func Check(r *Record) *Verdict {
+	c := &checking{
+		Record: r, v: newView(r.Plant), out: &Verdict{Round: r.Round, Targets: make([]string, len(r.Round.Faults))},
+		begun: make([]time.Duration, len(r.Round.Faults)), ended: make([]time.Duration, len(r.Round.Faults)),
+		twice: map[string]time.Duration{}, starts: map[string]map[uint32]bool{},
+		said: map[string]bool{}, deliveries: map[string]time.Duration{},
+		captured: newTally(), delivered: newTally(), dropped: newTally(), processed: newTally(),
+	}
+	for i := range r.Round.Faults {
+		c.begun[i], c.ended[i] = never, never
+	}
+	c.marks()
+	for _, o := range r.Seen {
+		c.v.see(o)
+		c.look(o)
+	}
+	c.end()
+	return c.out
+}
+
+// never is later than everything.
+const never = time.Duration(1<<63 - 1)
+
+// checking is a record on its way through Check.
+type checking struct {
+	*Record
+	v   *view
+	out *Verdict
+
+	begun, ended []time.Duration // of the faults; never: not seen
+	from         time.Duration   // recovery is counted from then
+	over         time.Duration   // all faults are over
+
+	before     *State                     // the last before the first fault
+	twice      map[string]time.Duration   // since when a placement runs twice
+	starts     map[string]map[uint32]bool // of each placement
+	said       map[string]bool            // violations that are known
+	deliveries map[string]time.Duration   // the newest of each source
+
+	captured, delivered, dropped, processed *tally
+}
+
+func (c *checking) bad(key string, i Invariant, format string, args ...any) {
+	if key != "" && c.said[key] {
+		return
+	}
+	c.said[key] = true
+	c.out.Violations = append(c.out.Violations, Violation{i, c.v.at, fmt.Sprintf(format, args...)})
+}
+
+// marks finds when each fault began and ended.
+func (c *checking) marks() {
+	for _, o := range c.Seen {
+		m := o.Mark
+		if m == nil || m.Fault >= len(c.begun) {
+			continue
+		}
+		switch m.What {
+		case Begun:
+			c.begun[m.Fault], c.out.Targets[m.Fault] = o.At, m.Node
+		case Ended:
+			c.ended[m.Fault] = o.At
+		case Committed, Stopped:
+			if c.out.Commits++; m.Error == "" {
+				c.out.Acknowledged++
+			}
+		}
+	}
+	for i, f := range c.Round.Faults {
+		c.over = max(c.over, c.ended[i])
+		if f.Kind == KillLeader || f.Kind == KillNode && !c.Plant.hasSource(c.out.Targets[i]) {
+			c.from = max(c.from, c.begun[i]) // others take over
+		} else {
+			c.from = max(c.from, c.ended[i])
+		}
+	}
+}
+
+// hurt reports whether a fault has begun.
+func (c *checking) hurt() bool {
+	return slices.ContainsFunc(c.begun, func(t time.Duration) bool { return t <= c.v.at })
+}
+
+// alone reports whether the round is of one fault, on coordinators: then there
+// is nothing that could excuse a stage or a frame.
+func (c *checking) alone() bool { return len(c.Round.Faults) == 1 && c.Round.coordinatorsOnly(c.Plant) }
+
+func (c *checking) look(o Observation) {
+	switch {
+	case o.Mark != nil && o.Mark.Error != "" && (o.Mark.What == Begun || o.Mark.What == Ended):
+		c.bad("", CarriedOut, "%s: %s", o.Mark.Text, o.Mark.Error)
+	case o.Node != nil:
+		c.node(o.Node)
+	case o.Coordinator != nil:
+		c.coordinator(o.Coordinator)
+	}
+	c.frames()
+	c.runsTwice()
+	c.recovery()
+}
+
+func (c *checking) node(n *NodeSeen) {
+	if n.Exit != "" {
+		c.bad("exit "+n.Name+n.Exit, Survives, "weftd on %s ended by itself: %s", n.Name, n.Exit)
+	}
+	for _, i := range n.Instances {
+		if strings.HasPrefix(i.ID, probePrefix) {
+			continue // it is for us to start and stop
+		}
+		if c.starts[i.ID] == nil {
+			c.starts[i.ID] = map[uint32]bool{}
+		}
+		c.starts[i.ID][i.Epoch] = true
+	}
+	for _, f := range n.Sources {
+		if f.Captured != f.Delivered+f.Dropped+f.InFlight {
+			c.bad("sum "+f.Source, AddsUp, "source %s captured %d frames, of which %d were delivered, %d dropped, %d are in flight: %d are missing",
+				f.Source, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
+		}
+		c.captured.add(c.v.at, f.Source, "", f.Captured)
+		c.delivered.add(c.v.at, f.Source, "", f.Delivered)
+		c.dropped.add(c.v.at, f.Source, "", f.Dropped)
+	}
+	for _, w := range n.Stages {
+		c.processed.add(c.v.at, w.Task, n.Name+"#"+w.Replica, w.Processed)
+	}
+}
+
+func (c *checking) coordinator(s *CoordinatorSeen) {
+	if s.State != nil && !c.hurt() {
+		c.before = s.State
+	}
+	if s.State != nil && s.State.Frames != nil {
+		if f := s.State.Frames; f.Captured != f.Delivered+f.Dropped+f.InFlight {
+			c.bad("sum of "+s.Name, AddsUp, "the leader %s counts %d frames captured, %d delivered, %d dropped, %d in flight: %d are missing",
+				s.Name, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
+		}
+	}
+	for i, f := range c.Round.Faults {
+		if f.Kind == KillLeader && c.begun[i] <= c.v.at && c.out.Leader == nil && s.Leader == s.Name && s.Name != c.out.Targets[i] {
+			took := c.v.at - c.begun[i]
+			c.out.Leader = &took
+		}
+	}
+}
+
+// frames follows when the sources' frames were delivered.
+func (c *checking) frames() {
+	for _, src := range c.Plant.Sources {
+		d := c.v.frames[src.Name]
+		if d == nil {
+			continue
+		}
+		last, known := c.deliveries[src.Name]
+		if !known {
+			c.deliveries[src.Name] = c.v.at // from the first look on
+			continue
+		}
+		if d.last > last {
+			c.gap(src.Name, last, d.last)
+			c.deliveries[src.Name] = d.last
+		}
+	}
+}
+
+// gap is a time without frames. What was before the fault is not its doing.
+func (c *checking) gap(source string, from, to time.Duration) {
+	if len(c.begun) > 0 && to < slices.Min(c.begun) {
+		return
+	}
+	if to-from > c.out.Gap {
+		c.out.Gap, c.out.GapSource = to-from, source
+	}
+}
+
+// runsTwice follows placements that run on two nodes which the leader reaches.
+func (c *checking) runsTwice() {
+	alive := map[string]bool{}
+	if s, ok := c.v.states[c.v.leader()]; ok {
+		for _, m := range s.State.Nodes {
+			alive[m.Name] = m.Status == "alive"
+		}
+	}
+	for id, at := range c.v.running() {
+		at = slices.DeleteFunc(at, func(n string) bool { return !alive[n] || !c.v.lives(n) })
+		since, was := c.twice[id]
+		switch {
+		case len(at) < 2:
+			delete(c.twice, id)
+		case !was:
+			c.twice[id] = c.v.at
+		case c.v.at-since > TwiceWithin && !slices.Contains(c.out.Duplicates, id):
+			c.out.Duplicates = append(c.out.Duplicates, id)
+			c.bad("", Once, "%s has run on %s at once for %.1f s", id, strings.Join(at, " and "), (c.v.at - since).Seconds())
+		}
+	}
+}
+
+// recovery notes when all is well.
+func (c *checking) recovery() {
+	if c.out.Recovery == nil && c.v.at >= c.from && c.v.ill(c.from) == "" {
+		took := c.v.at - c.from
+		c.out.Recovery = &took
+	}
+	if c.out.Whole == nil && c.v.at >= c.over && c.all() == "" {
+		took := c.v.at - c.over
+		c.out.Whole = &took
+	}
+}
+
+// all says what is not as it was before the faults.
+func (c *checking) all() string { return c.v.whole(c.over) }
+
+// whole says what keeps the mesh from being whole: like ill, with all nodes, and
+// with coordinators that agree.
+func (v *view) whole(since time.Duration) string {
+	for _, n := range v.plant.Nodes {
+		if !v.lives(n) {
+			return fmt.Sprintf("%s does not live", n)
+		}
+	}
+	if ill := v.ill(since); ill != "" {
+		return ill
+	}
+	return v.agree()
+}
+
+// end judges what can be judged only at the end.
+func (c *checking) end() {
+	for i, f := range c.Round.Faults {
+		if c.begun[i] == never || c.ended[i] == never {
+			c.bad("", CarriedOut, "%s was not seen to begin and end", f)
+			return // nothing can be said of the rest
+		}
+	}
+	for i, f := range c.Round.Faults {
+		if f.Kind == KillLeader && len(c.Round.Faults) == 1 {
+			switch l := c.out.Leader; {
+			case l == nil:
+				c.bad("", NewLeader, "nobody leads after %s was killed", c.out.Targets[i])
+			case *l > LeaderWithin:
+				c.bad("", NewLeader, "after %s was killed it took %.1f s until another led; %s are allowed", c.out.Targets[i], l.Seconds(), LeaderWithin)
+			}
+		}
+	}
+	c.recovered()
+	c.kept()
+	c.accounted()
+	for _, src := range c.Plant.Sources { // the gap that is open in the end
+		if last, ok := c.deliveries[src.Name]; ok {
+			c.gap(src.Name, last, c.v.at)
+		}
+	}
+	if c.alone() {
+		c.undisturbed()
+	}
+}
+
+func (c *checking) recovered() {
+	why := c.all()
+	switch {
+	case c.out.Recovery == nil:
+		c.bad("", Recovers, "not well again when we stopped waiting, %.0f s after the faults: %s", (c.v.at - c.from).Seconds(), why)
+	case *c.out.Recovery > WellWithin:
+		c.bad("", Recovers, "well again only after %.1f s; %s are allowed", c.out.Recovery.Seconds(), WellWithin)
+	case c.out.Whole == nil:
+		c.bad("", Recovers, "not whole again when we stopped waiting, %.0f s after the faults: %s", (c.v.at - c.over).Seconds(), why)
+	}
+	if d := c.v.agree(); d != "" {
+		c.bad("", Agreement, "%s", d)
+	}
+}
+
+// kept compares the workflows with those before.
+func (c *checking) kept() {
+	if c.before == nil {
+		c.bad("", CarriedOut, "no coordinator said what it knew before the fault")
+		return
+	}
+	for _, name := range c.Plant.Coordinators {
+		s, ok := c.v.states[name]
+		if !ok || s.at < c.over {
+			c.bad("", Kept, "%s does not say what it knows after the faults", name)
+			continue
+		}
+		c.acknowledged(name, s.State)
+		for _, w := range c.before.Workflows {
+			if strings.HasPrefix(w.Name, probePrefix) {
+				continue
+			}
+			i := slices.IndexFunc(s.State.Workflows, func(x Workflow) bool { return x.Name == w.Name })
+			var what string
+			switch {
+			case i < 0:
+				what = "is lost"
+			case s.State.Workflows[i].Version != w.Version || !s.State.Workflows[i].Submitted.Equal(w.Submitted):
+				what = fmt.Sprintf("was version %d of %s and is %d of %s", w.Version, w.Submitted.Format(time.TimeOnly),
+					s.State.Workflows[i].Version, s.State.Workflows[i].Submitted.Format(time.TimeOnly))
+			case s.State.Workflows[i].Instances < w.Instances:
+				what = fmt.Sprintf("had %d instances placed and has %d", w.Instances, s.State.Workflows[i].Instances)
+			default:
+				continue
+			}
+			c.bad("", Kept, "workflow %s %s, on %s", w.Name, what, name)
+			if !slices.Contains(c.out.Lost, w.Name) {
+				c.out.Lost = append(c.out.Lost, w.Name)
+			}
+		}
+	}
+}
+
+// acknowledged compares what a coordinator knows with what was acknowledged
+// while the faults lasted.
+func (c *checking) acknowledged(coordinator string, s *State) {
+	for _, o := range c.Seen {
+		m := o.Mark
+		if m == nil || m.Error != "" || m.What != Committed && m.What != Stopped {
+			continue
+		}
+		i := slices.IndexFunc(s.Workflows, func(w Workflow) bool { return w.Name == m.Node })
+		switch stopped := i >= 0 && s.Workflows[i].Status == "stopped"; {
+		case m.What == Committed && i < 0:
+			c.bad("", Kept, "workflow %s was acknowledged at %.1f s and is lost, on %s", m.Node, o.At.Seconds(), coordinator)
+		case m.What == Committed && stopped:
+			c.bad("", Kept, "workflow %s was acknowledged at %.1f s and is stopped, on %s", m.Node, o.At.Seconds(), coordinator)
+		case m.What == Stopped && i >= 0 && !stopped:
+			c.bad("", Kept, "workflow %s was stopped at %.1f s and is %s, on %s", m.Node, o.At.Seconds(), s.Workflows[i].Status, coordinator)
+		default:
+			continue
+		}
+		if !slices.Contains(c.out.Lost, m.Node) {
+			c.out.Lost = append(c.out.Lost, m.Node)
+		}
+	}
+}
+
+// accounted looks at frames that nobody settles, and that were analysed twice.
+func (c *checking) accounted() {
+	room := uint64(0) // that looks at different nodes do not happen at once
+	for _, src := range c.Plant.Sources {
+		d := c.v.frames[src.Name]
+		if d == nil {
+			c.bad("", AddsUp, "nobody accounts for the frames of %s", src.Name)
+			continue
+		}
+		f := d.newest
+		if most := uint64(src.FPS*(c.Plant.Deadline+spentAfter).Seconds()) + 2; f.InFlight > most {
+			c.bad("", AddsUp, "%d frames of %s are in flight; with its deadline it can be %d", f.InFlight, src.Name, most)
+		}
+		restarts := float64(c.captured.restarts[src.Name])
+		room += uint64(src.FPS*(lookedEvery.Seconds()*(2+4*restarts)+c.Plant.Deadline.Seconds())) + 1
+		c.out.Frames.Captured += c.captured.sum[src.Name]
+		c.out.Frames.Delivered += c.delivered.sum[src.Name]
+		c.out.Frames.Dropped += c.dropped.sum[src.Name]
+		c.out.Frames.InFlight += f.InFlight
+	}
+	for _, task := range sortedKeys(c.processed.sum) {
+		if n := c.processed.sum[task]; n > c.out.Frames.Captured+room {
+			c.bad("", Once, "%s worked on %d frames, and only %d were captured", task, n, c.out.Frames.Captured)
+		}
+	}
+}
+
+// undisturbed: no stage was started again, no frame was held up.
+func (c *checking) undisturbed() {
+	for _, id := range sortedKeys(c.starts) {
+		if n := len(c.starts[id]); n > 1 {
+			c.bad("", Undisturbed, "%s was started again, though only coordinators were hurt (%d starts)", id, n)
+		}
+	}
+	if most := cmp.Or(c.Gap, GapWithin); c.out.Gap > most {
+		c.bad("", Undisturbed, "no frame of %s was delivered for %.2f s, though only coordinators were hurt; %s are allowed",
+			c.out.GapSource, c.out.Gap.Seconds(), most)
+	}
+}
