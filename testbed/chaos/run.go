@@ -78,12 +78,16 @@ const (
 	quietFor   = 3 * time.Second  // of a round after all is well
 	lookEvery  = 100 * time.Millisecond
 	carryOut   = 30 * time.Second // one step of a fault
+	// startsApart is between the starts of several nodes. On machines of their
+	// own they would not take the CPU away from those whose frames are watched.
+	startsApart = time.Second
 )
 
 // runner carries rounds out.
 type runner struct {
 	*Config
 	plant    Plant
+	apart    time.Duration
 	observer *observer
 	probed   []string // workflows that rounds submitted and that run
 	out      *Result
@@ -102,7 +106,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 			*f = func(string) {}
 		}
 	}
-	r := &runner{Config: &cfg, plant: p, out: &Result{About: cfg.About, Plant: p, Began: time.Now(), Soak: cfg.For > 0}}
+	r := &runner{Config: &cfg, plant: p, apart: startsApart, out: &Result{About: cfg.About, Plant: p, Began: time.Now(), Soak: cfg.For > 0}}
 	r.observer = newObserver(r.Config)
 	defer r.observer.close()
 	if err := r.submit(ctx); err != nil {

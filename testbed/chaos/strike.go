@@ -110,7 +110,10 @@ func (r *runner) finish(ctx context.Context, f Fault, node string) error {
 	switch f.Kind {
 	case KillLeader, KillNode, KillCoordinators:
 		var errs []error
-		for _, n := range r.hurt(f, node) {
+		for i, n := range r.hurt(f, node) {
+			if i > 0 {
+				sleep(ctx, r.apart)
+			}
 			errs = append(errs, r.apply(ctx, testbed.Event{Action: testbed.Start, Node: n}))
 		}
 		return errors.Join(errs...)

@@ -116,8 +116,8 @@ func (t *Testbed) reap(n *node, p *process) {
 		n.state.Exit, n.state.Log = why, n.log.last()
 		t.cfg.Log.Warn("a weftd ended by itself", "node", n.spec.Name, "why", why, "log", filepath.Join(n.state.Dir, "weftd.log"))
 	}
-	close(p.done)
 	t.note()
+	close(p.done) // who waits for it finds it noted
 }
 
 // running returns a node's process.
@@ -163,6 +163,7 @@ func (t *Testbed) stop(ctx context.Context, n *node) error {
 	if err == nil && n.state.Paused { // a process that stands still does not see it
 		n.state.Paused = false
 		err = p.cmd.Process.Signal(syscall.SIGCONT)
+		t.note()
 	}
 	t.mu.Unlock()
 	if err != nil {

@@ -14,15 +14,16 @@ import (
 	"github.com/weft-mesh/weft/testbed/emulation/probe"
 )
 
-// Nodes says how every node is doing, in the order of the scenario.
+// Nodes says how every node is doing, in the order of the scenario. It does not
+// wait for what is being done to a node just now.
 func (t *Testbed) Nodes() []NodeState {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var out []NodeState
-	for _, n := range t.nodes {
-		s := n.state
-		s.Log = slices.Clone(s.Log)
-		out = append(out, s)
+	seen := t.seen.Load()
+	if seen == nil {
+		return nil
+	}
+	out := slices.Clone(*seen)
+	for i := range out {
+		out[i].Log = slices.Clone(out[i].Log)
 	}
 	return out
 }

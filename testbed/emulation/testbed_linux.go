@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,6 +46,10 @@ type Testbed struct {
 	operator *pki.Identity
 	apis     []string
 	reapers  sync.WaitGroup
+
+	// seen is a copy of the nodes' states, for who watches: to start a node takes
+	// its time, and the mutex.
+	seen atomic.Pointer[[]NodeState]
 
 	mu       sync.Mutex // over what follows, and what may change of a node
 	began    bool
@@ -427,6 +432,8 @@ func (t *Testbed) save() error {
 	for _, n := range t.nodes {
 		t.state.Nodes = append(t.state.Nodes, n.state)
 	}
+	seen := slices.Clone(t.state.Nodes)
+	t.seen.Store(&seen)
 	return t.place.save(&t.state)
 }
 
