@@ -62,6 +62,7 @@ type Gallery struct {
 	keep    map[string]int // by workflow, where it isn't retain
 	streams map[key]*stream
 	stats   Stats
+	failing bool // the last picture could not be written
 }
 
 type key struct{ workflow, source string }
@@ -122,9 +123,11 @@ func (g *Gallery) Keep(workflow string, n int) error {
 }
 
 // Add shows a picture to those who watch the stream and keeps it on disk. The
-// gallery keeps a reference to jpeg: it must not be modified any more. An
-// error says that the picture was not kept; unless it is ErrName, ErrNoJPEG or
-// ErrClosed, the stream has shown it nevertheless.
+// gallery keeps a reference to jpeg: it must not be modified any more.
+//
+// A picture that cannot be written, since the disk is full, is shown
+// nevertheless, counted and no error: detections are worth more than the
+// pictures of them, and nobody's frames are to be lost for a full disk.
 func (g *Gallery) Add(workflow, source string, seq uint64, jpeg []byte) error {
 	k := key{workflow, source}
 	if err := k.check(); err != nil {
@@ -157,9 +160,15 @@ func (g *Gallery) Add(workflow, source string, seq uint64, jpeg []byte) error {
 	case limit > 0:
 		g.stats.Written++
 	}
+	news := g.failing != (err != nil)
+	g.failing = err != nil
 	g.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("gallery: keep %s/%s frame %d: %w", workflow, source, seq, err)
+	switch {
+	case news && err != nil:
+		g.log.Error("pictures are shown but not kept until there is room or leave to write", "directory", g.root.Name(),
+			"workflow", workflow, "source", source, "frame", seq, "err", err)
+	case news:
+		g.log.Info("pictures are kept again", "directory", g.root.Name())
 	}
 	return nil
 }
