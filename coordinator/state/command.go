@@ -41,6 +41,9 @@ const (
 	kindHoldPlacement     kind = 10
 	kindSwitchMove        kind = 11
 	kindFinishMove        kind = 12
+
+	kindPutToken    kind = 20
+	kindDeleteToken kind = 21
 )
 
 // SetCluster names the mesh, once.
@@ -193,6 +196,10 @@ func Decode(entry []byte) (Command, error) {
 		cmd = new(SwitchMove)
 	case kindFinishMove:
 		cmd = new(FinishMove)
+	case kindPutToken:
+		cmd = new(PutToken)
+	case kindDeleteToken:
+		cmd = new(DeleteToken)
 	default:
 		return nil, fmt.Errorf("%w log entry: unknown type %d", ErrCorrupt, entry[1])
 	}

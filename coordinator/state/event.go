@@ -30,6 +30,8 @@ const (
 	TaskMoved           EventType = "task-moved"
 	TaskRemoved         EventType = "task-removed"
 	ReservationAdjusted EventType = "reservation-adjusted"
+	TokenCreated        EventType = "token-created"
+	TokenRevoked        EventType = "token-revoked"
 )
 
 // Event is one thing that a command changed, for people and watchers. Every

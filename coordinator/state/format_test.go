@@ -78,6 +78,9 @@ func commands() []Command {
 		}, Version: 1, At: at(7)},
 		&ForgetNode{Node: "fog-1", At: at(8)},
 		&StopWorkflow{Name: "cars", At: at(9)},
+		&PutToken{ID: "0123456789abcdef", Name: "ci", Scope: ScopeSubmit, Hash: bytes.Repeat([]byte{0xa5}, 32), Expires: at(99), At: at(10)},
+		&PutToken{ID: "fedcba9876543210", Name: "old", Scope: ScopeRead, Hash: bytes.Repeat([]byte{0x5a}, 32), At: at(11)},
+		&DeleteToken{Name: "old", At: at(12)},
 	}
 }
 
@@ -150,6 +153,7 @@ func goldenSnapshot(t *testing.T, file string, commands []Command) {
 		"nodes":      {s.Nodes(), r.Nodes()},
 		"workflows":  {s.Workflows(), r.Workflows()},
 		"placements": {s.Placements(), r.Placements()},
+		"tokens":     {s.Tokens(), r.Tokens()},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: restored\n%+v\nwas\n%+v", what, pair[1], pair[0])
@@ -307,6 +311,7 @@ func FuzzRestoreRecord(f *testing.F) {
 	add(recordCluster, cluster{clusterKey, "demo"})
 	add(recordNode, Node{Node: node("fog-1", tiering.Fog, 4), Status: tiering.NodeAlive, Since: at(0)})
 	add(recordWorkflow, Workflow{Name: "people", Spec: pipelineOf("people", 1), Status: Running})
+	add(recordToken, Token{ID: "0123456789abcdef", Name: "ci", Scope: ScopeRead})
 	add(recordPlacement, tiering.Placement{ID: "people/cam#0", Workflow: "people", Node: "fog-1"})
 	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
 		var b bytes.Buffer

@@ -28,6 +28,7 @@ const (
 	recordNode      recordKind = 2
 	recordWorkflow  recordKind = 3
 	recordPlacement recordKind = 4
+	recordToken     recordKind = 20
 )
 
 type header struct {
@@ -67,6 +68,9 @@ func (s *Snapshot) Persist(w io.Writer) error {
 	}
 	for _, r := range list[tiering.Placement](s.txn(), tablePlacements, byID) {
 		p.record(recordPlacement, r)
+	}
+	for _, r := range s.Tokens() {
+		p.record(recordToken, r)
 	}
 	e := end{p.records, p.crc}
 	p.record(recordEnd, &e)
@@ -202,6 +206,8 @@ func (c codec) readRecord(r record, into *change) error {
 		return readInto(c, r.Body, into, tablePlacements, func(v *tiering.Placement) bool {
 			return v.ID != "" && v.Workflow != "" && v.Node != ""
 		})
+	case recordToken:
+		return readInto(c, r.Body, into, tableTokens, func(v *Token) bool { return v.ID != "" && v.Name != "" })
 	}
 	return fmt.Errorf("%w snapshot: unknown record type %d", ErrCorrupt, r.Kind)
 }

@@ -74,11 +74,13 @@ const (
 	tableNodes      = "nodes"
 	tableWorkflows  = "workflows"
 	tablePlacements = "placements"
+	tableTokens     = "tokens"
 
 	byID       = "id"
 	byWorkflow = "workflow"
 	byNode     = "node"
 	byFrom     = "from" // of what moves
+	byPublicID = "public-id"
 )
 
 func newDB() *memdb.MemDB {
@@ -98,6 +100,7 @@ func newDB() *memdb.MemDB {
 		tableWorkflows: table(tableWorkflows, index(byID, "Name")),
 		tablePlacements: table(tablePlacements,
 			index(byID, "ID"), index(byWorkflow, "Workflow"), index(byNode, "Node"), index(byFrom, "From")),
+		tableTokens: table(tableTokens, index(byID, "Name"), index(byPublicID, "ID")),
 	}})
 	must(err)
 	return db
