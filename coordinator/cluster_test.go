@@ -40,7 +40,7 @@ func TestElection(t *testing.T) {
 			"submit": err,
 			"stop":   m.Stop(context.Background(), "people"),
 			"report": m.Report(pipeline.Report{Node: "c1"}),
-			"status": func() error { _, err := m.Status("people"); return err }(),
+			"status": func() error { _, err := m.Status(context.Background(), "people"); return err }(),
 		} {
 			if !errors.Is(err, ErrNotLeader) || !strings.Contains(err.Error(), leader.cfg.ID) {
 				t.Errorf("%s on a follower: %v; want ErrNotLeader that names %s", what, err, leader.cfg.ID)

@@ -96,6 +96,7 @@ type Coordinator struct {
 	reports  *kpi.Reports              // leader only
 	raft     atomic.Pointer[raft.Raft] // nil before Run
 	leading  atomic.Bool               // leader, and the state is up to date
+	term     atomic.Uint64             // the last that this coordinator led
 	planning chan struct{}             // holds a token while someone plans and commits
 }
 
@@ -245,9 +246,10 @@ func (c *Coordinator) Report(r pipeline.Report) error {
 	return err
 }
 
-// Status returns how a workflow is doing. Only the leader knows.
-func (c *Coordinator) Status(name string) (kpi.Workflow, error) {
-	if err := c.mustLead(); err != nil {
+// Status returns how a workflow is doing. Only the leader knows, and it makes
+// sure that it leads.
+func (c *Coordinator) Status(ctx context.Context, name string) (kpi.Workflow, error) {
+	if err := c.Verify(ctx); err != nil {
 		return kpi.Workflow{}, err
 	}
 	snap := c.Snapshot()

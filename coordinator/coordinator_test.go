@@ -92,11 +92,11 @@ func TestReports(t *testing.T) {
 	if err := c.Report(report); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Status("people")
+	s, err := c.Status(t.Context(), "people")
 	if err != nil || s.Frames.InFlight != 3 || s.Status != state.Running {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if _, err := c.Status("cars"); !errors.Is(err, ErrNotFound) {
+	if _, err := c.Status(t.Context(), "cars"); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("status of what is not there: %v", err)
 	}
 	if err := c.Report(pipeline.Report{Node: "edge-9"}); !errors.Is(err, ErrNotFound) {
@@ -109,7 +109,7 @@ func TestReports(t *testing.T) {
 	// The camera's node dies: its frames in flight are lost, and say so.
 	cl.gossip.status("edge-1", tiering.NodeFailed)
 	wait(t, "the frames in flight to be lost", func() bool {
-		s, err := c.Status("people")
+		s, err := c.Status(t.Context(), "people")
 		return err == nil && s.Frames.Dropped[pipeline.ReasonLost] == 3 && s.Frames.Balanced()
 	})
 }

@@ -78,7 +78,9 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 	tick := time.NewTicker(c.cfg.Reconcile)
 	defer tick.Stop()
 	for {
+		term := r.CurrentTerm()
 		err := c.establish(r)
+		c.term.Store(term)
 		if err == nil {
 			break
 		}

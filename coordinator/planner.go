@@ -38,6 +38,11 @@ func (c *Coordinator) Submit(ctx context.Context, w *tiering.Workflow, document 
 		return nil, err
 	}
 	defer release()
+	// The same again is answered, and what does not fit refused, from what this
+	// coordinator knows.
+	if err := c.Verify(ctx); err != nil {
+		return nil, err
+	}
 	plan, anew, err := c.planner(c.log).Submit(ctx, w, document, now())
 	if anew {
 		c.reports.Forget(w.Name)

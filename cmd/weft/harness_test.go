@@ -234,7 +234,7 @@ func startLive(t *testing.T) *liveMesh {
 		t.Fatal(err)
 	}
 	s, err := server.New(server.Config{
-		Mesh: "test", Node: "coordinator", Version: "v1", Listen: "127.0.0.1:0", Catalogue: catalog.Builtin(),
+		Mesh: "test", Node: "coordinator", Version: "v1", Listen: "127.0.0.1:0", Catalogue: catalog.Builtin(), AuditDir: t.TempDir(),
 		ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator),
 		Log: slog.New(slog.DiscardHandler),
 	}, c, members)

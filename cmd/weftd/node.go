@@ -121,7 +121,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		apiServer, err = server.New(server.Config{
 			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Catalogue: cfg.Catalogue,
 			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator),
-			Log: log.With("part", "api"),
+			AuditDir: filepath.Join(cfg.DataDir, "audit"), Log: log.With("part", "api"),
 		}, n.coord, n.gossip)
 		if err != nil {
 			return nil, err

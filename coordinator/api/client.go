@@ -41,6 +41,7 @@ const Wait = 30 * time.Second
 type Client struct {
 	addresses func() []string // host:port
 	http      *http.Client
+	bearer    string // header Authorization; empty: a certificate is shown
 
 	mu   sync.Mutex
 	last string
@@ -56,6 +57,14 @@ func NewClient(addresses func() []string, tlsConfig *tls.Config) *Client {
 // a network namespace; nil: as usual.
 func NewClientVia(dial DialFunc, addresses func() []string, tlsConfig *tls.Config) *Client {
 	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, dial)}}
+}
+
+// NewTokenClient is NewClient for a caller that shows a token. tlsConfig has no
+// certificate.
+func NewTokenClient(addresses func() []string, tlsConfig *tls.Config, token Secret) *Client {
+	c := NewClient(addresses, tlsConfig)
+	c.bearer = "Bearer " + token.Reveal()
+	return c
 }
 
 // Close drops idle connections.
@@ -119,6 +128,25 @@ func (c *Client) Drain(ctx context.Context, node string, drain bool) (n Node, er
 		method: http.MethodPost, path: "/v1/nodes/" + url.PathEscape(node) + "/drain",
 		contentType: "application/json", body: body, repeatable: true, // twice is once
 	}, &n)
+}
+
+// Tokens lists the tokens, expired ones included.
+func (c *Client) Tokens(ctx context.Context) (ts []Token, err error) {
+	return ts, c.get(ctx, "/v1/tokens", nil, &ts)
+}
+
+// CreateToken makes a token. Its secret is told this once.
+func (c *Client) CreateToken(ctx context.Context, ask TokenRequest) (t NewToken, err error) {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return t, fmt.Errorf("encode token: %w", err)
+	}
+	return t, c.do(ctx, call{method: http.MethodPost, path: "/v1/tokens", contentType: "application/json", body: body}, &t)
+}
+
+// RevokeToken makes the token of that name invalid.
+func (c *Client) RevokeToken(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/tokens/" + url.PathEscape(name)}, nil)
 }
 
 // Assignments returns what the node is to run and the index of that state.
@@ -217,6 +245,9 @@ func (c *Client) send(ctx context.Context, addr string, what call) (*http.Respon
 		return nil, &worded{err.Error(), []error{ErrNotSent, err}}
 	}
 	req.URL.RawQuery = what.query.Encode()
+	if c.bearer != "" {
+		req.Header.Set("Authorization", c.bearer)
+	}
 	if what.contentType != "" {
 		req.Header.Set("Content-Type", what.contentType)
 	}

@@ -17,14 +17,15 @@ type Code string
 // The codes, with their HTTP status.
 const (
 	CodeInvalid      Code = "invalid"       // 400: the request itself
-	CodeForbidden    Code = "forbidden"     // 403: the certificate's role or name
+	CodeUnauthorized Code = "unauthorized"  // 401: neither a certificate nor a valid token
+	CodeForbidden    Code = "forbidden"     // 403: the certificate's role or name, or the token's scope
 	CodeNotFound     Code = "not-found"     // 404
 	CodeMethod       Code = "method"        // 405: the path has other methods
 	CodeConflict     Code = "conflict"      // 409: the state has moved on
 	CodeRefused      Code = "refused"       // 409: the mesh has too little, see Shortages
 	CodeTooLarge     Code = "too-large"     // 413
 	CodeDocument     Code = "document"      // 422: the workflow document, see Problems
-	CodeTooMany      Code = "too-many"      // 429: requests that this caller has the server hold
+	CodeTooMany      Code = "too-many"      // 429: requests of this caller, at a time or in a while
 	CodeInternal     Code = "internal"      // 500
 	CodeNotAvailable Code = "not-available" // 503: on this coordinator, now
 	CodeNoLeader     Code = "no-leader"     // 503: nothing was done, try again shortly

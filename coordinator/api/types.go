@@ -101,3 +101,28 @@ type Model struct {
 	catalog.Model
 	Nodes []string `json:"nodes"`
 }
+
+// Scope is what the bearer of a token may do.
+type Scope = state.Scope
+
+// TokenRequest asks for a new token.
+type TokenRequest struct {
+	Name      string `json:"name"`
+	Scope     Scope  `json:"scope"`
+	LifetimeS int64  `json:"lifetime_s"` // seconds; 0: until it is revoked
+}
+
+// Token is a token without its secret.
+type Token struct {
+	ID      string     `json:"id"` // the public part of it
+	Name    string     `json:"name"`
+	Scope   Scope      `json:"scope"`
+	Created time.Time  `json:"created"`
+	Expires *time.Time `json:"expires,omitempty"` // nil: never
+}
+
+// NewToken is a token with its secret, which is told once.
+type NewToken struct {
+	Token  Token  `json:"token"`
+	Secret string `json:"secret"`
+}

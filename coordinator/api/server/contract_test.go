@@ -64,6 +64,25 @@ func TestDocumentHasEveryRouteAndNoOther(t *testing.T) {
 	}
 }
 
+// TestDocumentHasTheScopes: it says of every operation what a token must have,
+// and which takes none.
+func TestDocumentHasTheScopes(t *testing.T) {
+	doc := load(t)
+	for _, rt := range new(Server).routes() {
+		op := doc.Paths.Find(rt.path).GetOperation(rt.method)
+		said, _ := op.Extensions["x-weft-scope"].(string)
+		if said != string(rt.scope) {
+			t.Errorf("%s %s: the document has scope %q, the server %q", rt.method, rt.path, said, rt.scope)
+		}
+		if said != "" && !strings.Contains(op.Description, "Scope `"+said+"`.") {
+			t.Errorf("%s %s: the description does not tell of scope %s", rt.method, rt.path, said)
+		}
+		if onlyCertificates := op.Security != nil; onlyCertificates != (rt.scope == certificate) {
+			t.Errorf("%s %s: the document takes only certificates: %v", rt.method, rt.path, onlyCertificates)
+		}
+	}
+}
+
 // bodies are the Go types of what the API takes and answers with.
 var bodies = map[string]any{
 	"GET /v1/mesh 200":                     api.Mesh{},
@@ -79,6 +98,9 @@ var bodies = map[string]any{
 	"POST /v1/nodes/{node}/drain 200":      api.Node{},
 	"a problem of any":                     api.Error{},
 	"a message of GET /v1/events":          api.Event{},
+	"GET /v1/tokens 200":                   []api.Token{},
+	"POST /v1/tokens takes":                api.TokenRequest{},
+	"POST /v1/tokens 201":                  api.NewToken{},
 	"GET /v1/workflow.schema.json 200":     nil, // documents of their own
 	"GET /v1/openapi.yaml 200":             nil,
 	"POST /v1/plan takes":                  nil,

@@ -16,6 +16,9 @@ import (
 // fail answers with the API's error body.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := describe(err)
+	if rec, ok := w.(*recorder); ok {
+		rec.code = e.Code
+	}
 	gone := errors.Is(r.Context().Err(), context.Canceled) // the caller, which explains it
 	if e.Code == api.CodeInternal && !gone {
 		s.cfg.Log.Error("API request failed", "method", r.Method, "path", r.URL.Path, "err", err)
@@ -68,6 +71,18 @@ func describe(err error) *api.Error {
 
 func invalid(format string, args ...any) error {
 	return &api.Error{Status: http.StatusBadRequest, Code: api.CodeInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+func unauthorized(format string, args ...any) error {
+	return &api.Error{Status: http.StatusUnauthorized, Code: api.CodeUnauthorized, Detail: fmt.Sprintf(format, args...)}
+}
+
+func tooMany(format string, args ...any) error {
+	return &api.Error{Status: http.StatusTooManyRequests, Code: api.CodeTooMany, Detail: fmt.Sprintf(format, args...)}
+}
+
+func unavailable(format string, args ...any) error {
+	return &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotAvailable, Detail: fmt.Sprintf(format, args...)}
 }
 
 func forbidden(format string, args ...any) error {

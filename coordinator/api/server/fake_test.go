@@ -79,11 +79,11 @@ func (f *fake) as(role pki.Role, name, method, path, body string) *http.Request 
 }
 
 func (f *fake) Plan(context.Context, *tiering.Workflow) (*tiering.Plan, error) {
-	return &tiering.Plan{}, f.submit()
+	return &tiering.Plan{Categories: map[string]tiering.Category{}}, f.submit()
 }
 
 func (f *fake) Submit(context.Context, *tiering.Workflow, string) (*tiering.Plan, error) {
-	return &tiering.Plan{}, f.submit()
+	return &tiering.Plan{Categories: map[string]tiering.Category{}}, f.submit()
 }
 
 func (f *fake) Stop(context.Context, string) error { return f.submit() }
@@ -92,7 +92,17 @@ func (f *fake) Drain(context.Context, string, bool) error { return f.submit() }
 
 func (f *fake) Report(pipeline.Report) error { return f.submit() }
 
-func (f *fake) Status(string) (api.WorkflowStatus, error) { return api.WorkflowStatus{}, f.submit() }
+func (f *fake) CreateToken(_ context.Context, t state.Token, lifetime time.Duration) (*state.Token, error) {
+	return &t, f.submit()
+}
+
+func (f *fake) RevokeToken(context.Context, string) error { return f.submit() }
+
+func (f *fake) Verify(context.Context) error { return f.submit() }
+
+func (f *fake) Status(context.Context, string) (api.WorkflowStatus, error) {
+	return api.WorkflowStatus{}, f.submit()
+}
 
 func (f *fake) Snapshot() *state.Snapshot { return f.machine.Snapshot() }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
-	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // hop is where a request is forwarded to.
@@ -28,8 +27,13 @@ func (s *Server) newForwarder() http.Handler {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			to, _ := p.In.Context().Value(hopKey{}).(hop)
 			p.SetURL(&url.URL{Scheme: "https", Host: to.addr})
-			peer, _ := pki.Peer(p.In.TLS)                 // serve has seen to that
-			p.Out.Header.Set(forwardedFor, peer.String()) // whatever the caller claims
+			p.Out.Header.Del("Authorization")                      // its secret goes no further
+			p.Out.Header.Set(forwardedFor, callerOf(p.In).claim()) // whatever the caller claims
+			p.Out.Header.Del(requestIDHeader)
+			if id := recordOf(p.In).RequestID; id != "" {
+				p.Out.Header.Set(requestIDHeader, id) // so that the records of both can be joined
+			}
+			p.SetXForwarded() // its address is for the record
 		},
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -55,7 +59,7 @@ func lostOnTheWay(to hop, err error) error {
 func (s *Server) toLeader(w http.ResponseWriter, r *http.Request, p place) error {
 	node, addr, ok := s.control.Leader()
 	switch {
-	case forwarded(r):
+	case callerOf(r).via != "":
 		return noLeader("%s does not lead any more", s.cfg.Node)
 	case !ok:
 		return noLeader("there is no leader at the moment: an election is under way, or a majority of the coordinators is missing")

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -212,6 +214,7 @@ func (m *mesh) config(name string) Config {
 	id := m.issue(pki.Coordinator, name)
 	return Config{
 		Mesh: "test", Node: name, Version: "test", Listen: "127.0.0.1:0", Catalogue: catalog.Builtin(),
+		AuditDir:  filepath.Join(m.TempDir(), "audit"),
 		ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator), Log: quiet(),
 	}
 }
@@ -316,6 +319,7 @@ type testCaller struct {
 	*testing.T
 	http *http.Client
 	base string
+	tls  *tls.Config
 }
 
 func (m *mesh) caller(role pki.Role, name string, at *node) *testCaller {
@@ -323,9 +327,13 @@ func (m *mesh) caller(role pki.Role, name string, at *node) *testCaller {
 }
 
 func newCaller(t *testing.T, id *pki.Identity, s *Server) *testCaller {
-	tr := api.NewTransport(id.ClientTLS(pki.Coordinator), nil)
+	return newCallerWith(t, id.ClientTLS(pki.Coordinator), s)
+}
+
+func newCallerWith(t *testing.T, conf *tls.Config, s *Server) *testCaller {
+	tr := api.NewTransport(conf, nil)
 	t.Cleanup(tr.CloseIdleConnections)
-	return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, "https://" + s.Addr()}
+	return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, "https://" + s.Addr(), conf}
 }
 
 // answer is what came back.

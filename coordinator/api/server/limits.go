@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/weft-mesh/weft/coordinator/api"
 )
 
 const (
@@ -16,8 +14,11 @@ const (
 	maxDocument = 1 << 20  // bytes
 	maxReport   = 4 << 20  // bytes
 	maxDrain    = 1 << 10  // bytes
-	maxHeld     = 16384    // requests held open at a time
-	maxHeldEach = 64       // of one caller
+	maxSmall    = 4 << 10  // bytes
+
+	maxHeld, maxHeldEach     = 16384, 64   // requests held open at a time, and of one caller
+	maxBodies, maxBodiesEach = 16384, 16   // with a body, which takes memory while it arrives
+	maxConns, maxConnsEach   = 16384, 1024 // connections, and from one address
 
 	// A connection on which nothing comes is tried with a ping, so that a
 	// request held for a machine that has gone is not held for ever.
@@ -34,19 +35,39 @@ type limits struct {
 	answer  time.Duration // the caller to take it
 	forward time.Duration // the leader to answer, and the caller to take that
 	idle    time.Duration // between requests
+
+	conns, connsEach int
 }
 
 func defaultLimits() limits {
-	return limits{header: 10 * time.Second, body: 30 * time.Second, answer: 30 * time.Second, forward: time.Minute, idle: 2 * time.Minute}
+	return limits{
+		header: 10 * time.Second, body: 30 * time.Second, answer: 30 * time.Second, forward: time.Minute, idle: 2 * time.Minute,
+		conns: maxConns, connsEach: maxConnsEach,
+	}
 }
 
-// limitBody bounds the body, in bytes and in the time to arrive.
-func (s *Server) limitBody(w http.ResponseWriter, r *http.Request, most int64) {
-	if r.ContentLength == 0 {
-		return
+// limitTime bounds the time in which a body arrives, also one that nobody reads:
+// the server itself waits for the rest of it.
+func (s *Server) limitTime(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.body)) // every server's writer has it
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.body)) // every server's writer has it
+}
+
+// limitBody bounds the bytes of a body, and how many of a caller arrive at a
+// time. One that says that it is too large is not read.
+func (s *Server) limitBody(w http.ResponseWriter, r *http.Request, who caller, most int64) (release func(), err error) {
+	if r.ContentLength == 0 {
+		return func() {}, nil
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, most)
+	switch {
+	case most == 0: // nobody reads it
+		return func() {}, nil
+	case r.ContentLength > most:
+		return nil, &http.MaxBytesError{Limit: most}
+	}
+	return s.bodies.take(who.name)
 }
 
 // badBody words why a body cannot be read.
@@ -62,11 +83,17 @@ func badBody(err error) error {
 	return invalid("the body cannot be read: %v", err)
 }
 
-// holds counts the requests that are held open.
+// holds counts the requests that take something for a while.
 type holds struct {
+	most, mostEach int
+
 	mu    sync.Mutex
 	total int
 	each  map[string]int // by caller
+}
+
+func newHolds(most, mostEach int) *holds {
+	return &holds{most: most, mostEach: mostEach, each: map[string]int{}}
 }
 
 // take counts one more, until release.
@@ -74,16 +101,10 @@ func (h *holds) take(caller string) (release func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.each[caller] >= maxHeldEach:
-		return nil, &api.Error{
-			Status: http.StatusTooManyRequests, Code: api.CodeTooMany,
-			Detail: caller + " has too many requests held open here already: close some",
-		}
-	case h.total >= maxHeld:
-		return nil, &api.Error{
-			Status: http.StatusServiceUnavailable, Code: api.CodeNotAvailable,
-			Detail: "this coordinator holds as many requests open as it can: ask another",
-		}
+	case h.each[caller] >= h.mostEach:
+		return nil, tooMany("%s has too many requests held open here already: close some", caller)
+	case h.total >= h.most:
+		return nil, unavailable("this coordinator holds as many requests open as it can: ask another")
 	}
 	h.total++
 	h.each[caller]++

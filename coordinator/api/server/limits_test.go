@@ -23,8 +23,8 @@ import (
 func impatient(t *testing.T) *fake {
 	f := newFake(t)
 	f.server.limits = limits{
-		header: 500 * time.Millisecond, body: 200 * time.Millisecond, answer: 200 * time.Millisecond,
-		forward: 200 * time.Millisecond, idle: 200 * time.Millisecond,
+		header: 2 * time.Second, body: 200 * time.Millisecond, answer: 200 * time.Millisecond,
+		forward: 200 * time.Millisecond, idle: time.Second, conns: maxConns, connsEach: maxConnsEach,
 	}
 	return f
 }
@@ -36,10 +36,17 @@ func (f *fake) dial(role pki.Role, name string) net.Conn {
 	f.run()
 	conf := issue(f.T, f.ca, role, name).ClientTLS(pki.Coordinator)
 	conf.NextProtos = []string{"http/1.1"}
-	c, err := tls.Dial("tcp", f.server.Addr(), conf)
-	if err != nil {
-		f.Fatal(err)
-	}
+	return f.open(conf)
+}
+
+func (f *fake) open(conf *tls.Config) net.Conn {
+	f.Helper()
+	var c *tls.Conn
+	wait(f.T, "a connection", func() (ok bool) { // a busy machine may be too slow for an impatient server
+		var err error
+		c, err = tls.Dial("tcp", f.server.Addr(), conf)
+		return err == nil
+	})
 	f.Cleanup(func() { _ = c.Close() })
 	return c
 }

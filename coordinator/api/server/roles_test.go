@@ -40,7 +40,7 @@ func TestRights(t *testing.T) {
 			for _, a := range agents[rt.method+" "+rt.path] {
 				allowed = allowed || a == name
 			}
-			path := strings.NewReplacer("{node}", "edge-1", "{workflow}", "people").Replace(rt.path)
+			path := example(rt.path)
 			a := c.send(mistaken(c.request(rt.method, path, "")))
 			if got := a.status != http.StatusForbidden; got != allowed {
 				t.Errorf("%s %s by %s: status %d %s", rt.method, path, name, a.status, a.body)
@@ -58,6 +58,11 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// example is a path of that form.
+func example(path string) string {
+	return strings.NewReplacer("{node}", "edge-1", "{workflow}", "people", "{token}", "ci").Replace(path)
+}
+
 func TestEventsAreForOperators(t *testing.T) {
 	f := newFake(t)
 	if e := f.caller(pki.Agent, "edge-1").do("GET", "/v1/events", "").problem(t); e.Code != api.CodeForbidden {
@@ -65,7 +70,8 @@ func TestEventsAreForOperators(t *testing.T) {
 	}
 }
 
-// TestStrangersAreRefusedInTheHandshake: nothing that they send is read.
+// TestStrangersAreRefusedInTheHandshake: nothing that they send is read. Those
+// without any certificate may have a token; see TestTokens.
 func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 	f := newFake(t)
 	f.run()
@@ -77,8 +83,6 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 	// A stranger that would trust this server.
 	forged := ada.ClientTLS(pki.Coordinator)
 	forged.Certificates = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).Certificates
-	none := ada.ClientTLS(pki.Coordinator)
-	none.Certificates = nil
 	old := ada.ClientTLS(pki.Coordinator)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	for name, c := range map[string]struct {
@@ -87,7 +91,6 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 	}{
 		"of another CA":      {issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator), "it is no coordinator of this mesh (x509: certificate signed by unknown authority"},
 		"forged":             {forged, "accept this certificate"},
-		"no certificate":     {none, "accept this certificate"},
 		"old TLS":            {old, "it refuses the connection (tls: protocol version not supported)"},
 		"looks for an agent": {ada.ClientTLS(pki.Operator), "it is no coordinator of this mesh (x509: certificate is valid for "},
 	} {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -28,7 +29,13 @@ type Decider interface {
 // Reporter keeps what agents say of their instances; the leader only.
 type Reporter interface {
 	Report(r pipeline.Report) error
-	Status(workflow string) (api.WorkflowStatus, error)
+	Status(ctx context.Context, workflow string) (api.WorkflowStatus, error)
+}
+
+// Keyring makes tokens and revokes them; the leader only.
+type Keyring interface {
+	CreateToken(ctx context.Context, t state.Token, lifetime time.Duration) (*state.Token, error)
+	RevokeToken(ctx context.Context, name string) error
 }
 
 // History is the replicated state as this coordinator has it.
@@ -41,12 +48,16 @@ type History interface {
 type Leadership interface {
 	Leader() (node, apiAddress string, ok bool)
 	IsLeader() bool
+	// Verify makes sure that this coordinator leads, and so that Snapshot has
+	// everything that anybody was told.
+	Verify(ctx context.Context) error
 }
 
 // Control is a coordinator.
 type Control interface {
 	Decider
 	Reporter
+	Keyring
 	History
 	Leadership
 }
@@ -57,12 +68,14 @@ type Membership interface {
 	RoundTrip(a, b string) (time.Duration, bool)
 }
 
-// Config says how to serve. ServerTLS must require client certificates;
-// ClientTLS is for forwarding to the leader.
+// Config says how to serve. ServerTLS must require client certificates: the
+// server lets callers go without one who show a token instead. ClientTLS is for
+// forwarding to the leader.
 type Config struct {
 	Mesh, Node, Version  string
 	Listen               string // host:port
 	ServerTLS, ClientTLS *tls.Config
+	AuditDir             string // records of writes; made if it is not there
 	Catalogue            *catalog.Catalog
 	Log                  *slog.Logger
 }
@@ -77,15 +90,25 @@ type Server struct {
 	forward   http.Handler
 	browsers  http.CrossOriginProtection
 	limits    limits
-	held      holds
+	held      *holds // requests that wait for news
+	bodies    *holds // requests whose body arrives
+	rates     *rates
+	audit     *audit
 	done      chan struct{} // closed when the server stops: ends held requests
 }
 
-// New binds the address, which Run releases (also a Run with a context that is
-// done).
+// New binds the address and opens the audit log, which Run releases (also a Run
+// with a context that is done).
 func New(cfg Config, control Control, members Membership) (*Server, error) {
 	if cfg.ServerTLS == nil || cfg.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert {
 		return nil, errors.New("the API needs TLS settings that require client certificates")
+	}
+	if cfg.AuditDir == "" {
+		return nil, errors.New("the API needs a directory for its audit log")
+	}
+	records, err := newAudit(cfg.AuditDir, cfg.Log)
+	if err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -94,7 +117,8 @@ func New(cfg Config, control Control, members Membership) (*Server, error) {
 	s := &Server{
 		cfg: cfg, control: control, members: members, listener: l,
 		transport: api.NewTransport(cfg.ClientTLS, nil), limits: defaultLimits(),
-		held: holds{each: map[string]int{}}, done: make(chan struct{}),
+		held: newHolds(maxHeld, maxHeldEach), bodies: newHolds(maxBodies, maxBodiesEach), rates: newRates(),
+		audit: records, done: make(chan struct{}),
 	}
 	s.forward = s.newForwarder()
 	return s, nil
@@ -108,7 +132,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 func (s *Server) Run(ctx context.Context) error {
 	h := &http.Server{
 		Handler:           s.handler(),
-		TLSConfig:         s.cfg.ServerTLS.Clone(),
+		TLSConfig:         pki.OptionalClient(s.cfg.ServerTLS),
 		ReadHeaderTimeout: s.limits.header,
 		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    maxHeader,
@@ -116,7 +140,8 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.ServeTLS(s.listener, "", "") }()
+	listener := newBoundedListener(s.listener, s.limits.conns, s.limits.connsEach, s.cfg.Log)
+	go func() { failed <- h.ServeTLS(listener, "", "") }()
 	var err error
 	select {
 	case err = <-failed:
@@ -133,7 +158,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err == nil {
 		err = <-failed
 	}
-	if !errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	if err := errors.Join(err, s.audit.close()); err != nil {
 		return fmt.Errorf("API: %w", err)
 	}
 	return nil

@@ -28,7 +28,7 @@ func (s *Server) getWorkflows(w http.ResponseWriter, _ *http.Request) error {
 
 // getWorkflow is for the leader, who has the agents' reports.
 func (s *Server) getWorkflow(w http.ResponseWriter, r *http.Request) error {
-	status, err := s.control.Status(r.PathValue("workflow"))
+	status, err := s.control.Status(r.Context(), r.PathValue("workflow"))
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ func (s *Server) postWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	about(r, spec.Name)
 	before := s.control.Snapshot()
 	plan, err := s.control.Submit(r.Context(), spec, text)
 	if err != nil {
