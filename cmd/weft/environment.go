@@ -3,12 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,8 +34,27 @@ type environment struct {
 type clientFile struct {
 	Addresses []string `yaml:"addresses,required"` // of coordinators' APIs
 	CA        string   `yaml:"ca,required"`
-	Cert      string   `yaml:"cert,required"`
-	Key       string   `yaml:"key,required"`
+	// A certificate with its key, or a token.
+	Cert      string `yaml:"cert"`
+	Key       string `yaml:"key"`
+	Token     string `yaml:"token"`
+	TokenFile string `yaml:"tokenFile"`
+}
+
+// credentials are what a mesh is shown: a certificate or a token.
+type credentials struct {
+	identity *pki.Identity // nil: a token
+	token    api.Secret
+	tls      *tls.Config
+}
+
+// client is a client that shows them to the coordinators at the addresses.
+func (c *credentials) client(addresses []string) *api.Client {
+	where := func() []string { return addresses }
+	if c.identity == nil {
+		return api.NewTokenClient(where, c.tls, c.token)
+	}
+	return api.NewClient(where, c.tls)
 }
 
 // path is where the client's configuration is.
@@ -48,7 +70,7 @@ func (e *environment) path() (string, error) {
 }
 
 // load reads the client's configuration; paths in it are relative to it.
-func (e *environment) load() (clientFile, *pki.Identity, error) {
+func (e *environment) load() (clientFile, *credentials, error) {
 	var c clientFile
 	path, err := e.path()
 	if err != nil {
@@ -78,15 +100,69 @@ func (e *environment) load() (clientFile, *pki.Identity, error) {
 		}
 		return filepath.Join(filepath.Dir(path), p)
 	}
+	creds, err := c.credentials(path, doc, at)
+	if _, mistake := errors.AsType[yamlfile.Problems](err); err != nil && !mistake {
+		err = fmt.Errorf("credentials that %s names: %w", path, err)
+	}
+	return c, creds, err
+}
+
+// credentials reads what the configuration names, one of the two.
+func (c *clientFile) credentials(path string, doc *yamlfile.Document, at func(string) string) (*credentials, error) {
+	certificate, token := c.Cert != "" || c.Key != "", c.Token != "" || c.TokenFile != ""
+	wrong := func(field, format string, args ...any) error {
+		return yamlfile.Problems{doc.Problem(field, format, args...)}
+	}
+	switch {
+	case certificate && token:
+		return nil, wrong("cert", "a certificate and a token: give one of the two")
+	case c.Token != "" && c.TokenFile != "":
+		return nil, wrong("token", "a token and a file of one: give one of the two")
+	case token:
+		return c.bearer(path, doc, at)
+	case c.Cert == "":
+		return nil, wrong("cert", "missing key \"cert\": give cert and key, of `weft ca issue NAME --role operator`, or token or tokenFile, of `weft token create`")
+	case c.Key == "":
+		return nil, wrong("key", "missing key \"key\": give the file of the certificate's key")
+	}
 	id, err := pki.LoadIdentity(at(c.CA), at(c.Cert), at(c.Key))
 	if err != nil {
-		return c, nil, fmt.Errorf("credentials that %s names: %w", path, err)
+		return nil, err
 	}
 	if end := expiry(id); end.Before(time.Now()) {
-		return c, nil, fmt.Errorf("the certificate %s expired on %s: make a new one with `weft ca issue %s --role %s`",
+		return nil, fmt.Errorf("the certificate %s expired on %s: make a new one with `weft ca issue %s --role %s`",
 			at(c.Cert), end.Format(time.DateOnly), id.Subject.Name, id.Subject.Role)
 	}
-	return c, id, nil
+	return &credentials{identity: id, tls: id.ClientTLS(pki.Coordinator)}, nil
+}
+
+// bearer reads the token. What others can read is no secret.
+func (c *clientFile) bearer(path string, doc *yamlfile.Document, at func(string) string) (*credentials, error) {
+	field, file, text := "token", path, c.Token
+	if c.TokenFile != "" {
+		field, file = "tokenFile", at(c.TokenFile)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text = strings.TrimSpace(string(b))
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("%s has a token in it and can be read by others (mode %04o): `chmod 600 %[1]s`", file, mode)
+	}
+	secret, err := api.ParseSecret(text)
+	if err != nil {
+		return nil, yamlfile.Problems{doc.Problem(field, "%v", err)}
+	}
+	conf, err := pki.ClientOnly(at(c.CA))
+	if err != nil {
+		return nil, err
+	}
+	return &credentials{token: secret, tls: conf}, nil
 }
 
 // expiry is when an identity's certificate ends.
@@ -94,14 +170,14 @@ func expiry(id *pki.Identity) time.Time {
 	return id.ClientTLS(pki.Coordinator).Certificates[0].Leaf.NotAfter
 }
 
-// connect returns a client of the mesh, which the caller closes, and who it
-// speaks for.
+// connect returns a client of the mesh, which the caller closes, and whose
+// certificate it shows; nil: a token.
 func (e *environment) connect() (*api.Client, *pki.Identity, error) {
-	c, id, err := e.load()
+	c, creds, err := e.load()
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	return api.NewClient(func() []string { return c.Addresses }, id.ClientTLS(pki.Coordinator)), id, nil
+	return creds.client(c.Addresses), creds.identity, nil
 }
 
 // query asks the mesh one question and prints the answer.

@@ -178,7 +178,7 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 	write(t, filepath.Join(dir, "garbage.crt"), "garbage")
 	for _, tc := range []struct{ name, config, want string }{
 		{"unknown key", "adresses: [a:1]\nca: ca.crt\ncert: ada.crt\nkey: ada.key\n", `c.yaml:1:1: adresses: unknown key "adresses"; did you mean "addresses"?`},
-		{"missing key", "addresses: [a:1]\nca: ca.crt\ncert: ada.crt\n", `c.yaml:1:1: missing key "key"`},
+		{"missing key", "addresses: [a:1]\nca: ca.crt\ncert: ada.crt\n", `c.yaml:1:1: key: missing key "key": give the file of the certificate`},
 		{"no address", "addresses: []\nca: ca.crt\ncert: ada.crt\nkey: ada.key\n", "c.yaml:1:1: addresses: give one HOST:PORT at least, of a coordinator's API"},
 		{"no port", "addresses: [\"a:1\", b]\nca: ca.crt\ncert: ada.crt\nkey: ada.key\n", `c.yaml:1:20: addresses[1]: "b" is not an address: use HOST:PORT of a coordinator's API`},
 		{"no such file", "addresses: [a:1]\nca: ca.crt\ncert: ada.crt\nkey: none.key\n", "c.yaml names: open " + filepath.Join(dir, "none.key") + ": no such file"},

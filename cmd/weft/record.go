@@ -88,6 +88,9 @@ Ctrl-C ends the watching early; what was seen so far is written all the same.`,
 				return err
 			}
 			defer c.Close()
+			if id == nil {
+				return wrongUsage("recording takes pictures from the nodes, which know certificates only: name cert and key in weft's configuration")
+			}
 			show, complete := newProgress(cmd.ErrOrStderr()), true
 			r := &recorder{recordOptions: o, client: c, id: id, show: show, seen: map[string]bool{}, warn: func(err error) {
 				complete = false
