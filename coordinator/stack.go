@@ -47,7 +47,7 @@ func (c *Coordinator) open() (_ *stack, err error) {
 		return nil, fmt.Errorf("data directory %s: %w", c.cfg.DataDir, err)
 	}
 	s.meta = &metadb.BoltMetaDB{}
-	s.log, err = wal.Open(logDir, wal.WithSegmentSize(segmentSize), wal.WithMetaStore(s.meta), wal.WithLogger(log.Named("raft-wal")))
+	s.log, err = wal.Open(logDir, wal.WithSegmentSize(segmentSize), wal.WithMetaStore(s.meta), wal.WithSegmentFiler(newSegments(logDir)), wal.WithLogger(log.Named("raft-wal")))
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", logDir, err)
 	}
