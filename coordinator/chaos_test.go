@@ -137,7 +137,7 @@ func (s *served) RoundTrip(_, _ string) (time.Duration, bool) { return 0, false 
 
 func (s *served) issue(role pki.Role, name string) *pki.Identity {
 	s.Helper()
-	id, err := s.ca.Issue(role, name, nil, time.Now(), time.Hour)
+	id, err := s.ca.Issue(pki.Subject{Role: role, Tier: tiering.Fog, Name: name}, nil, time.Now(), time.Hour)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func authority(t *testing.T) *pki.CA {
 
 func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, nil, time.Now(), time.Hour)
+	id, err := ca.Issue(pki.Subject{Role: role, Tier: tiering.Fog, Name: name}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,10 +125,13 @@ func strangers(t *testing.T, ca *pki.CA, addr string) {
 	otherProtocol.NextProtos = []string{"h2"}
 	agent := identity(t, ca, pki.Agent, "edge-1").ClientTLS(pki.Coordinator)
 	agent.NextProtos = []string{raftProtocol}
-	outsider := identity(t, foreign, pki.Coordinator, "c1").ClientTLS(pki.Coordinator)
+	// They would trust this server.
+	outsider := self.Clone()
 	outsider.NextProtos = []string{raftProtocol}
-	outsider.RootCAs = self.RootCAs
-	nobody := &tls.Config{RootCAs: self.RootCAs, ServerName: self.ServerName, NextProtos: []string{raftProtocol}}
+	outsider.GetClientCertificate = identity(t, foreign, pki.Coordinator, "c1").ClientTLS(pki.Coordinator).GetClientCertificate
+	nobody := self.Clone()
+	nobody.NextProtos = []string{raftProtocol}
+	nobody.GetClientCertificate = nil
 	for name, conf := range map[string]*tls.Config{
 		"an agent": agent, "a coordinator of another CA": outsider, "nobody": nobody, "another protocol": otherProtocol,
 	} {

@@ -129,9 +129,9 @@ func (c *clientFile) credentials(path string, doc *yamlfile.Document, at func(st
 	if err != nil {
 		return nil, err
 	}
-	if end := expiry(id); end.Before(time.Now()) {
-		return nil, fmt.Errorf("the certificate %s expired on %s: make a new one with `weft ca issue %s --role %s`",
-			at(c.Cert), end.Format(time.DateOnly), id.Subject.Name, id.Subject.Role)
+	if end := id.Expires(); end.Before(time.Now()) {
+		return nil, fmt.Errorf("the certificate %s expired on %s: make a new one with `weft ca renew %s`",
+			at(c.Cert), end.Format(time.DateOnly), id.Subject.Name)
 	}
 	return &credentials{identity: id, tls: id.ClientTLS(pki.Coordinator)}, nil
 }
@@ -163,11 +163,6 @@ func (c *clientFile) bearer(path string, doc *yamlfile.Document, at func(string)
 		return nil, err
 	}
 	return &credentials{token: secret, tls: conf}, nil
-}
-
-// expiry is when an identity's certificate ends.
-func expiry(id *pki.Identity) time.Time {
-	return id.ClientTLS(pki.Coordinator).Certificates[0].Leaf.NotAfter
 }
 
 // connect returns a client of the mesh, which the caller closes, and whose

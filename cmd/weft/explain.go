@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/internal/yamlfile"
 )
 
@@ -59,7 +60,6 @@ func (e *environment) unreachable(err error) string {
 	var remedy string
 	var (
 		authority x509.UnknownAuthorityError
-		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		plain     tls.RecordHeaderError
 	)
@@ -68,8 +68,8 @@ func (e *environment) unreachable(err error) string {
 	case errors.As(err, &authority):
 		remedy = "that mesh has another CA: use its ca.crt, and a certificate that it issued, in " + config
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		remedy = "either the coordinator's certificate has expired, which `weft ca issue NAME --role coordinator` renews, or this machine's clock is wrong"
-	case errors.As(err, &host):
+		remedy = "either the coordinator's certificate has expired, which `weft ca renew NAME` renews, or this machine's clock is wrong"
+	case errors.Is(err, pki.ErrRole):
 		remedy = "it is no coordinator of this mesh: use the addresses of coordinators' APIs in " + config
 	case errors.As(err, &plain):
 		remedy = "something else listens there: use the addresses of coordinators' APIs in " + config

@@ -175,7 +175,16 @@ func authority(t *testing.T) *pki.CA {
 
 func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Cloud
+		if tier, _, ok := strings.Cut(name, "-"); ok { // edge-1 is at the edge
+			if t, err := tiering.ParseTier(tier); err == nil {
+				s.Tier = t
+			}
+		}
+	}
+	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 const (
@@ -40,7 +41,8 @@ func keygenCommand(env *environment) *cobra.Command {
 }
 
 func caCommand(env *environment) *cobra.Command {
-	c := group("ca", "The mesh's own certificate authority", caInitCommand(env), caIssueCommand(env))
+	c := group("ca", "The mesh's own certificate authority", caInitCommand(env), caIssueCommand(env),
+		caListCommand(env), caRenewCommand(env), caRevokeCommand(env), caRetireCommand(env))
 	c.PersistentFlags().String("dir", "ca", "directory of the authority")
 	return c
 }
@@ -97,9 +99,9 @@ func caInitCommand(env *environment) *cobra.Command {
 
 func caIssueCommand(env *environment) *cobra.Command {
 	var (
-		role, out string
-		hosts     []string
-		days      int
+		role, tier, out string
+		hosts           []string
+		days            int
 	)
 	c := &cobra.Command{
 		Use: "issue NAME", Short: "Issue a certificate for a node or an operator", Args: exactly(1), ValidArgsFunction: cobra.NoFileCompletions,
@@ -109,34 +111,34 @@ func caIssueCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return badName(err)
 			}
+			t, err := tierOf(r, tier)
+			if err != nil {
+				return err
+			}
 			valid, err := validity(days)
 			if err != nil {
 				return err
 			}
-			ca, err := pki.LoadCA(dir)
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("no authority in %s: --dir says where it is, `weft ca init --mesh NAME` makes one", dir)
-			} else if err != nil {
+			ca, err := loadCA(dir)
+			if err != nil {
 				return err
 			}
-			id, err := ca.Issue(r, name, hosts, time.Now(), valid)
+			id, err := ca.Issue(pki.Subject{Role: r, Tier: t, Name: name}, hosts, time.Now(), valid)
 			if err != nil {
 				return badName(err)
-			}
-			if end := expiry(id); end.Before(time.Now()) {
-				return fmt.Errorf("the authority in %s expired on %s: make another, and new certificates for every node", dir, end.Format(time.DateOnly))
 			}
 			if out == "" {
 				out = dir
 			}
-			made := keyFiles{
-				Subject: id.Subject.String(), Certificate: filepath.Join(out, name+".crt"), Key: filepath.Join(out, name+".key"),
-				CA: filepath.Join(out, pki.CACertFile), Expires: expiry(id),
-			}
+			made := filesOf(id, out)
 			if made.CA == made.Certificate {
 				return wrongUsage("a node cannot be called %q: the authority's files have that name", name)
 			}
 			if err := unused("keys are never overwritten; move the old ones away, or write to another directory with --out", made.Key, made.Certificate); err != nil {
+				return err
+			}
+			// On the record first: what went out must be revocable.
+			if err := pki.Record(dir, id); err != nil {
 				return err
 			}
 			if err := id.Save(out); err != nil {
@@ -150,11 +152,60 @@ func caIssueCommand(env *environment) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&role, "role", string(pki.Agent), "agent, coordinator or operator")
+	f.StringVar(&tier, "tier", "", "edge, fog or cloud: a machine's, as in its configuration")
 	f.StringSliceVar(&hosts, "host", nil, "names or addresses that browsers and scripts reach the node at")
 	f.IntVar(&days, "days", nodeDays, "days that the certificate is valid, within those of the authority")
 	f.StringVar(&out, "out", "", "directory to write to (default that of the authority)")
 	complete(c, "role", string(pki.Agent), string(pki.Coordinator), string(pki.Operator))
+	complete(c, "tier", tierNames()...)
 	return c
+}
+
+func tierNames() (out []string) {
+	for _, t := range tiering.Tiers() {
+		out = append(out, t.String())
+	}
+	return out
+}
+
+// tierOf is the tier that the flag says, which machines need.
+func tierOf(r pki.Role, flag string) (tiering.Tier, error) {
+	switch {
+	case flag == "" && r.Machine():
+		return 0, wrongUsage("--tier edge|fog|cloud is needed: a machine's certificate says its tier, as `node.tier` of its configuration does")
+	case flag == "":
+		return 0, nil
+	case !r.Machine():
+		return 0, wrongUsage("--tier %s: an operator has no tier", flag)
+	}
+	t, err := tiering.ParseTier(flag)
+	if err != nil {
+		return 0, wrongUsage("--tier: %w", err)
+	}
+	return t, nil
+}
+
+// loadCA reads an authority that can still issue.
+func loadCA(dir string) (*pki.CA, error) {
+	ca, err := pki.LoadCA(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no authority in %s (%w): --dir says where it is, `weft ca init --mesh NAME` makes one", dir, err)
+	} else if err != nil {
+		return nil, err
+	}
+	if end := ca.Certificates()[0].NotAfter; end.Before(time.Now()) {
+		return nil, fmt.Errorf("the authority in %s expired on %s: make another with `weft ca renew --authority`, and new certificates for every node", dir, end.Format(time.DateOnly))
+	}
+	return ca, nil
+}
+
+// filesOf are an identity's files in a directory.
+func filesOf(id *pki.Identity, dir string) keyFiles {
+	base := filepath.Join(dir, id.Subject.Name)
+	return keyFiles{
+		Subject: id.Subject.String(), Certificate: base + ".crt", Key: base + ".key",
+		CA: filepath.Join(dir, pki.CACertFile), Expires: id.Expires(),
+	}
 }
 
 func validity(days int) (time.Duration, error) {

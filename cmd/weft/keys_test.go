@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,7 @@ func TestTheAuthority(t *testing.T) {
 		!strings.Contains(c.out, filepath.Join("ca", "ca.key")+" is to be kept safe") {
 		t.Errorf("it says %s", c.out)
 	}
-	if c := weft(t, "", "ca", "issue", "edge-1").want(t, exitOK, ""); !strings.Contains(c.out, "to agent edge-1 of mesh farm, valid until ") {
+	if c := weft(t, "", "ca", "issue", "edge-1", "--tier", "edge").want(t, exitOK, ""); !strings.Contains(c.out, "to agent edge-1 of mesh farm, valid until ") {
 		t.Errorf("it says %s", c.out)
 	}
 	made := decode[keyFiles](t, weft(t, "", "ca", "issue", "ada", "--role", "operator", "--out", "ada", "--days", "7", "-o", "json").want(t, exitOK, ""))
@@ -53,7 +54,7 @@ func TestTheAuthority(t *testing.T) {
 	if other.CA != filepath.Join("other", "ca.crt") || other.Subject != "other" {
 		t.Errorf("made %+v", other)
 	}
-	weft(t, "", "ca", "issue", "edge-9", "--dir", "other", "--out", "ada").want(t, exitFailure, "is the certificate of another CA: save spiffe://other/agent/edge-9 elsewhere")
+	weft(t, "", "ca", "issue", "edge-9", "--tier", "edge", "--dir", "other", "--out", "ada").want(t, exitFailure, "is the certificate of another CA: save spiffe://other/agent/edge/edge-9 elsewhere")
 }
 
 // TestKeysAreNeverOverwritten: what is there stays, and nothing is added to a
@@ -61,7 +62,7 @@ func TestTheAuthority(t *testing.T) {
 func TestKeysAreNeverOverwritten(t *testing.T) {
 	t.Chdir(t.TempDir())
 	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
-	weft(t, "", "ca", "issue", "edge-1").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "edge-1", "--tier", "edge").want(t, exitOK, "")
 	files := func() map[string]string {
 		all := map[string]string{}
 		entries, err := os.ReadDir("ca")
@@ -69,6 +70,9 @@ func TestKeysAreNeverOverwritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
+			if e.IsDir() {
+				continue // the register of what was issued
+			}
 			all[e.Name()] = read(t, filepath.Join("ca", e.Name()))
 		}
 		return all
@@ -91,19 +95,139 @@ func TestKeysAreNeverOverwritten(t *testing.T) {
 	}
 	key, crt := filepath.Join("ca", "edge-1.key"), filepath.Join("ca", "edge-1.crt")
 	refuse("weft: "+filepath.Join("ca", "ca.crt")+" exists: an authority is never overwritten; use another directory with --dir\n", "ca", "init", "--mesh", "farm")
-	refuse("weft: "+key+" exists: keys are never overwritten; move the old ones away, or write to another directory with --out\n", "ca", "issue", "edge-1")
-	refuse(`a node cannot be called "ca": the authority's files have that name`, "ca", "issue", "ca")
+	refuse("weft: "+key+" exists: keys are never overwritten; move the old ones away, or write to another directory with --out\n", "ca", "issue", "edge-1", "--tier", "edge")
+	refuse(`a node cannot be called "ca": the authority's files have that name`, "ca", "issue", "ca", "--tier", "fog")
 
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
 	before = files()
-	refuse(crt+" exists: keys are never overwritten", "ca", "issue", "edge-1")
+	refuse(crt+" exists: keys are never overwritten", "ca", "issue", "edge-1", "--tier", "edge")
 	if err := os.Remove(filepath.Join("ca", "ca.crt")); err != nil {
 		t.Fatal(err)
 	}
 	before = files()
 	refuse(filepath.Join("ca", "ca.key")+" exists", "ca", "init", "--mesh", "farm")
+}
+
+func TestTiersInCertificates(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	for args, want := range map[string]string{
+		"edge-1":                                "--tier edge|fog|cloud is needed: a machine's certificate says its tier, as `node.tier` of its configuration does",
+		"c --role coordinator":                  "--tier edge|fog|cloud is needed",
+		"edge-1 --tier sky":                     `--tier: `,
+		"ada --role operator --tier fog":        "an operator has no tier",
+		"edge-1 --role coordinator --tier edge": `"edge-1" is at the edge, where no node coordinates: make another node the coordinator, or give this one tier fog`,
+	} {
+		weft(t, "", append([]string{"ca", "issue"}, strings.Fields(args)...)...).want(t, exitUsage, want)
+	}
+	made := decode[keyFiles](t, weft(t, "", "ca", "issue", "c", "--role", "coordinator", "--tier", "cloud", "-o", "json"))
+	if made.Subject != "spiffe://farm/coordinator/cloud/c" {
+		t.Errorf("issued %+v", made)
+	}
+}
+
+// TestTheLifeOfAnAuthority renews, lists, replaces and revokes.
+func TestTheLifeOfAnAuthority(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "edge-1", "--tier", "edge", "--days", "20", "--host", "edge.example").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "fog-1", "--tier", "fog").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "ada", "--role", "operator", "--out", "ada").want(t, exitOK, "")
+	at := func(n string) string { return filepath.Join("ca", n) }
+	load := func(name string) *pki.Identity {
+		t.Helper()
+		id, err := pki.LoadIdentity(at("ca.crt"), at(name+".crt"), at(name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	status := func() map[string]string {
+		t.Helper()
+		out := map[string]string{}
+		for _, l := range decode[[]issuedTo](t, weft(t, "", "ca", "list", "-o", "json")) {
+			out[l.Name] += l.Status + " "
+		}
+		return out
+	}
+	want := func(edge, fog, ada string) {
+		t.Helper()
+		if s := status(); len(s) != 3 || s["edge-1"] != edge || s["fog-1"] != fog || s["ada"] != ada {
+			t.Errorf("%v; want %q, %q, %q", s, edge, fog, ada)
+		}
+	}
+	want("expiring ", "valid ", "valid ")
+	if c := weft(t, "", "ca", "list").want(t, exitOK, "edge-1 expires in 19 days: `weft ca renew edge-1`\n"); !strings.Contains(c.out, "authority of mesh farm, expires in 36") || !strings.Contains(c.out, "fog-1   agent     fog ") {
+		t.Errorf("it lists\n%s", c.out)
+	}
+	if c := weft(t, "", "ca", "list", "--within", "30d"); c.code != exitExpiring || !strings.Contains(c.out, "edge-1") || strings.Contains(c.out, "fog-1") {
+		t.Errorf("exit code %d: %s", c.code, c.out)
+	}
+
+	before := map[string]*pki.Identity{"edge-1": load("edge-1"), "fog-1": load("fog-1")}
+	weft(t, "", "ca", "renew", "--all", "--within", "30d").want(t, exitOK, "")
+	if id := load("edge-1"); id.Certificate().Equal(before["edge-1"].Certificate()) || !strings.Contains(strings.Join(id.Certificate().DNSNames, " "), "edge.example") {
+		t.Errorf("edge-1 has %v", id.Certificate().DNSNames)
+	}
+	if !load("fog-1").Certificate().Equal(before["fog-1"].Certificate()) {
+		t.Error("fog-1 was renewed, which has a year")
+	}
+	weft(t, "", "ca", "renew", "fog-1").want(t, exitOK, "")
+	want("expiring replaced ", "valid replaced ", "valid ")
+	if c := weft(t, "", "ca", "list", "--within", "10d").want(t, exitOK, ""); strings.Contains(c.out, "edge-1") {
+		t.Errorf("it lists %s", c.out)
+	}
+
+	weft(t, "", "ca", "revoke", "edge-1").want(t, exitOK, "")
+	want("revoked revoked ", "valid replaced ", "valid ")
+	if _, err := pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); !errors.Is(err, pki.ErrRevoked) {
+		t.Error(err)
+	}
+	weft(t, "", "ca", "revoke", "edge-1").want(t, exitFailure, "edge-1 has no certificate that could be revoked")
+	weft(t, "", "ca", "renew", "edge-1").want(t, exitFailure, "edge-1 is revoked: remove "+at("edge-1.crt")+" and its key, then `weft ca issue edge-1`")
+
+	weft(t, "", "ca", "renew", "--authority").want(t, exitOK, "")
+	want("revoked revoked ", "authority-replaced replaced ", "authority-replaced ")
+	load("fog-1") // both are trusted
+	weft(t, "", "ca", "retire").want(t, exitFailure, "the authority before issued what ada, fog-1 still have: `weft ca renew --all` first")
+	weft(t, "", "ca", "renew", "--all").want(t, exitOK, "")
+	weft(t, "", "ca", "renew", "--all", "--out", "ada").want(t, exitOK, "")
+	want("revoked revoked ", "valid replaced replaced ", "valid replaced ")
+	weft(t, "", "ca", "retire").want(t, exitOK, "")
+	load("fog-1")
+	if ca, err := pki.LoadCA("ca"); err != nil || len(ca.Certificates()) != 1 {
+		t.Error(err)
+	}
+	if id, err := pki.LoadIdentity(filepath.Join("ada", "ca.crt"), filepath.Join("ada", "ada.crt"), filepath.Join("ada", "ada.key")); err != nil || id.Subject.Name != "ada" {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeRenewed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weft(t, "", "ca", "list").want(t, exitFailure, "no authority in ca (")
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	for args, want := range map[string]string{
+		"renew":                     "say what to renew: NAME…, --all, or --authority",
+		"renew edge-1 --all":        "say what to renew",
+		"renew edge-1 --within 3d":  "--within goes with --all",
+		"renew --all --within soon": `"soon" is no time: use days, as in 30d`,
+		"renew --all --tier fog":    "--tier is for one NAME",
+		"renew edge-1 --tier sky":   "--tier: ",
+		"revoke":                    "usage: weft ca revoke NAME…",
+	} {
+		weft(t, "", append([]string{"ca"}, strings.Fields(args)...)...).want(t, exitUsage, want)
+	}
+	weft(t, "", "ca", "renew", "edge-1").want(t, exitFailure, "no certificate of edge-1 in ca: --out says where it is, `weft ca issue edge-1` makes one")
+	if c := weft(t, "", "ca", "renew", "--all").want(t, exitOK, ""); c.out != "nothing to renew\n" {
+		t.Errorf("it says %s", c.out)
+	}
+	if err := os.Chmod(filepath.Join("ca", "ca.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	weft(t, "", "ca", "issue", "a", "--tier", "fog").want(t, exitFailure, "has mode 0644: chmod 600 "+filepath.Join("ca", "ca.key"))
 }
 
 func TestAnExpiredAuthority(t *testing.T) {
@@ -115,7 +239,7 @@ func TestAnExpiredAuthority(t *testing.T) {
 	if err := ca.Save(dir); err != nil {
 		t.Fatal(err)
 	}
-	weft(t, "", "ca", "issue", "edge-1", "--dir", dir).want(t, exitFailure, "expired on "+time.Now().UTC().Add(-24*time.Hour).Format(time.DateOnly))
+	weft(t, "", "ca", "issue", "edge-1", "--tier", "edge", "--dir", dir).want(t, exitFailure, "expired on "+time.Now().UTC().Add(-24*time.Hour).Format(time.DateOnly))
 	write(t, filepath.Join(dir, "ca.key"), "garbage")
-	weft(t, "", "ca", "issue", "edge-1", "--dir", dir).want(t, exitFailure, "ca.key: want a PRIVATE KEY block")
+	weft(t, "", "ca", "issue", "edge-1", "--tier", "edge", "--dir", dir).want(t, exitFailure, "ca.key: want a PRIVATE KEY block")
 }

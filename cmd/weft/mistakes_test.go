@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // TestMistakesInDocuments: what is wrong with a document is said with its line
@@ -150,7 +151,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"ca init --mesh Farm/1 --dir " + dir, exitUsage, `mesh name "Farm/1": use 1 to 63 lower-case letters`},
 		{"ca init --mesh farm --days 0 --dir " + dir, exitUsage, "weft: --days 0: use 1 to 36500"},
 		{"ca issue a --role king", exitUsage, `role "king": use agent, coordinator or operator`},
-		{"ca issue a --dir " + filepath.Join(dir, "none"), exitFailure, "none: --dir says where it is, `weft ca init --mesh NAME` makes one"},
+		{"ca issue a --tier fog --dir " + filepath.Join(dir, "none"), exitFailure, "no such file or directory): --dir says where it is, `weft ca init --mesh NAME` makes one"},
 	} {
 		config := filepath.Join(dir, "nowhere.yaml")
 		c := weft(t, config, strings.Fields(tc.args)...)
@@ -168,7 +169,7 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expired, err := ca.Issue(pki.Operator, "eve", nil, time.Now().Add(-48*time.Hour), 24*time.Hour)
+	expired, err := ca.Issue(pki.Subject{Role: pki.Operator, Name: "eve"}, nil, time.Now().Add(-48*time.Hour), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		{"no such file", "addresses: [a:1]\nca: ca.crt\ncert: ada.crt\nkey: none.key\n", "c.yaml names: open " + filepath.Join(dir, "none.key") + ": no such file"},
 		{"another's key", "addresses: [a:1]\nca: ca.crt\ncert: ada.crt\nkey: bob.key\n", "bob.key is not the key of " + filepath.Join(dir, "ada.crt")},
 		{"no certificate", "addresses: [a:1]\nca: ca.crt\ncert: garbage.crt\nkey: ada.key\n", "garbage.crt: want a CERTIFICATE block"},
-		{"expired", "addresses: [a:1]\nca: ca.crt\ncert: eve.crt\nkey: eve.key\n", "eve.crt expired on " + time.Now().Add(-24*time.Hour).UTC().Format(time.DateOnly) + ": make a new one with `weft ca issue eve --role operator`"},
+		{"expired", "addresses: [a:1]\nca: ca.crt\ncert: eve.crt\nkey: eve.key\n", "eve.crt expired on " + time.Now().Add(-24*time.Hour).UTC().Format(time.DateOnly) + ": make a new one with `weft ca renew eve`"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := write(t, filepath.Join(dir, "c.yaml"), tc.config)
@@ -226,7 +227,7 @@ func TestNoCoordinatorAnswers(t *testing.T) {
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
-	expired, err := ca.Issue(pki.Coordinator, "old", nil, time.Now().Add(-48*time.Hour), 24*time.Hour)
+	expired, err := ca.Issue(pki.Subject{Role: pki.Coordinator, Tier: tiering.Cloud, Name: "old"}, nil, time.Now().Add(-48*time.Hour), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func TestNoCoordinatorAnswers(t *testing.T) {
 		},
 		{
 			"expired", serve(expired, pki.Operator), "certificate has expired",
-			"either the coordinator's certificate has expired, which `weft ca issue NAME --role coordinator` renews, or this machine's clock is wrong",
+			"either the coordinator's certificate has expired, which `weft ca renew NAME` renews, or this machine's clock is wrong",
 		},
 		{
 			"no coordinator", serve(identity(t, ca, pki.Agent, "a"), pki.Operator), "it is no coordinator of this mesh",

@@ -14,12 +14,13 @@ import (
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // An external broker is verified by its own authority and host name, if one is
 // named, and by the mesh's if not; the mesh's certificate is presented to both.
 func TestExternalBroker(t *testing.T) {
-	mesh, err := newCA(t).Issue(pki.Agent, "edge-1", nil, time.Now(), time.Hour)
+	mesh, err := newCA(t).Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Edge, Name: "edge-1"}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestExternalBroker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := theirs.Issue(pki.Agent, "broker", []string{"127.0.0.1"}, time.Now(), time.Hour)
+	server, err := theirs.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "broker"}, []string{"127.0.0.1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func TestExternalBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := server.ServerTLS(pki.Agent)
-	conf.VerifyConnection = nil // clients of the mesh, not of theirs
+	conf.VerifyConnection, conf.ClientAuth = nil, tls.RequireAndVerifyClientCert // clients of the mesh, not of theirs
 	if conf.ClientCAs, err = brokerCA(filepath.Clean, filepath.Join(dir, "mesh", "ca.crt")); err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func newDev(o devOptions) (*devMesh, error) {
 		if i == 0 {
 			role = pki.Coordinator
 		}
-		id, err := ca.Issue(role, d.name, []string{"127.0.0.1", "localhost"}, now, devValidity)
+		id, err := ca.Issue(pki.Subject{Role: role, Tier: d.tier, Name: d.name}, []string{"127.0.0.1", "localhost"}, now, devValidity)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ func newDev(o devOptions) (*devMesh, error) {
 		}
 		m.nodes, m.names, m.tiers = append(m.nodes, n), append(m.names, d.name), append(m.tiers, d.tier)
 	}
-	operator, err := ca.Issue(pki.Operator, "operator", nil, now, devValidity)
+	operator, err := ca.Issue(pki.Subject{Role: pki.Operator, Name: "operator"}, nil, now, devValidity)
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ func newFarm(t *testing.T) *farm {
 		f.pin(name)
 		f.start(name)
 	}
-	id, err := f.ca.Issue(pki.Operator, "tester", nil, time.Now(), time.Hour)
+	id, err := f.ca.Issue(pki.Subject{Role: pki.Operator, Name: "tester"}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func (f *farm) write(name string, tier tiering.Tier, gossipAt, apiAt string, coo
 	if coordinates {
 		role = pki.Coordinator
 	}
-	id, err := f.ca.Issue(role, name, nil, time.Now(), time.Hour)
+	id, err := f.ca.Issue(pki.Subject{Role: role, Tier: tier, Name: name}, nil, time.Now(), time.Hour)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -55,7 +55,11 @@ func newMesh(t *testing.T) *mesh {
 
 func (m *mesh) issue(role pki.Role, name string) *pki.Identity {
 	m.Helper()
-	id, err := m.ca.Issue(role, name, nil, time.Now(), time.Hour)
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Cloud
+	}
+	id, err := m.ca.Issue(s, nil, time.Now(), time.Hour)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -245,7 +249,7 @@ func TestClientSaysWhyNobodyAnswers(t *testing.T) {
 		t.Cleanup(plain.Close)
 		m.know(plain.Listener.Addr().String())
 		agent := m.add("b", well)
-		agent.TLS.Certificates = m.issue(pki.Agent, "b").ServerTLS(pki.Operator).Certificates
+		agent.TLS.GetCertificate = m.issue(pki.Agent, "b").ServerTLS(pki.Operator).GetCertificate
 		err := requests(m.client)["submit"](t.Context())
 		if !errors.Is(err, ErrUnreachable) || !errors.Is(err, syscall.ECONNREFUSED) || !errors.Is(err, &Error{Code: CodeNoLeader}) {
 			t.Errorf("%v", err)
@@ -256,7 +260,7 @@ func TestClientSaysWhyNobodyAnswers(t *testing.T) {
 			m.addrs[1] + ": there is no leader",
 			"10.0.0.1: address 10.0.0.1: missing port in address",
 			m.addrs[3] + ": tls: first record does not look like a TLS handshake",
-			m.addrs[4] + ": it is no coordinator of this mesh (x509: certificate is valid for agent.test.weft, not coordinator.test.weft)",
+			m.addrs[4] + ": it is no coordinator of this mesh (wrong role: spiffe://test/agent/cloud/b may not act as [coordinator] here)",
 		} {
 			if i >= len(parts) || !strings.HasPrefix(parts[i], want) {
 				t.Errorf("part %d of %q, want %q…", i, parts, want)

@@ -5,22 +5,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
-)
 
-// The files that a CA and an identity are kept in.
-const (
-	CACertFile = "ca.crt"
-	CAKeyFile  = "ca.key"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // backdate allows for machines whose clocks run behind the CA's.
@@ -31,6 +24,9 @@ type CA struct {
 	Mesh string
 	cert *x509.Certificate
 	key  crypto.Signer
+	// replaced are authorities before this one that the mesh still trusts.
+	replaced []*x509.Certificate
+	crl      *x509.RevocationList // nil: nothing was ever revoked
 }
 
 // NewCA makes the authority of a mesh, valid from now.
@@ -75,12 +71,44 @@ func newSerial() (*big.Int, error) {
 	return n, nil
 }
 
+// Replace makes an authority to follow this one, valid from now. Those who
+// trust the new one's Certificates trust both, and what either revoked stays
+// so.
+func (ca *CA) Replace(now time.Time, valid time.Duration) (*CA, error) {
+	next, err := NewCA(ca.Mesh, now, valid)
+	if err != nil {
+		return nil, err
+	}
+	for _, old := range ca.Certificates() {
+		if now.Before(old.NotAfter) {
+			next.replaced = append(next.replaced, old)
+		}
+	}
+	if ca.crl == nil {
+		return next, nil
+	}
+	return next, next.revoke(ca.crl.RevokedCertificateEntries, ca.crl.Number, now)
+}
+
+// Retire trusts this authority only, and no more those that it replaced.
+func (ca *CA) Retire() { ca.replaced = nil }
+
+// Certificates are those of the authorities that the mesh trusts, the one that
+// issues first.
+func (ca *CA) Certificates() []*x509.Certificate {
+	return append([]*x509.Certificate{ca.cert}, ca.replaced...)
+}
+
+// Issued reports whether this authority signed the certificate, and not one
+// before it.
+func (ca *CA) Issued(c *x509.Certificate) bool { return c.CheckSignatureFrom(ca.cert) == nil }
+
 // Issue makes a key and certificate for the subject (its Mesh is the CA's).
 // hosts are further DNS names or IP addresses that plain HTTPS clients may
 // reach it at.
-func (ca *CA) Issue(role Role, name string, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
-	sub := Subject{Mesh: ca.Mesh, Role: role, Name: name}
-	if err := sub.validate(); err != nil {
+func (ca *CA) Issue(sub Subject, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
+	sub.Mesh = ca.Mesh
+	if err := sub.issuable(); err != nil {
 		return nil, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -93,7 +121,7 @@ func (ca *CA) Issue(role Role, name string, hosts []string, now time.Time, valid
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name, Organization: []string{ca.Mesh}},
+		Subject:      pkix.Name{CommonName: sub.Name, Organization: []string{ca.Mesh}},
 		NotBefore:    now.Add(-backdate),
 		NotAfter:     minTime(now.Add(valid), ca.cert.NotAfter),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
@@ -116,11 +144,40 @@ func (ca *CA) Issue(role Role, name string, hosts []string, now time.Time, valid
 	if err != nil {
 		return nil, fmt.Errorf("parse certificate of %s: %w", sub, err)
 	}
-	return &Identity{
-		Subject: sub,
-		cert:    tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf},
-		ca:      ca.cert,
-	}, nil
+	c, err := newCredentials(leaf, key, ca.Certificates(), ca.crl)
+	if err != nil {
+		return nil, err
+	}
+	return newIdentity(sub, Files{}, c), nil
+}
+
+// Renew issues a certificate that says what an old one does, with a key of its
+// own, for as long from now as the old one was valid. A machine's certificate
+// that is older than tiers in them is given one.
+func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*Identity, error) {
+	sub, err := SubjectOf(old)
+	if err != nil {
+		return nil, err
+	}
+	if sub.Mesh != ca.Mesh {
+		return nil, fmt.Errorf("%w: %s is of another mesh than %s", ErrName, sub, ca.Mesh)
+	}
+	if tier != 0 && sub.Tier != 0 && tier != sub.Tier {
+		return nil, fmt.Errorf("%w: %s is of tier %s, not %s: issue another certificate for another tier", ErrName, sub, sub.Tier, tier)
+	}
+	if sub.Tier == 0 {
+		sub.Tier = tier
+	}
+	var hosts []string
+	for _, name := range old.DNSNames {
+		if !strings.HasSuffix(name, "."+sub.Mesh+meshDomain) {
+			hosts = append(hosts, name)
+		}
+	}
+	for _, ip := range old.IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	return ca.Issue(sub, hosts, now, old.NotAfter.Sub(old.NotBefore)-backdate)
 }
 
 func minTime(a, b time.Time) time.Time {
@@ -128,93 +185,4 @@ func minTime(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// Save writes ca.crt and ca.key (readable by the owner only) to dir. It never
-// overwrites an existing authority.
-func (ca *CA) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("save CA: %w", err)
-	}
-	if err := writeKey(filepath.Join(dir, CAKeyFile), ca.key); err != nil {
-		return err
-	}
-	return writeNew(filepath.Join(dir, CACertFile), 0o644, "CERTIFICATE", ca.cert.Raw)
-}
-
-// LoadCA reads what Save wrote.
-func LoadCA(dir string) (*CA, error) {
-	cert, err := readCert(filepath.Join(dir, CACertFile))
-	if err != nil {
-		return nil, err
-	}
-	key, err := readKey(filepath.Join(dir, CAKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	if len(cert.Subject.Organization) != 1 || !cert.IsCA {
-		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, filepath.Join(dir, CACertFile))
-	}
-	return &CA{Mesh: cert.Subject.Organization[0], cert: cert, key: key}, nil
-}
-
-func writeKey(path string, key crypto.PrivateKey) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("encode key: %w", err)
-	}
-	return writeNew(path, 0o600, "PRIVATE KEY", der)
-}
-
-// writeNew writes a PEM file that does not exist yet.
-func writeNew(path string, mode os.FileMode, kind string, der []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return fmt.Errorf("%w (remove it first if it is no longer needed)", err)
-	}
-	if err := pem.Encode(f, &pem.Block{Type: kind, Bytes: der}); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return f.Close()
-}
-
-func readPEM(path, kind string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(b)
-	if block == nil || block.Type != kind {
-		return nil, fmt.Errorf("%w: %s: want a %s block", ErrPEM, path, kind)
-	}
-	return block.Bytes, nil
-}
-
-func readCert(path string) (*x509.Certificate, error) {
-	der, err := readPEM(path, "CERTIFICATE")
-	if err != nil {
-		return nil, err
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
-	}
-	return c, nil
-}
-
-func readKey(path string) (crypto.Signer, error) {
-	der, err := readPEM(path, "PRIVATE KEY")
-	if err != nil {
-		return nil, err
-	}
-	k, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
-	}
-	s, ok := k.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%w: %s: a key that cannot sign", ErrPEM, path)
-	}
-	return s, nil
 }

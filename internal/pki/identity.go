@@ -2,128 +2,166 @@ package pki
 
 import (
 	"bytes"
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync/atomic"
+	"time"
 )
 
-// Identity is a subject's certificate and key, with the CA that it trusts.
+// Identity is a subject's certificate and key, with the authorities that it
+// trusts. A [Follower] exchanges them while they are in use.
 type Identity struct {
 	Subject Subject
-	cert    tls.Certificate
-	ca      *x509.Certificate
+	from    Files
+	current atomic.Pointer[credentials]
 }
 
-// Save writes ca.crt, NAME.crt and NAME.key (readable by the owner only) to
-// dir. It never overwrites a key.
-func (id *Identity) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("save identity: %w", err)
+// Files are what an identity is read from. The list of what is revoked,
+// [CRLFile], is looked for beside CA.
+type Files struct{ CA, Cert, Key string }
+
+func (f Files) crl() string { return filepath.Join(filepath.Dir(f.CA), CRLFile) }
+
+// credentials are what a connection is made or taken with. They never change.
+type credentials struct {
+	cert        *tls.Certificate
+	authorities []*x509.Certificate
+	pool        *x509.CertPool
+	crl         *x509.RevocationList // nil: nothing is revoked
+	revoked     map[string]bool      // by serial number
+}
+
+// trusting are the credentials of one who has no certificate.
+func trusting(authorities []*x509.Certificate, crl *x509.RevocationList) *credentials {
+	c := &credentials{authorities: authorities, pool: x509.NewCertPool(), crl: crl, revoked: serials(crl)}
+	for _, a := range authorities {
+		c.pool.AddCert(a)
 	}
-	caPath := filepath.Join(dir, CACertFile)
-	switch old, err := readCert(caPath); {
-	case os.IsNotExist(err):
-		if err := writeNew(caPath, 0o644, "CERTIFICATE", id.ca.Raw); err != nil {
-			return err
+	return c
+}
+
+func newCredentials(leaf *x509.Certificate, key crypto.Signer, authorities []*x509.Certificate, crl *x509.RevocationList) (*credentials, error) {
+	c := trusting(authorities, crl)
+	c.cert = &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	for _, a := range authorities {
+		if leaf.CheckSignatureFrom(a) == nil {
+			return c, nil
 		}
-	case err != nil:
-		return err
-	case !bytes.Equal(old.Raw, id.ca.Raw):
-		return fmt.Errorf("%s is the certificate of another CA: save %s elsewhere", caPath, id.Subject)
 	}
-	base := filepath.Join(dir, id.Subject.Name)
-	if err := writeKey(base+".key", id.cert.PrivateKey); err != nil {
-		return err
-	}
-	return writeNew(base+".crt", 0o644, "CERTIFICATE", id.cert.Certificate[0])
+	return nil, errors.New("issued by none of the authorities")
 }
 
-// LoadIdentity reads an identity from its three files.
+func newIdentity(sub Subject, from Files, c *credentials) *Identity {
+	id := &Identity{Subject: sub, from: from}
+	id.current.Store(c)
+	return id
+}
+
+// LoadIdentity reads an identity from its files. The key must be readable by
+// its owner only.
 func LoadIdentity(caFile, certFile, keyFile string) (*Identity, error) {
-	ca, err := readCert(caFile)
+	from := Files{CA: caFile, Cert: certFile, Key: keyFile}
+	now, err := from.read()
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := readCert(certFile)
+	sub, c, err := from.parse(now)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readKey(keyFile)
+	if c.revoked[serial(c.cert.Leaf.SerialNumber)] {
+		return nil, fmt.Errorf("%w: %s, says %s: issue another one for %s", ErrRevoked, certFile, from.crl(), sub.Name)
+	}
+	return newIdentity(sub, from, c), nil
+}
+
+// contents are those of an identity's files. crl is nil if there is none.
+type contents struct{ ca, cert, key, crl []byte }
+
+func (c contents) equal(o contents) bool {
+	return bytes.Equal(c.ca, o.ca) && bytes.Equal(c.cert, o.cert) && bytes.Equal(c.key, o.key) && bytes.Equal(c.crl, o.crl)
+}
+
+// readTries bounds how often files are read that somebody is replacing.
+const readTries = 5
+
+// read reads the files, a certificate and a key of one moment: it reads the
+// certificate again after the key, until there was no other meanwhile.
+func (f Files) read() (contents, error) {
+	var c contents
+	var err error
+	if c.cert, err = os.ReadFile(f.Cert); err != nil {
+		return c, err
+	}
+	for range readTries {
+		if c.key, err = ReadSecret(f.Key); err != nil {
+			return c, err
+		}
+		again, err := os.ReadFile(f.Cert)
+		if err != nil {
+			return c, err
+		}
+		if bytes.Equal(c.cert, again) {
+			break
+		}
+		c.cert = again
+	}
+	if c.ca, err = os.ReadFile(f.CA); err != nil {
+		return c, err
+	}
+	if c.crl, err = os.ReadFile(f.crl()); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return c, err
+}
+
+func (f Files) parse(c contents) (Subject, *credentials, error) {
+	fail := func(err error) (Subject, *credentials, error) { return Subject{}, nil, err }
+	authorities, err := parseCerts(f.CA, c.ca)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
-	if pub, ok := key.Public().(*ecdsa.PublicKey); !ok || !pub.Equal(leaf.PublicKey) {
-		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
+	leafs, err := parseCerts(f.Cert, c.cert)
+	if err != nil {
+		return fail(err)
 	}
-	if err := leaf.CheckSignatureFrom(ca); err != nil {
-		return nil, fmt.Errorf("%s was not issued by the CA of %s: %w", certFile, caFile, err)
+	keys, err := parseKeys(f.Key, c.key)
+	if err != nil {
+		return fail(err)
+	}
+	leaf := leafs[0]
+	key, ok := keyOf(leaf, keys)
+	if !ok {
+		return fail(fmt.Errorf("%s is not the key of %s", f.Key, f.Cert))
+	}
+	var crl *x509.RevocationList
+	if c.crl != nil {
+		if crl, err = parseCRL(f.crl(), c.crl, authorities); err != nil {
+			return fail(err)
+		}
+	}
+	creds, err := newCredentials(leaf, key, authorities, crl)
+	if err != nil {
+		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, err))
 	}
 	sub, err := SubjectOf(leaf)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", certFile, err)
+		return fail(fmt.Errorf("%s: %w", f.Cert, err))
 	}
-	return &Identity{
-		Subject: sub,
-		cert:    tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
-		ca:      ca,
-	}, nil
+	return sub, creds, nil
 }
 
-func (id *Identity) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(id.ca)
-	return p
-}
+// Certificate is the subject's own, at this moment.
+func (id *Identity) Certificate() *x509.Certificate { return id.current.Load().cert.Leaf }
 
-// ServerTLS accepts peers of the same mesh that hold one of the roles
-// (a coordinator holds agent too); TLS 1.3 only, certificates both ways.
-func (id *Identity) ServerTLS(roles ...Role) *tls.Config {
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{id.cert},
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    id.pool(),
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			return id.check(cs, roles)
-		},
-	}
-}
+// Expires is when that certificate ends.
+func (id *Identity) Expires() time.Time { return id.Certificate().NotAfter }
 
-// ClientTLS connects to peers of the same mesh that may act in the role.
-func (id *Identity) ClientTLS(role Role) *tls.Config {
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{id.cert},
-		RootCAs:      id.pool(),
-		ServerName:   serverName(id.Subject.Mesh, role),
-	}
-}
-
-func (id *Identity) check(cs tls.ConnectionState, roles []Role) error {
-	sub, err := SubjectOf(cs.PeerCertificates[0])
-	if err != nil {
-		return err
-	}
-	if sub.Mesh != id.Subject.Mesh {
-		return fmt.Errorf("%w: %s is of another mesh than %s", ErrRole, sub, id.Subject)
-	}
-	for _, r := range sub.Role.acts() {
-		if slices.Contains(roles, r) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %s may not connect here: want one of %v", ErrRole, sub, roles)
-}
-
-// Peer returns who is at the other end of a verified connection.
-func Peer(cs *tls.ConnectionState) (Subject, bool) {
-	if cs == nil || len(cs.PeerCertificates) == 0 {
-		return Subject{}, false
-	}
-	s, err := SubjectOf(cs.PeerCertificates[0])
-	return s, err == nil
-}
+// Followable reports whether the identity was read from files.
+func (id *Identity) Followable() bool { return id.from != Files{} }

@@ -1,10 +1,15 @@
 package pki_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 const year = 365 * 24 * time.Hour
@@ -27,11 +33,60 @@ func authority(t *testing.T, mesh string) *pki.CA {
 
 func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, []string{"127.0.0.1", "host.example"}, time.Now(), year)
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Fog
+	}
+	id, err := ca.Issue(s, []string{"127.0.0.1", "host.example"}, time.Now(), year)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// certify makes a certificate that Issue does not: with the key of the
+// authority in dir, as another program could.
+func certify(t *testing.T, ca *pki.CA, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	dir := t.TempDir()
+	if err := ca.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, pki.CACertFile), filepath.Join(dir, pki.CAKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := *issue(t, ca, pki.Agent, "edge-1").Certificate()
+	change(&tmpl)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &tmpl, pair.Leaf, key.Public(), pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der, pair.Certificate[0]}, PrivateKey: key}
+}
+
+// shows is what a client that trusts id's mesh shows another certificate with.
+func shows(id *pki.Identity, cert tls.Certificate) *tls.Config {
+	c := id.ClientTLS(pki.Agent)
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	return c
+}
+
+func named(uris ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.URIs = nil
+		for _, s := range uris {
+			u, err := url.Parse(s)
+			if err != nil {
+				panic(err)
+			}
+			c.URIs = append(c.URIs, u)
+		}
+	}
 }
 
 // handshake returns the server's and the client's error of one connection
@@ -70,45 +125,126 @@ func TestRolesAreEnforcedBothWays(t *testing.T) {
 	ca, other := authority(t, "farm"), authority(t, "farm")
 	agent, coord, op := issue(t, ca, pki.Agent, "edge-1"), issue(t, ca, pki.Coordinator, "coord-1"), issue(t, ca, pki.Operator, "ada")
 	stranger := issue(t, other, pki.Agent, "edge-1")
-	expired, err := ca.Issue(pki.Agent, "old", nil, time.Now().Add(-2*year), year)
-	if err != nil {
-		t.Fatal(err)
+	at := func(issued time.Time) *pki.Identity {
+		id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Edge, Name: "edge-1"}, nil, issued, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
 	}
+	expired, early := at(time.Now().Add(-48*time.Hour)), at(time.Now().Add(time.Hour))
+	server, none := agent.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent)
+	none.GetClientCertificate = nil
+	edgeCoordinator := certify(t, ca, named("spiffe://farm/coordinator/edge/edge-1"))
+	asCoordinator := coord.ServerTLS(pki.Coordinator)
+	asCoordinator.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &edgeCoordinator, nil }
+	asked := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
 	for _, tc := range []struct {
 		name           string
 		server, client *tls.Config
-		ok             bool
+		want           string // of the error of the side that verifies; empty: none
 	}{
-		{"agent to agent", agent.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent), true},
-		{"coordinator acts as agent", agent.ServerTLS(pki.Agent), coord.ClientTLS(pki.Agent), true},
-		{"agent dials coordinator as agent", coord.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent), true},
-		{"agent is no coordinator", coord.ServerTLS(pki.Coordinator), agent.ClientTLS(pki.Coordinator), false},
-		{"agent does not serve as coordinator", agent.ServerTLS(pki.Coordinator), coord.ClientTLS(pki.Coordinator), false},
-		{"operator at the API", coord.ServerTLS(pki.Operator, pki.Agent), op.ClientTLS(pki.Coordinator), true},
-		{"operator moves no frames", agent.ServerTLS(pki.Agent), op.ClientTLS(pki.Agent), false},
-		{"another CA", agent.ServerTLS(pki.Agent), stranger.ClientTLS(pki.Agent), false},
-		{"expired", agent.ServerTLS(pki.Agent), expired.ClientTLS(pki.Agent), false},
-		{"no certificate", agent.ServerTLS(pki.Agent), &tls.Config{RootCAs: agent.ClientTLS(pki.Agent).RootCAs, ServerName: "agent.farm.weft"}, false},
+		{"agent to agent", server, agent.ClientTLS(pki.Agent), ""},
+		{"coordinator acts as agent", server, coord.ClientTLS(pki.Agent), ""},
+		{"agent dials coordinator as agent", coord.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent), ""},
+		{"slow clock", server, at(time.Now().Add(4 * time.Minute)).ClientTLS(pki.Agent), ""},
+		{"a certificate from before tiers", server, shows(agent, certify(t, ca, named("spiffe://farm/agent/edge-1"))), ""},
+		{"a coordinator's from before tiers", coord.ServerTLS(pki.Coordinator), shows(coord, certify(t, ca, named("spiffe://farm/coordinator/c"))), ""},
+		{"operator at the API", coord.ServerTLS(pki.Operator, pki.Agent), op.ClientTLS(pki.Coordinator), ""},
+
+		{"agent is no coordinator", coord.ServerTLS(pki.Coordinator), agent.ClientTLS(pki.Coordinator), "wrong role"},
+		{"agent does not serve as coordinator", agent.ServerTLS(pki.Coordinator), coord.ClientTLS(pki.Coordinator), "wrong role"},
+		{"no coordinator at the edge", coord.ServerTLS(pki.Coordinator), shows(coord, edgeCoordinator), "wrong role"},
+		{"nor does it serve as one", asCoordinator, coord.ClientTLS(pki.Coordinator), "wrong role"},
+		{"operator moves no frames", server, op.ClientTLS(pki.Agent), "wrong role"},
+		{"another CA of the same name", server, stranger.ClientTLS(pki.Agent), "unknown authority"},
+		{"another CA's client", server, shows(agent, certify(t, other, named("spiffe://farm/agent/fog/a"))), "unknown authority"},
+		{"another mesh in the name", server, shows(agent, certify(t, ca, named("spiffe://barn/agent/fog/a"))), "of another mesh"},
+		{"no name", server, shows(agent, certify(t, ca, named())), "has no spiffe://"},
+		{"an unknown role", server, shows(agent, certify(t, ca, named("spiffe://farm/king/a"))), `role "king"`},
+		{"an unknown tier", server, shows(agent, certify(t, ca, named("spiffe://farm/agent/sky/a"))), "spiffe://MESH/ROLE/TIER/NAME"},
+		{"an operator with a tier", coord.ServerTLS(pki.Operator), shows(op, certify(t, ca, named("spiffe://farm/operator/fog/a"))), "an operator has no tier"},
+		{"an authority itself", server, shows(agent, certify(t, ca, func(c *x509.Certificate) {
+			c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageDigitalSignature
+		})), "an authority's certificate"},
+		{"not for clients", server, shows(agent, certify(t, ca, asked)), "incompatible key usage"},
+		{"expired", server, expired.ClientTLS(pki.Agent), "expired"},
+		{"not valid yet", server, early.ClientTLS(pki.Agent), "is before"},
+		{"a server that has expired", expired.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent), "expired"},
+		{"no certificate", server, none, "didn't provide a certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			serr, cerr := handshake(t, tc.server, tc.client)
-			if ok := serr == nil && cerr == nil; ok != tc.ok {
-				t.Errorf("server: %v, client: %v; want ok = %v", serr, cerr, tc.ok)
+			if tc.want == "" {
+				if serr != nil || cerr != nil {
+					t.Errorf("server: %v, client: %v", serr, cerr)
+				}
+				return
+			}
+			if serr == nil || cerr == nil {
+				t.Fatalf("accepted; server: %v, client: %v", serr, cerr)
+			}
+			if !strings.Contains(serr.Error()+cerr.Error(), tc.want) {
+				t.Errorf("server: %v, client: %v; want …%s…", serr, cerr, tc.want)
 			}
 		})
 	}
 }
 
-func TestPlainClientsVerifyHosts(t *testing.T) {
-	id := issue(t, authority(t, "farm"), pki.Coordinator, "coord-1")
-	c := id.ClientTLS(pki.Agent)
-	c.ServerName = "host.example"
-	if serr, cerr := handshake(t, id.ServerTLS(pki.Coordinator), c); serr != nil || cerr != nil {
-		t.Error(serr, cerr)
+// TestIntermediatesDoNotCount: what a peer sends along vouches for nothing.
+func TestIntermediatesDoNotCount(t *testing.T) {
+	ca := authority(t, "farm")
+	agent := issue(t, ca, pki.Agent, "edge-1")
+	middle := certify(t, ca, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.URIs = true, true, x509.KeyUsageCertSign, nil
+	})
+	parent, err := x509.ParseCertificate(middle.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.ServerName = "elsewhere.example"
-	if _, cerr := handshake(t, id.ServerTLS(pki.Coordinator), c); cerr == nil {
-		t.Error("a host that the certificate does not name was accepted")
+	leaf := *agent.Certificate()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &leaf, parent, key.Public(), middle.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := tls.Certificate{Certificate: [][]byte{der, middle.Certificate[0]}, PrivateKey: key}
+	if serr, cerr := handshake(t, agent.ServerTLS(pki.Agent), shows(agent, forged)); serr == nil || cerr == nil {
+		t.Errorf("an agent made itself an authority: %v, %v", serr, cerr)
+	}
+}
+
+func TestPlainClientsVerifyHosts(t *testing.T) {
+	ca := authority(t, "farm")
+	id := issue(t, ca, pki.Coordinator, "coord-1")
+	c := &tls.Config{RootCAs: x509.NewCertPool(), GetClientCertificate: id.ClientTLS(pki.Agent).GetClientCertificate}
+	c.RootCAs.AddCert(ca.Certificates()[0])
+	for name, ok := range map[string]bool{"host.example": true, "coordinator.farm.weft": true, "agent.farm.weft": true, "elsewhere.example": false} {
+		c.ServerName = name
+		if serr, cerr := handshake(t, id.ServerTLS(pki.Coordinator), c); (serr == nil && cerr == nil) != ok {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+	}
+}
+
+func TestGuards(t *testing.T) {
+	id := issue(t, authority(t, "farm"), pki.Agent, "edge-1")
+	server, client := id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent)
+	if !pki.AsksForCertificates(server) || !pki.VerifiesServer(client) {
+		t.Error("this package's own settings are refused")
+	}
+	server.VerifyConnection, client.VerifyConnection = nil, nil
+	for name, bad := range map[string]bool{
+		"server without verification": pki.AsksForCertificates(server), "client without verification": pki.VerifiesServer(client),
+		"no server": pki.AsksForCertificates(nil), "no client": pki.VerifiesServer(nil),
+		"certificates at will": pki.AsksForCertificates(&tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, VerifyConnection: id.ServerTLS().VerifyConnection}),
+	} {
+		if bad {
+			t.Errorf("%s: accepted", name)
+		}
 	}
 }
 
@@ -163,8 +299,17 @@ func TestNamesAreChecked(t *testing.T) {
 	}
 	ca := authority(t, "farm")
 	for _, tc := range []struct{ role, name string }{{"agent", ""}, {"agent", "a/b"}, {"root", "a"}, {"agent", strings.Repeat("a", 64)}} {
-		if _, err := ca.Issue(pki.Role(tc.role), tc.name, nil, time.Now(), year); !errors.Is(err, pki.ErrName) {
+		if _, err := ca.Issue(pki.Subject{Role: pki.Role(tc.role), Tier: tiering.Fog, Name: tc.name}, nil, time.Now(), year); !errors.Is(err, pki.ErrName) {
 			t.Errorf("%v: %v", tc, err)
+		}
+	}
+	for want, s := range map[string]pki.Subject{
+		`agent "a" needs its tier: edge, fog or cloud`:          {Role: pki.Agent, Name: "a"},
+		`"a" is at the edge, where no node coordinates: make a`: {Role: pki.Coordinator, Tier: tiering.Edge, Name: "a"},
+		"an operator has no tier":                               {Role: pki.Operator, Tier: tiering.Fog, Name: "a"},
+	} {
+		if _, err := ca.Issue(s, nil, time.Now(), year); !errors.Is(err, pki.ErrName) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want …%s…", err, want)
 		}
 	}
 }

@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // The conditions that this package reports.
 var (
-	ErrName = errors.New("invalid name")
-	ErrRole = errors.New("wrong role")
-	ErrPEM  = errors.New("not a PEM file of the expected kind")
+	ErrName    = errors.New("invalid name")
+	ErrRole    = errors.New("wrong role")
+	ErrPEM     = errors.New("not a PEM file of the expected kind")
+	ErrRevoked = errors.New("certificate revoked")
+	ErrExposed = errors.New("secret that others can read")
 )
 
 // Role is what a certificate's holder may act as.
@@ -35,20 +40,33 @@ func ParseRole(s string) (Role, error) {
 	return "", fmt.Errorf("%w: role %q: use agent, coordinator or operator", ErrName, s)
 }
 
-// acts lists the roles that a holder of r may act in.
-func (r Role) acts() []Role {
-	if r == Coordinator {
-		return []Role{Coordinator, Agent}
-	}
-	return []Role{r}
-}
+// Machine reports whether nodes hold the role, and not people.
+func (r Role) Machine() bool { return r == Agent || r == Coordinator }
 
 // Subject is who a certificate was issued to.
 type Subject struct {
 	Mesh string // the mesh's name
 	Role Role
+	// Tier is a machine's; 0 in certificates that are older than tiers in
+	// them, and for operators.
+	Tier tiering.Tier
 	Name string // of the node or operator
 }
+
+// acts lists the roles that the subject may act in. A machine at the edge can
+// be carried away, so none coordinates, whatever its certificate says.
+func (s Subject) acts() []Role {
+	switch {
+	case s.Role != Coordinator:
+		return []Role{s.Role}
+	case s.Tier == tiering.Edge:
+		return []Role{Agent}
+	}
+	return []Role{Coordinator, Agent}
+}
+
+// ActsAs reports whether the subject may act in the role.
+func (s Subject) ActsAs(r Role) bool { return slices.Contains(s.acts(), r) }
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
@@ -61,20 +79,41 @@ func (s Subject) validate() error {
 			return fmt.Errorf("%w: %s name %q: use 1 to 63 lower-case letters, digits and hyphens", ErrName, what, v)
 		}
 	}
+	if s.Tier != 0 && !s.Role.Machine() {
+		return fmt.Errorf("%w: an operator has no tier", ErrName)
+	}
 	return nil
 }
 
+// issuable adds what new certificates must say to what old ones may lack.
+func (s Subject) issuable() error {
+	switch {
+	case s.Role.Machine() && s.Tier == 0:
+		return fmt.Errorf("%w: %s %q needs its tier: edge, fog or cloud", ErrName, s.Role, s.Name)
+	case s.Role == Coordinator && s.Tier == tiering.Edge:
+		return fmt.Errorf("%w: %q is at the edge, where no node coordinates: make another node the coordinator, or give this one tier fog if nobody can carry it away", ErrName, s.Name)
+	}
+	return s.validate()
+}
+
 func (s Subject) uri() *url.URL {
-	return &url.URL{Scheme: "spiffe", Host: s.Mesh, Path: "/" + string(s.Role) + "/" + s.Name}
+	path := "/" + string(s.Role) + "/"
+	if s.Tier != 0 {
+		path += s.Tier.String() + "/"
+	}
+	return &url.URL{Scheme: "spiffe", Host: s.Mesh, Path: path + s.Name}
 }
 
 func (s Subject) String() string { return s.uri().String() }
 
-func serverName(mesh string, role Role) string { return string(role) + "." + mesh + ".weft" }
+// meshDomain is the top-level domain of names that only certificates have.
+const meshDomain = ".weft"
+
+func serverName(mesh string, role Role) string { return string(role) + "." + mesh + meshDomain }
 
 func (s Subject) dnsNames() []string {
 	var out []string
-	for _, r := range s.Role.acts() {
+	for _, r := range s.acts() {
 		out = append(out, serverName(s.Mesh, r))
 	}
 	return out
@@ -90,11 +129,19 @@ func ParseSubject(s string) (Subject, error) {
 }
 
 func subjectOf(u *url.URL) (Subject, error) {
-	role, name, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	if u.Scheme != "spiffe" || !ok {
-		return Subject{}, fmt.Errorf("%w: %q is not spiffe://MESH/ROLE/NAME", ErrName, u)
+	bad := fmt.Errorf("%w: %q is not spiffe://MESH/ROLE/TIER/NAME", ErrName, u)
+	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
+	if u.Scheme != "spiffe" || len(parts) < 2 || len(parts) > 3 {
+		return Subject{}, bad
 	}
-	s := Subject{Mesh: u.Host, Role: Role(role), Name: name}
+	s := Subject{Mesh: u.Host, Role: Role(parts[0]), Name: parts[len(parts)-1]}
+	if len(parts) == 3 {
+		tier, err := tiering.ParseTier(parts[1])
+		if err != nil {
+			return Subject{}, fmt.Errorf("%w: %w", bad, err)
+		}
+		s.Tier = tier
+	}
 	return s, s.validate()
 }
 
@@ -105,5 +152,5 @@ func SubjectOf(c *x509.Certificate) (Subject, error) {
 			return subjectOf(u)
 		}
 	}
-	return Subject{}, fmt.Errorf("%w: certificate %q has no spiffe://MESH/ROLE/NAME", ErrName, c.Subject.CommonName)
+	return Subject{}, fmt.Errorf("%w: certificate %q has no spiffe://MESH/ROLE/TIER/NAME", ErrName, c.Subject.CommonName)
 }

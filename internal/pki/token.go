@@ -2,7 +2,6 @@ package pki
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 )
 
@@ -11,8 +10,11 @@ import (
 // shown is checked as before.
 func OptionalClient(server *tls.Config) *tls.Config {
 	c := server.Clone()
-	if c.ClientAuth == tls.RequireAndVerifyClientCert {
+	switch c.ClientAuth {
+	case tls.RequireAndVerifyClientCert:
 		c.ClientAuth = tls.VerifyClientCertIfGiven
+	case tls.RequireAnyClientCert: // VerifyConnection verifies it
+		c.ClientAuth = tls.RequestClientCert
 	}
 	if check := c.VerifyConnection; check != nil {
 		c.VerifyConnection = func(cs tls.ConnectionState) error {
@@ -37,18 +39,20 @@ func OptionalClient(server *tls.Config) *tls.Config {
 // ClientOnly connects to coordinators of the CA's mesh without a certificate
 // of its own.
 func ClientOnly(caFile string) (*tls.Config, error) {
-	ca, err := readCert(caFile)
+	authorities, err := readCerts(caFile)
 	if err != nil {
 		return nil, err
 	}
-	if len(ca.Subject.Organization) != 1 || !ca.IsCA {
+	first := authorities[0]
+	if len(first.Subject.Organization) != 1 || !first.IsCA {
 		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, caFile)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(ca)
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		RootCAs:    roots,
-		ServerName: serverName(ca.Subject.Organization[0], Coordinator),
-	}, nil
+	crl, err := readCRL(Files{CA: caFile}.crl(), authorities)
+	if err != nil {
+		return nil, err
+	}
+	nobody := newIdentity(Subject{Mesh: first.Subject.Organization[0]}, Files{}, trusting(authorities, crl))
+	conf := nobody.ClientTLS(Coordinator)
+	conf.GetClientCertificate = nil
+	return conf, nil
 }

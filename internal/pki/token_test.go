@@ -21,7 +21,7 @@ func TestOptionalClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := issue(t, ca, pki.Operator, "ada").ClientTLS(pki.Coordinator)
-	forged.Certificates = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).Certificates
+	forged.GetClientCertificate = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).GetClientCertificate
 	direct := pki.OptionalClient(coord.ServerTLS(pki.Operator))
 	// As settings that are read anew for each connection are.
 	chosen := pki.OptionalClient(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

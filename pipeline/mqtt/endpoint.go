@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // ErrConfig reports settings that make no link.
@@ -72,7 +74,7 @@ func parseBroker(raw string, conf *tls.Config, plaintext bool) (endpoint, error)
 			ErrConfig, u.Redacted(), u.Scheme)
 	case !plaintext && conf == nil:
 		return endpoint{}, fmt.Errorf("%w: broker %s: %s:// needs certificates: give them", ErrConfig, u.Redacted(), u.Scheme)
-	case conf != nil && conf.InsecureSkipVerify:
+	case conf != nil && !pki.VerifiesServer(conf):
 		return endpoint{}, fmt.Errorf("%w: broker %s: the broker's certificate must be verified", ErrConfig, u.Redacted())
 	}
 	return endpoint{url: u, tls: conf}, nil

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 const patience = 20 * time.Second
@@ -287,7 +288,11 @@ func identity(t *testing.T, ca *pki.CA, name string) *pki.Identity {
 
 func identityOf(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Fog
+	}
+	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestMutualTLS(t *testing.T) {
 			}
 
 			anonymous := identity(t, ca, "edge-2").ClientTLS(pki.Agent)
-			anonymous.Certificates = nil
+			anonymous.GetClientCertificate = nil
 			for who, c := range map[string]struct {
 				conf *tls.Config
 				want string

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -90,9 +91,9 @@ func (c Config) validate() error {
 	switch {
 	case c.ServerTLS == nil || c.ClientTLS == nil:
 		return errors.New("quic link: ServerTLS and ClientTLS are both needed")
-	case c.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert:
+	case !pki.AsksForCertificates(c.ServerTLS):
 		return errors.New("quic link: ServerTLS must require and verify client certificates")
-	case c.ClientTLS.InsecureSkipVerify:
+	case !pki.VerifiesServer(c.ClientTLS):
 		return errors.New("quic link: ClientTLS must verify the peer's certificate")
 	case min(c.Grace, c.Patience, c.Idle, c.Silence) < 0 || c.MaxFrame < 0:
 		return fmt.Errorf("quic link: negative limit in %d bytes, grace %s, patience %s, idle %s, silence %s",
@@ -136,10 +137,14 @@ func (c Config) diallerConfig() *quic.Config {
 // 10.3) and need not wait for our silence. It is nil, a random one, for a key
 // that can't be read.
 func resetKey(c *tls.Config) *quic.StatelessResetKey {
-	if len(c.Certificates) == 0 {
+	if c.GetCertificate == nil {
 		return nil
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.Certificates[0].PrivateKey)
+	own, err := c.GetCertificate(&tls.ClientHelloInfo{})
+	if err != nil {
+		return nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
 	if err != nil {
 		return nil
 	}

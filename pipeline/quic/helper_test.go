@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // patience is how long tests on real sockets wait for what must happen.
@@ -38,9 +39,17 @@ func newMesh(t testing.TB) *mesh {
 	return &mesh{t, ca}
 }
 
+func subject(role pki.Role, name string) pki.Subject {
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Fog
+	}
+	return s
+}
+
 func (m *mesh) identity(name string) *pki.Identity {
 	m.Helper()
-	id, err := m.ca.Issue(pki.Agent, name, nil, time.Now(), 24*time.Hour)
+	id, err := m.ca.Issue(subject(pki.Agent, name), nil, time.Now(), 24*time.Hour)
 	if err != nil {
 		m.Fatal(err)
 	}

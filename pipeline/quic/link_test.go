@@ -31,7 +31,7 @@ func TestNewRefuses(t *testing.T) {
 		}, "must require and verify"},
 		{"no verification", func(c *Config) {
 			c.ClientTLS = c.ClientTLS.Clone()
-			c.ClientTLS.InsecureSkipVerify = true
+			c.ClientTLS.VerifyConnection = nil
 		}, "must verify"},
 		{"negative grace", func(c *Config) { c.Grace = -1 }, "negative"},
 		{"listen address", func(c *Config) { c.Listen = "7000" }, `"7000" is not HOST:PORT`},
@@ -82,7 +82,7 @@ func TestCertificateRefused(t *testing.T) {
 				if c.otherMesh {
 					from = newMesh(t)
 				}
-				id, err := from.ca.Issue(c.role, "stranger", nil, time.Now(), time.Hour)
+				id, err := from.ca.Issue(subject(c.role, "stranger"), nil, time.Now(), time.Hour)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -123,7 +123,7 @@ func TestClientCertificateOfAnotherCA(t *testing.T) {
 		n.start(n.config(fogAddr), deliver)
 		cfg := n.config(edgeAddr)
 		other := newMesh(t).identity("stranger").ClientTLS(pki.Agent)
-		cfg.ClientTLS.Certificates = other.Certificates // trusts the mesh, is not of it
+		cfg.ClientTLS.GetClientCertificate = other.GetClientCertificate // trusts the mesh, is not of it
 		stranger := n.start(cfg, deliver)
 		err := stranger.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute))
 		var te *quic.TransportError

@@ -122,7 +122,7 @@ func newMesh(name, dir string, s *testbed.Scenario, addrs map[string]netip.Addr,
 	if err := os.WriteFile(filepath.Join(dir, gossipKeyFile), []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return nil, nil, fmt.Errorf("make a gossip key: %w", err)
 	}
-	operator, err := ca.Issue(pki.Operator, "operator", nil, now, validity)
+	operator, err := ca.Issue(pki.Subject{Role: pki.Operator, Name: "operator"}, nil, now, validity)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,7 +183,7 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 	if n.Coordinator {
 		role = pki.Coordinator
 	}
-	id, err := m.ca.Issue(role, n.Name, nil, now, validity)
+	id, err := m.ca.Issue(pki.Subject{Role: role, Tier: n.Tier, Name: n.Name}, nil, now, validity)
 	if err != nil {
 		return err
 	}

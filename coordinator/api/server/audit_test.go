@@ -108,7 +108,7 @@ func TestWritesAreRecorded(t *testing.T) {
 		t.Fatalf("%d refusals: %+v", len(refused), refused)
 	}
 	for i, w := range []record{
-		{Caller: "spiffe://test/agent/edge-1", Method: "POST", Path: "/v1/workflows", Scope: submit, Status: 403, Code: api.CodeForbidden},
+		{Caller: "spiffe://test/agent/edge/edge-1", Method: "POST", Path: "/v1/workflows", Scope: submit, Status: 403, Code: api.CodeForbidden},
 		{Caller: "token:ci:" + id, Method: "POST", Path: "/v1/tokens", Scope: admin, Status: 403, Code: api.CodeForbidden},
 		{Method: "DELETE", Path: "/v1/tokens/ci", Scope: admin, Status: 401, Code: api.CodeUnauthorized},
 	} {

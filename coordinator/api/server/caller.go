@@ -63,7 +63,7 @@ func (s *Server) authenticate(r *http.Request, now time.Time) (caller, error) {
 		return caller{}, unauthorized("neither a certificate nor a token: send `Authorization: Bearer TOKEN` with a token of `weft token create`, or use a certificate of `weft ca issue`")
 	}
 	claim := r.Header.Get(forwardedFor)
-	if peer.Role != pki.Coordinator || claim == "" {
+	if !peer.ActsAs(pki.Coordinator) || claim == "" {
 		return certified(peer), nil
 	}
 	if id, ok := strings.CutPrefix(claim, tokenClaim); ok {
@@ -86,11 +86,15 @@ func (s *Server) authenticate(r *http.Request, now time.Time) (caller, error) {
 // do everything.
 func certified(s pki.Subject) caller {
 	c := caller{name: s.String(), subject: s}
-	if s.Role != pki.Agent {
+	if !onlyAgent(s) {
 		c.scope = state.ScopeAdmin
 	}
 	return c
 }
+
+// onlyAgent reports whether a subject may act as an agent and no more, as a
+// coordinator at the edge.
+func onlyAgent(s pki.Subject) bool { return s.Role.Machine() && !s.ActsAs(pki.Coordinator) }
 
 // bearer is who shows a token.
 func (s *Server) bearer(header []string, now time.Time) (caller, error) {
@@ -137,7 +141,7 @@ const (
 // authorize says whether the caller may do what a route does.
 func (rt *route) authorize(who caller, r *http.Request) error {
 	switch {
-	case who.subject.Role == pki.Agent:
+	case onlyAgent(who.subject):
 		node := r.PathValue("node")
 		if rt.agents == noAgent {
 			return forbidden("%s may not do this: use an operator's certificate", who)
@@ -150,6 +154,20 @@ func (rt *route) authorize(who caller, r *http.Request) error {
 		return forbidden("%s may not do this: it is for the node's own agent, which shows a certificate", who)
 	case !who.scope.Includes(rt.scope):
 		return forbidden("%s has the scope %s, and this needs %s: `weft token create NAME --scope %[3]s` makes a token that may", who, who.scope, rt.scope)
+	}
+	return nil
+}
+
+// agrees refuses a node that gossips another tier than its certificate says:
+// gossip is anybody's word who has its key.
+func (s *Server) agrees(who caller, r *http.Request) error {
+	node := r.PathValue("node")
+	if who.subject.Tier == 0 || who.subject.Name != node {
+		return nil
+	}
+	n, known := s.control.Snapshot().Node(node)
+	if known && n.Tier != who.subject.Tier {
+		return forbidden("node %s gossips tier %s, and its certificate says %s: set `node.tier` of its configuration to that, or issue it another certificate", node, n.Tier, who.subject.Tier)
 	}
 	return nil
 }

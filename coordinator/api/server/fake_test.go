@@ -72,7 +72,7 @@ func (f *fake) caller(role pki.Role, name string) *testCaller {
 
 // as is a request for the handler itself.
 func (f *fake) as(role pki.Role, name, method, path, body string) *http.Request {
-	cert := issue(f.T, f.ca, role, name).ClientTLS(pki.Coordinator).Certificates[0].Leaf
+	cert := issue(f.T, f.ca, role, name).Certificate()
 	r := httptest.NewRequestWithContext(f.Context(), method, path, strings.NewReader(body))
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
 	return r

@@ -129,7 +129,7 @@ func TestSlowBodiesOfOneCaller(t *testing.T) {
 	wait(t, "the bodies are under way", func() bool {
 		f.server.bodies.mu.Lock()
 		defer f.server.bodies.mu.Unlock()
-		return f.server.bodies.each["spiffe://test/agent/edge-1"] == maxBodiesEach
+		return f.server.bodies.each["spiffe://test/agent/edge/edge-1"] == maxBodiesEach
 	})
 	if e := report(edge, "edge-1").problem(t); e.Code != api.CodeTooMany {
 		t.Errorf("one too many: %+v", e)

@@ -38,12 +38,12 @@ func newFuzzed(f *testing.F) *fuzzed {
 	out := &fuzzed{as: map[pki.Role]*tls.ConnectionState{}, secret: api.NewSecret()}
 	leader := &fake{ca: ca, machine: state.New(), submit: func() error { return nil }}
 	for role, name := range map[pki.Role]string{pki.Agent: "edge-1", pki.Operator: "ada", pki.Coordinator: "c1"} {
-		id, err := ca.Issue(role, name, nil, time.Now(), time.Hour)
+		id, err := ca.Issue(pki.Subject{Role: role, Tier: tierOf(role, name), Name: name}, nil, time.Now(), time.Hour)
 		if err != nil {
 			f.Fatal(err)
 		}
 		conf := id.ClientTLS(pki.Coordinator)
-		out.as[role] = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{conf.Certificates[0].Leaf}}
+		out.as[role] = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{id.Certificate()}}
 		if role != pki.Coordinator {
 			continue
 		}

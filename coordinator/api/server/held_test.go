@@ -134,7 +134,7 @@ func TestHeldRequestsAreLimited(t *testing.T) {
 	f := newFake(t)
 	var releases []func()
 	for range maxHeldEach {
-		release, err := f.server.held.take("spiffe://test/agent/edge-1")
+		release, err := f.server.held.take("spiffe://test/agent/edge/edge-1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestHeldRequestsAreLimited(t *testing.T) {
 	for _, release := range releases[1:] {
 		release()
 	}
-	if n := f.server.held.each["spiffe://test/agent/edge-1"]; n != 0 {
+	if n := f.server.held.each["spiffe://test/agent/edge/edge-1"]; n != 0 {
 		t.Errorf("%d of a caller that has none", n)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,9 +179,22 @@ func newMesh(t *testing.T, names ...string) *mesh {
 
 func (m *mesh) issue(role pki.Role, name string) *pki.Identity { return issue(m.T, m.ca, role, name) }
 
+// tierOf is the tier that a name of this package's tests says.
+func tierOf(role pki.Role, name string) tiering.Tier {
+	switch {
+	case role == pki.Operator:
+		return 0
+	case role == pki.Coordinator:
+		return tiering.Cloud
+	case strings.HasPrefix(name, "fog"):
+		return tiering.Fog
+	}
+	return tiering.Edge
+}
+
 func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, nil, time.Now(), time.Hour)
+	id, err := ca.Issue(pki.Subject{Role: role, Tier: tierOf(role, name), Name: name}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // TestRights asks everything as everyone. What is allowed may still fail for
@@ -50,10 +51,10 @@ func TestRights(t *testing.T) {
 			}
 		}
 	}
-	if e := who["agent of another"].do("GET", "/v1/nodes/edge-1/assignments", "").problem(t); e.Detail != "spiffe://test/agent/fog-1 may not speak for node edge-1" {
+	if e := who["agent of another"].do("GET", "/v1/nodes/edge-1/assignments", "").problem(t); e.Detail != "spiffe://test/agent/fog/fog-1 may not speak for node edge-1" {
 		t.Errorf("detail %q", e.Detail)
 	}
-	if e := who["agent of another"].do("POST", "/v1/workflows", people).problem(t); e.Detail != "spiffe://test/agent/fog-1 may not do this: use an operator's certificate" {
+	if e := who["agent of another"].do("POST", "/v1/workflows", people).problem(t); e.Detail != "spiffe://test/agent/fog/fog-1 may not do this: use an operator's certificate" {
 		t.Errorf("detail %q", e.Detail)
 	}
 }
@@ -61,6 +62,41 @@ func TestRights(t *testing.T) {
 // example is a path of that form.
 func example(path string) string {
 	return strings.NewReplacer("{node}", "edge-1", "{workflow}", "people", "{token}", "ci").Replace(path)
+}
+
+// TestTiersMustAgree: a node cannot gossip itself into another tier.
+func TestTiersMustAgree(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.run()
+	as := func(role pki.Role, tier tiering.Tier) *testCaller {
+		id, err := f.ca.Issue(pki.Subject{Role: role, Tier: tier, Name: "edge-1"}, nil, time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newCaller(t, id, f.server)
+	}
+	report := reportOf(t, "edge-1")
+	for name, c := range map[string]*testCaller{"agent": as(pki.Agent, tiering.Fog), "coordinator": as(pki.Coordinator, tiering.Cloud)} {
+		for _, a := range []answer{c.do("GET", "/v1/nodes/edge-1/assignments", ""), c.do("POST", "/v1/nodes/edge-1/report", report, "Content-Type", "application/json")} {
+			if e := a.problem(t); e.Code != api.CodeForbidden || !strings.HasPrefix(e.Detail, "node edge-1 gossips tier edge, and its certificate says ") {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+	}
+	right := as(pki.Agent, tiering.Edge)
+	for _, a := range []answer{right.do("GET", "/v1/nodes/edge-1/assignments", ""), right.do("POST", "/v1/nodes/edge-1/report", report, "Content-Type", "application/json")} {
+		if a.status/100 != 2 {
+			t.Errorf("with the right tier: %d %s", a.status, a.body)
+		}
+	}
+	// One from before tiers in certificates, as it comes through another coordinator.
+	if a := f.caller(pki.Coordinator, "c2").do("GET", "/v1/nodes/edge-1/assignments", "", forwardedFor, "spiffe://test/agent/edge-1"); a.status != 200 {
+		t.Errorf("without a tier: %d %s", a.status, a.body)
+	}
+	if e := f.caller(pki.Coordinator, "c2").do("GET", "/v1/nodes/edge-1/assignments", "", forwardedFor, "spiffe://test/agent/cloud/edge-1").problem(t); e.Code != api.CodeForbidden {
+		t.Errorf("through another coordinator: %+v", e)
+	}
 }
 
 func TestEventsAreForOperators(t *testing.T) {
@@ -82,7 +118,7 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 	ada := issue(t, f.ca, pki.Operator, "ada")
 	// A stranger that would trust this server.
 	forged := ada.ClientTLS(pki.Coordinator)
-	forged.Certificates = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).Certificates
+	forged.GetClientCertificate = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).GetClientCertificate
 	old := ada.ClientTLS(pki.Coordinator)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	for name, c := range map[string]struct {
@@ -92,7 +128,7 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 		"of another CA":      {issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator), "it is no coordinator of this mesh (x509: certificate signed by unknown authority"},
 		"forged":             {forged, "accept this certificate"},
 		"old TLS":            {old, "it refuses the connection (tls: protocol version not supported)"},
-		"looks for an agent": {ada.ClientTLS(pki.Operator), "it is no coordinator of this mesh (x509: certificate is valid for "},
+		"looks for an agent": {ada.ClientTLS(pki.Operator), "it is no coordinator of this mesh (wrong role: spiffe://test/coordinator/cloud/c1 may not act as [operator] here)"},
 	} {
 		client := api.NewClient(func() []string { return []string{f.server.Addr()} }, c.conf)
 		_, err := client.Mesh(t.Context())

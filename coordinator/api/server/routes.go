@@ -151,7 +151,11 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route) (calle
 	if err := s.browsers.Check(r); err != nil {
 		return who, forbidden("%v", err)
 	}
-	return who, rt.authorize(who, r)
+	err = rt.authorize(who, r)
+	if err == nil && rt.agents == itsAgent {
+		err = s.agrees(who, r)
+	}
+	return who, err
 }
 
 // answer answers a request here or has the leader do so.

@@ -100,7 +100,7 @@ type Server struct {
 // New binds the address and opens the audit log, which Run releases (also a Run
 // with a context that is done).
 func New(cfg Config, control Control, members Membership) (*Server, error) {
-	if cfg.ServerTLS == nil || cfg.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert {
+	if !pki.AsksForCertificates(cfg.ServerTLS) {
 		return nil, errors.New("the API needs TLS settings that require client certificates")
 	}
 	if cfg.AuditDir == "" {

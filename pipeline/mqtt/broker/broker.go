@@ -69,7 +69,7 @@ func New(conf Config) (*Broker, error) {
 		return nil, fmt.Errorf("%w: neither certificates nor plain text: give TLS settings, or ask for plaintext by name", ErrConfig)
 	case conf.TLS != nil && conf.Plaintext:
 		return nil, fmt.Errorf("%w: both certificates and plain text are asked for: choose one", ErrConfig)
-	case conf.TLS != nil && conf.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
+	case conf.TLS != nil && !pki.AsksForCertificates(conf.TLS):
 		return nil, fmt.Errorf("%w: TLS settings that let clients in without a certificate", ErrConfig)
 	case conf.TLS != nil && conf.Allow == nil:
 		return nil, fmt.Errorf("%w: nothing says what a certificate's holder may do", ErrConfig)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,7 +115,7 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := ca.Issue(pki.Agent, "fog-1", nil, time.Now(), time.Hour)
+	id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := ca.Issue(pki.Agent, "fog-1", nil, time.Now(), time.Hour)
+	id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // mesh is a broker with certificates, and the authority that issues them.
@@ -38,7 +39,11 @@ func authority(t *testing.T) *pki.CA {
 
 func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(role, name, []string{"127.0.0.1"}, time.Now(), time.Hour)
+	s := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		s.Tier = tiering.Fog
+	}
+	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,11 +319,12 @@ func TestWills(t *testing.T) {
 // Only certificates of the mesh's own authority connect.
 func TestCertificates(t *testing.T) {
 	m := startMesh(t, Config{})
-	stranger := issue(t, authority(t), pki.Agent, "edge-1").ClientTLS(pki.Agent)
-	stranger.RootCAs = m.creds(t, pki.Agent, "edge-1").RootCAs // it trusts the broker
+	stranger := m.creds(t, pki.Agent, "edge-1") // it trusts the broker
+	stranger.GetClientCertificate = issue(t, authority(t), pki.Agent, "edge-1").ClientTLS(pki.Agent).GetClientCertificate
 	none := m.creds(t, pki.Agent, "edge-1")
-	none.Certificates = nil
-	old := &tls.Config{RootCAs: none.RootCAs, ServerName: none.ServerName, MaxVersion: tls.VersionTLS12, Certificates: m.creds(t, pki.Agent, "edge-1").Certificates}
+	none.GetClientCertificate = nil
+	old := m.creds(t, pki.Agent, "edge-1")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	for what, conf := range map[string]*tls.Config{"of another authority": stranger, "none": none, "TLS 1.2": old} {
 		c := paho.NewClient(paho.NewClientOptions().AddBroker("tls://" + m.Addr()).SetTLSConfig(conf).SetProtocolVersion(4).SetConnectRetry(false))
 		if tok := c.Connect(); !tok.WaitTimeout(patience) || tok.Error() == nil {
@@ -462,7 +468,7 @@ func TestRefusalsInTheLog(t *testing.T) {
 	}
 	m.stop()
 	said := book.String()
-	if n := strings.Count(said, "refused"); n != strings.Count(said, "refused: ")*2 || !strings.Contains(said, "who=spiffe://test/agent/edge-2") ||
+	if n := strings.Count(said, "refused"); n != strings.Count(said, "refused: ")*2 || !strings.Contains(said, "who=spiffe://test/agent/fog/edge-2") ||
 		strings.Count(said, "refused: ") != 1 || strings.Contains(said, "secret") || strings.Count(said, "error processing packet") != 1 {
 		t.Errorf("log:\n%s", said)
 	}

@@ -93,7 +93,11 @@ func newMesh(t *testing.T) *mesh {
 		t.Fatal(err)
 	}
 	issue := func(role pki.Role, name string) *pki.Identity {
-		id, err := ca.Issue(role, name, nil, time.Now(), time.Hour)
+		s := pki.Subject{Role: role, Name: name}
+		if role.Machine() {
+			s.Tier = tiering.Cloud
+		}
+		id, err := ca.Issue(s, nil, time.Now(), time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,429 @@
+package main
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// exitExpiring is `weft ca list --within`'s exit code when something ends by
+// then.
+const exitExpiring = 1
+
+// issuedTo is one certificate that an authority has issued.
+type issuedTo struct {
+	Name    string    `json:"name"`
+	Role    pki.Role  `json:"role"`
+	Tier    string    `json:"tier,omitempty"`
+	Subject string    `json:"subject"`
+	Serial  string    `json:"serial"`
+	Expires time.Time `json:"expires"`
+	// Status is valid, expiring (within 30 days), expired, revoked, replaced
+	// (a later one was issued to the same subject) or authority-replaced
+	// (issued by an authority that was replaced).
+	Status string `json:"status"`
+	cert   *x509.Certificate
+}
+
+func caListCommand(env *environment) *cobra.Command {
+	within := lapse(0)
+	c := &cobra.Command{
+		Use: "list", Short: "List the certificates issued and when they end", Args: exactly(0), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `List the certificates issued and when they end.
+
+With --within 30d only those in use that end within 30 days or have ended; the
+exit code is 1 if there are any, so that a timer can tell.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir := cmd.Flag("dir").Value.String()
+			ca, err := pki.LoadCA(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("no authority in %s (%w): --dir says where it is", dir, err)
+			} else if err != nil {
+				return err
+			}
+			certs, err := pki.Issued(dir)
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			all := list(ca, certs, now)
+			if within > 0 {
+				all = slices.DeleteFunc(all, func(l issuedTo) bool {
+					return l.Status == "revoked" || l.Status == "replaced" || l.Expires.Sub(now) > time.Duration(within)
+				})
+			}
+			if err := env.print(cmd.OutOrStdout(), orNone(all), func(p *page) { showCertificates(p, ca, all, now) }); err != nil {
+				return err
+			}
+			for _, l := range all {
+				if l.Status == "expiring" || l.Status == "expired" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s: `weft ca renew %s`\n", l.Name, ends(now, l.Expires), l.Name)
+				}
+			}
+			if end := ca.Certificates()[0].NotAfter; end.Sub(now) < pki.Soon {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the authority %s: `weft ca renew --authority`\n", ends(now, end))
+			}
+			if within > 0 && len(all) > 0 {
+				return exitCode(exitExpiring)
+			}
+			return nil
+		},
+	}
+	c.Flags().Var(&within, "within", "only what ends within so many days, as in 30d; exit code 1 if there is any")
+	return c
+}
+
+func orNone(all []issuedTo) []issuedTo {
+	if all == nil {
+		return []issuedTo{}
+	}
+	return all
+}
+
+func ends(now, end time.Time) string {
+	if end.Before(now) {
+		return "expired on " + end.Format(time.DateOnly)
+	}
+	return fmt.Sprintf("expires in %d days", int(end.Sub(now)/day))
+}
+
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// list says of each certificate how it is. Of one subject's, the one that
+// lasts longest comes first, and is the one in use.
+func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
+	// Times have whole seconds, so what was renewed at once may tell by its
+	// authority only.
+	certs = slices.SortedStableFunc(slices.Values(certs), func(a, b *x509.Certificate) int {
+		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), -compare(ca.Issued(a), ca.Issued(b)))
+	})
+	var out []issuedTo
+	current := map[string]bool{}
+	for _, c := range certs {
+		s, err := pki.SubjectOf(c)
+		if err != nil {
+			continue // pki.Issued has read it
+		}
+		l := issuedTo{Name: s.Name, Role: s.Role, Subject: s.String(), Serial: c.SerialNumber.Text(16), Expires: c.NotAfter, cert: c}
+		if s.Tier != 0 {
+			l.Tier = s.Tier.String()
+		}
+		left := c.NotAfter.Sub(now)
+		switch {
+		case ca.Revoked(c):
+			l.Status = "revoked"
+		case current[s.Name]:
+			l.Status = "replaced"
+		case left <= 0:
+			l.Status = "expired"
+		case left < pki.Soon:
+			l.Status = "expiring"
+		case !ca.Issued(c):
+			l.Status = "authority-replaced"
+		default:
+			l.Status = "valid"
+		}
+		if l.Status != "revoked" {
+			current[s.Name] = true
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func showCertificates(p *page, ca *pki.CA, all []issuedTo, now time.Time) {
+	for i, c := range ca.Certificates() {
+		what := "authority of mesh " + ca.Mesh
+		if i > 0 {
+			what = "replaced, but trusted until `weft ca retire`"
+		}
+		p.linef("%s, %s (%s)", what, ends(now, c.NotAfter), c.NotAfter.Format(time.DateOnly))
+	}
+	var rows [][]string
+	for _, l := range all {
+		rows = append(rows, []string{l.Name, string(l.Role), cmp.Or(l.Tier, "-"), l.Expires.Format(time.DateOnly), strconv.Itoa(int(l.Expires.Sub(now) / day)), l.Status})
+	}
+	p.table("NAME|ROLE|TIER|EXPIRES|>DAYS LEFT|STATUS", rows)
+}
+
+func caRenewCommand(env *environment) *cobra.Command {
+	var (
+		all, authority bool
+		within         lapse
+		tier, out      string
+		days           int
+	)
+	c := &cobra.Command{
+		Use: "renew [NAME…]", Short: "Renew certificates, or the authority itself", ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Renew certificates: the same subject, hosts and length, a new key. The files
+are replaced, a pair at every moment; copy them to the node, which uses them
+without a restart.
+
+With --authority the authority itself is replaced. Its certificate file then
+holds the new and the old one, so that both are trusted: copy it to every
+machine, then ` + "`weft ca renew --all`" + ` and copy those, then ` + "`weft ca retire`" + `.`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			dir := cmd.Flag("dir").Value.String()
+			modes := 0
+			for _, on := range []bool{len(names) > 0, all, authority} {
+				if on {
+					modes++
+				}
+			}
+			if modes != 1 {
+				return wrongUsage("say what to renew: NAME…, --all, or --authority")
+			}
+			if within > 0 && !all {
+				return wrongUsage("--within goes with --all")
+			}
+			if authority {
+				return renewAuthority(cmd, env, dir, days)
+			}
+			if tier != "" && len(names) != 1 {
+				return wrongUsage("--tier is for one NAME, whose certificate is older than tiers in them")
+			}
+			return renewNodes(cmd, env, dir, cmp.Or(out, dir), names, tier, time.Duration(within))
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&all, "all", false, "every certificate beside the authority (or in --out), except those revoked")
+	f.Var(&within, "within", "with --all: only those that end within so many days, as in 30d")
+	f.BoolVar(&authority, "authority", false, "replace the authority itself; the old one stays trusted until `weft ca retire`")
+	f.IntVar(&days, "days", authorityDays, "with --authority: days that the new one is valid")
+	f.StringVar(&tier, "tier", "", "tier of a machine whose old certificate has none")
+	f.StringVar(&out, "out", "", "directory of the certificates (default that of the authority)")
+	complete(c, "tier", tierNames()...)
+	return c
+}
+
+func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []string, tier string, within time.Duration) error {
+	var t tiering.Tier
+	if tier != "" {
+		var err error
+		if t, err = tiering.ParseTier(tier); err != nil {
+			return wrongUsage("--tier: %w", err)
+		}
+	}
+	ca, err := loadCA(dir)
+	if err != nil {
+		return err
+	}
+	old, err := toRenew(ca, out, names, within, time.Now())
+	if err != nil {
+		return err
+	}
+	// All are made before one is written.
+	var ids []*pki.Identity
+	for _, c := range old {
+		id, err := ca.Renew(c, t, time.Now())
+		if errors.Is(err, pki.ErrName) {
+			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.CommonName))
+		} else if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	made := []keyFiles{}
+	for _, id := range ids {
+		if err := pki.Record(dir, id); err != nil {
+			return err
+		}
+		if err := id.Overwrite(out); err != nil {
+			return err
+		}
+		made = append(made, filesOf(id, out))
+	}
+	return env.print(cmd.OutOrStdout(), made, func(p *page) {
+		if len(made) == 0 {
+			p.linef("nothing to renew")
+		}
+		for _, m := range made {
+			p.linef("renewed %s, valid until %s: give it %s, %s and %s", m.Subject, m.Expires.Format(time.DateOnly), m.CA, m.Certificate, m.Key)
+		}
+	})
+}
+
+// toRenew are the certificates in a directory that are meant.
+func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]*x509.Certificate, error) {
+	certs, err := pki.Certificates(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return slices.DeleteFunc(certs, func(c *x509.Certificate) bool {
+			return ca.Revoked(c) || within > 0 && c.NotAfter.Sub(now) > within
+		}), nil
+	}
+	var out []*x509.Certificate
+	for _, name := range names {
+		i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return c.Subject.CommonName == name })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("no certificate of %s in %s: --out says where it is, `weft ca issue %s` makes one", name, dir, name)
+		case ca.Revoked(certs[i]):
+			return nil, fmt.Errorf("%s is revoked: remove %s and its key, then `weft ca issue %s`", name, filepath.Join(dir, name+".crt"), name)
+		}
+		out = append(out, certs[i])
+	}
+	return out, nil
+}
+
+func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) error {
+	valid, err := validity(days)
+	if err != nil {
+		return err
+	}
+	ca, err := pki.LoadCA(dir)
+	if err != nil {
+		return err
+	}
+	next, err := ca.Replace(time.Now(), valid)
+	if err != nil {
+		return err
+	}
+	if err := next.Overwrite(dir); err != nil {
+		return err
+	}
+	cert := filepath.Join(dir, pki.CACertFile)
+	made := keyFiles{Subject: next.Mesh, Certificate: cert, Key: filepath.Join(dir, pki.CAKeyFile), CA: cert, Expires: next.Certificates()[0].NotAfter}
+	return env.print(cmd.OutOrStdout(), made, func(p *page) {
+		p.linef("made a new authority of mesh %s, valid until %s; the one before stays trusted", made.Subject, made.Expires.Format(time.DateOnly))
+		p.linef("1. copy %s to every machine, and wait until all have it", cert)
+		p.linef("2. `weft ca renew --all`, and copy each node its certificate and key")
+		p.linef("3. `weft ca retire`, and copy %s once more", cert)
+	})
+}
+
+func caRetireCommand(env *environment) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use: "retire", Short: "Trust no longer the authorities that were replaced", Args: exactly(0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir := cmd.Flag("dir").Value.String()
+			ca, err := loadCA(dir)
+			if err != nil {
+				return err
+			}
+			certs, err := pki.Issued(dir)
+			if err != nil {
+				return err
+			}
+			var left []string
+			for _, l := range list(ca, certs, time.Now()) {
+				if (l.Status == "authority-replaced" || l.Status == "expiring") && !ca.Issued(l.cert) {
+					left = append(left, l.Name)
+				}
+			}
+			if len(left) > 0 && !force {
+				return fmt.Errorf("the authority before issued what %s still have: `weft ca renew --all` first, and copy the files; --force leaves them behind", strings.Join(left, ", "))
+			}
+			ca.Retire()
+			if err := ca.Overwrite(dir); err != nil {
+				return err
+			}
+			cert := filepath.Join(dir, pki.CACertFile)
+			return env.print(cmd.OutOrStdout(), map[string]string{"ca": cert}, func(p *page) {
+				p.linef("only the present authority is trusted now: copy %s to every machine", cert)
+			})
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "even if certificates of theirs are in use")
+	return c
+}
+
+// revocation is what `weft ca revoke` has done.
+type revocation struct {
+	Revoked []issuedTo `json:"revoked"`
+	List    string     `json:"crl"`
+}
+
+func caRevokeCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke NAME…", Short: "Have the mesh refuse every certificate of a node or operator", ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) == 0 {
+				return wrongUsage("usage: %s", cmd.UseLine())
+			}
+			dir := cmd.Flag("dir").Value.String()
+			ca, err := pki.LoadCA(dir)
+			if err != nil {
+				return err
+			}
+			certs, err := pki.Issued(dir)
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			var lost []*x509.Certificate
+			for _, name := range names {
+				before := len(lost)
+				for _, c := range certs {
+					if s, err := pki.SubjectOf(c); err == nil && s.Name == name && c.NotAfter.After(now) && !ca.Revoked(c) {
+						lost = append(lost, c)
+					}
+				}
+				if len(lost) == before {
+					return fmt.Errorf("%s has no certificate that could be revoked: `weft ca list` shows who has", name)
+				}
+			}
+			if err := ca.Revoke(now, lost...); err != nil {
+				return err
+			}
+			if err := ca.SaveRevoked(dir); err != nil {
+				return err
+			}
+			done := revocation{Revoked: list(ca, lost, now), List: filepath.Join(dir, pki.CRLFile)}
+			return env.print(cmd.OutOrStdout(), done, func(p *page) {
+				p.linef("revoked %d certificates of %s", len(lost), strings.Join(names, ", "))
+				p.linef("copy %s to every machine, beside its %s: within seconds it takes no new connection of theirs", done.List, pki.CACertFile)
+				p.linef("a machine also knew the gossip key: SECURITY.md says what is to be done about a stolen one")
+			})
+		},
+	}
+}
+
+// lapse is a flag's value: a number of days, or a Go duration.
+type lapse time.Duration
+
+func (l *lapse) String() string {
+	if *l == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(time.Duration(*l)/day)) + "d"
+}
+
+func (l *lapse) Type() string { return "duration" }
+
+func (l *lapse) Set(v string) error {
+	d, err := time.ParseDuration(v)
+	if n, ok := strings.CutSuffix(v, "d"); ok {
+		var whole int
+		whole, err = strconv.Atoi(n)
+		d = time.Duration(min(whole, maxDays)) * day
+	}
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no time: use days, as in 30d", v)
+	}
+	*l = lapse(d)
+	return nil
+}

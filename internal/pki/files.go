@@ -1,0 +1,342 @@
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// The files of an authority. Others have the first and the last beside their
+// own.
+const (
+	CACertFile = "ca.crt"
+	CAKeyFile  = "ca.key"
+	CRLFile    = "ca.crl"
+)
+
+// Kinds of PEM blocks.
+const (
+	certificateBlock = "CERTIFICATE"
+	keyBlock         = "PRIVATE KEY"
+	crlBlock         = "X509 CRL"
+)
+
+// Save writes ca.crt and ca.key (readable by the owner only) to dir. It never
+// overwrites an existing authority.
+func (ca *CA) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("save CA: %w", err)
+	}
+	key, err := encodeKeys(ca.key)
+	if err != nil {
+		return err
+	}
+	if err := writeNew(filepath.Join(dir, CAKeyFile), 0o600, key); err != nil {
+		return err
+	}
+	return writeNew(filepath.Join(dir, CACertFile), 0o644, encodeCerts(ca.Certificates()))
+}
+
+// Overwrite puts the authority in the place of the one that dir has, and its
+// list of what is revoked, if it has one.
+func (ca *CA) Overwrite(dir string) error {
+	// The list last: until then the one before it is signed by an authority
+	// that is still trusted.
+	err := replacePair(filepath.Join(dir, CACertFile), encodeCerts(ca.Certificates()), filepath.Join(dir, CAKeyFile), ca.key)
+	if err != nil || ca.crl == nil {
+		return err
+	}
+	return ca.SaveRevoked(dir)
+}
+
+// LoadCA reads what Save or Overwrite wrote.
+func LoadCA(dir string) (*CA, error) {
+	certFile, keyFile := filepath.Join(dir, CACertFile), filepath.Join(dir, CAKeyFile)
+	certs, err := readCerts(certFile)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := readKeys(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := keyOf(certs[0], keys)
+	if !ok {
+		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
+	}
+	if len(certs[0].Subject.Organization) != 1 || !certs[0].IsCA {
+		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, certFile)
+	}
+	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:]}
+	ca.crl, err = readCRL(filepath.Join(dir, CRLFile), certs)
+	return ca, err
+}
+
+// SaveRevoked writes the list of what is revoked to dir, in the place of an
+// older one.
+func (ca *CA) SaveRevoked(dir string) error { return writeCRL(dir, ca.crl) }
+
+func writeCRL(dir string, crl *x509.RevocationList) error {
+	b := pem.EncodeToMemory(&pem.Block{Type: crlBlock, Bytes: crl.Raw})
+	return writeAtomic(filepath.Join(dir, CRLFile), 0o644, b)
+}
+
+// Save writes ca.crt, NAME.crt and NAME.key (readable by the owner only) to
+// dir, and ca.crl if something is revoked. It never overwrites a key.
+func (id *Identity) Save(dir string) error {
+	key, err := encodeKeys(id.key())
+	if err != nil {
+		return err
+	}
+	if err := id.saveAuthorities(dir); err != nil {
+		return err
+	}
+	certFile, keyFile := id.files(dir)
+	if err := writeNew(keyFile, 0o600, key); err != nil {
+		return err
+	}
+	return writeNew(certFile, 0o644, encodeCerts([]*x509.Certificate{id.Certificate()}))
+}
+
+// Overwrite does what Save does in the place of an older key and certificate.
+// Whoever reads the two files finds a pair at every moment, also if the
+// machine fails in between.
+func (id *Identity) Overwrite(dir string) error {
+	if err := id.saveAuthorities(dir); err != nil {
+		return err
+	}
+	certFile, keyFile := id.files(dir)
+	return replacePair(certFile, encodeCerts([]*x509.Certificate{id.Certificate()}), keyFile, id.key())
+}
+
+func (id *Identity) files(dir string) (cert, key string) {
+	base := filepath.Join(dir, id.Subject.Name)
+	return base + ".crt", base + ".key"
+}
+
+func (id *Identity) key() crypto.Signer {
+	k, _ := id.current.Load().cert.PrivateKey.(crypto.Signer) // newCredentials has it so
+	return k
+}
+
+// saveAuthorities writes ca.crt and ca.crl unless what is there is of another
+// mesh's authority.
+func (id *Identity) saveAuthorities(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	c := id.current.Load()
+	path, want := filepath.Join(dir, CACertFile), encodeCerts(c.authorities)
+	old, err := readCerts(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = writeNew(path, 0o644, want)
+	case err != nil:
+	case !related(old, c.authorities):
+		err = fmt.Errorf("%s is the certificate of another CA: save %s elsewhere", path, id.Subject)
+	case !bytes.Equal(encodeCerts(old), want):
+		err = writeAtomic(path, 0o644, want)
+	}
+	if err != nil || c.crl == nil {
+		return err
+	}
+	return writeCRL(dir, c.crl)
+}
+
+// related reports whether two lists share a certificate.
+func related(a, b []*x509.Certificate) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Equal(y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// replacePair puts a certificate and its key in the place of another pair. In
+// between, the key file holds both keys, of which readers take the one that
+// fits, so there is no moment at which the two files are no pair.
+func replacePair(certFile string, cert []byte, keyFile string, key crypto.Signer) error {
+	old, err := readKeys(keyFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	both, err := encodeKeys(append(old, key)...)
+	if err != nil {
+		return err
+	}
+	only, err := encodeKeys(key)
+	if err != nil {
+		return err
+	}
+	if err := writeAtomic(keyFile, 0o600, both); err != nil {
+		return err
+	}
+	if err := writeAtomic(certFile, 0o644, cert); err != nil {
+		return err
+	}
+	return writeAtomic(keyFile, 0o600, only)
+}
+
+func encodeCerts(certs []*x509.Certificate) []byte {
+	var out []byte
+	for _, c := range certs {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: c.Raw})...)
+	}
+	return out
+}
+
+func encodeKeys(keys ...crypto.Signer) ([]byte, error) {
+	var out []byte
+	for _, k := range keys {
+		der, err := x509.MarshalPKCS8PrivateKey(k)
+		if err != nil {
+			return nil, fmt.Errorf("encode key: %w", err)
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der})...)
+	}
+	return out, nil
+}
+
+// writeNew writes a file that does not exist yet.
+func writeNew(path string, mode os.FileMode, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("%w (remove it first if it is no longer needed)", err)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeAtomic writes a file so that readers find the old content or the new.
+func writeAtomic(path string, mode os.FileMode, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// maxFile is more than any file of an authority holds, in bytes.
+const maxFile = 16 << 20
+
+// ReadSecret reads a file that nobody but its owner may be able to read.
+func ReadSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	// Windows has other means, which these bits say nothing about.
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("%w: %s has mode %04o: chmod 600 %s", ErrExposed, path, mode, path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile))
+}
+
+// blocks are a file's PEM blocks of a kind: one at least, and no others.
+func blocks(path, kind string, content []byte) ([][]byte, error) {
+	var out [][]byte
+	for {
+		block, rest := pem.Decode(content)
+		if block == nil {
+			break
+		}
+		if block.Type != kind {
+			return nil, fmt.Errorf("%w: %s: want a %s block, found %s", ErrPEM, path, kind, block.Type)
+		}
+		out, content = append(out, block.Bytes), rest
+	}
+	// A file that is still being written ends within a block.
+	if len(out) == 0 || len(bytes.TrimSpace(content)) > 0 {
+		return nil, fmt.Errorf("%w: %s: want a %s block", ErrPEM, path, kind)
+	}
+	return out, nil
+}
+
+func readCerts(path string) ([]*x509.Certificate, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseCerts(path, b)
+}
+
+func parseCerts(path string, content []byte) ([]*x509.Certificate, error) {
+	ders, err := blocks(path, certificateBlock, content)
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for _, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func readKeys(path string) ([]crypto.Signer, error) {
+	b, err := ReadSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseKeys(path, b)
+}
+
+func parseKeys(path string, content []byte) ([]crypto.Signer, error) {
+	ders, err := blocks(path, keyBlock, content)
+	if err != nil {
+		return nil, err
+	}
+	var out []crypto.Signer
+	for _, der := range ders {
+		k, err := x509.ParsePKCS8PrivateKey(der)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
+		}
+		s, ok := k.(crypto.Signer)
+		if !ok {
+			return nil, fmt.Errorf("%w: %s: a key that cannot sign", ErrPEM, path)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// keyOf is the key that belongs to a certificate.
+func keyOf(c *x509.Certificate, keys []crypto.Signer) (crypto.Signer, bool) {
+	for _, k := range keys {
+		if pub, ok := k.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && pub.Equal(c.PublicKey) {
+			return k, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,153 @@
+package pki
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// The pace of a Follower.
+const (
+	lookEvery  = 5 * time.Second
+	remindEach = 24 * time.Hour
+)
+
+// What is left when a certificate's end is warned of, and when it is urgent.
+const (
+	Soon   = 30 * 24 * time.Hour
+	Urgent = 7 * 24 * time.Hour
+)
+
+// Follower keeps an identity as its files are, so that certificates, keys,
+// authorities and what is revoked are exchanged without a restart.
+//
+// What cannot be used is warned of, and what was there before goes on. For the
+// polled files that takes two looks, since somebody may be copying them.
+type Follower struct {
+	id     *Identity
+	now    <-chan os.Signal
+	log    *slog.Logger
+	seen   contents // in use
+	bad    contents // as they were at the last look, if they were no good
+	failed bool     // bad holds something
+	warned bool     // and it was warned of
+}
+
+// NewFollower returns a Follower of an identity that was read from files.
+// A signal on now, which may be nil, makes it look at once.
+func NewFollower(id *Identity, now <-chan os.Signal, log *slog.Logger) (*Follower, error) {
+	if !id.Followable() {
+		return nil, errors.New("an identity that was not read from files cannot follow them")
+	}
+	return &Follower{id: id, now: now, log: log}, nil
+}
+
+// Run follows the files until ctx ends, and warns of certificates that end
+// soon once a day.
+func (f *Follower) Run(ctx context.Context) error {
+	look, remind := time.NewTicker(lookEvery), time.NewTicker(remindEach)
+	defer look.Stop()
+	defer remind.Stop()
+	f.look(true)
+	f.remind(time.Now())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			f.look(false)
+		case <-f.now:
+			f.look(true)
+		case now := <-remind.C:
+			f.remind(now)
+		}
+	}
+}
+
+// look reads the files and uses what is new.
+func (f *Follower) look(asked bool) {
+	now, err := f.id.from.read()
+	if err == nil && now.equal(f.seen) {
+		f.failed = false
+		return
+	}
+	var (
+		sub Subject
+		c   *credentials
+	)
+	if err == nil && f.seen.crl != nil && now.crl == nil {
+		err = fmt.Errorf("%s is gone: what it revoked stays revoked until a restart", f.id.from.crl())
+	}
+	if err == nil {
+		sub, c, err = f.id.from.parse(now)
+	}
+	if err == nil && !f.id.Subject.same(sub) {
+		err = fmt.Errorf("%s is of %s now: a node that becomes another one needs a restart", f.id.from.Cert, sub)
+	}
+	if err != nil {
+		f.complain(now, err, asked)
+		return
+	}
+	f.failed = false
+	old := f.id.current.Swap(c)
+	f.seen = now
+	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && len(old.revoked) == len(c.revoked) {
+		return // nothing but the form has changed, or it is the first look
+	}
+	f.log.Info("new certificates in use", "subject", sub, "valid_until", c.cert.Leaf.NotAfter,
+		"authorities", len(c.authorities), "revoked", len(c.revoked))
+	f.remind(time.Now())
+}
+
+// same reports whether two subjects are the same, except that a certificate
+// may say more than an older one.
+func (s Subject) same(now Subject) bool {
+	if s.Tier == 0 {
+		now.Tier = 0
+	}
+	return s == now
+}
+
+func (f *Follower) complain(now contents, err error, asked bool) {
+	again := f.failed && f.bad.equal(now)
+	if !again {
+		f.warned = false
+	}
+	f.bad, f.failed = now, true
+	if (again || asked) && !f.warned {
+		f.warned = true
+		f.log.Warn("the certificates on disk cannot be used, those before stay in use", "err", err)
+	}
+}
+
+// remind warns of what ends soon or is revoked.
+func (f *Follower) remind(now time.Time) {
+	c := f.id.current.Load()
+	if c.revoked[serial(c.cert.Leaf.SerialNumber)] {
+		f.log.Error("this node's certificate is revoked: the others refuse it", "file", f.id.from.Cert)
+	}
+	f.ends(now, c.cert.Leaf, f.id.from.Cert, "weft ca renew "+f.id.Subject.Name)
+	if len(c.authorities) > 0 {
+		f.ends(now, c.authorities[0], f.id.from.CA, "weft ca renew --authority")
+	}
+}
+
+func (f *Follower) ends(now time.Time, c *x509.Certificate, file, remedy string) {
+	left := c.NotAfter.Sub(now)
+	if left > Soon {
+		return
+	}
+	level, text := slog.LevelWarn, "a certificate expires soon"
+	switch {
+	case left <= 0:
+		level, text = slog.LevelError, "a certificate has expired"
+	case left <= Urgent:
+		level = slog.LevelError
+	}
+	f.log.Log(context.Background(), level, text, "file", file, "on", c.NotAfter.Format(time.DateOnly),
+		"days_left", int(left/(24*time.Hour)), "remedy", remedy)
+}

@@ -1,0 +1,76 @@
+package pki
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// registerDir holds a copy of every certificate that an authority has issued,
+// so that it can be revoked wherever it went.
+const registerDir = "issued"
+
+// Record keeps a copy of an identity's certificate in the authority's
+// directory.
+func Record(dir string, id *Identity) error {
+	to := filepath.Join(dir, registerDir)
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return fmt.Errorf("register of certificates: %w", err)
+	}
+	c := id.Certificate()
+	return writeNew(filepath.Join(to, id.Subject.Name+"-"+serial(c.SerialNumber)+".crt"), 0o644, encodeCerts([]*x509.Certificate{c}))
+}
+
+// Issued lists the certificates that the authority in dir has issued, by name
+// and the one that lasts longest first: those in its register, and those that
+// lie beside it from the time before there was one.
+func Issued(dir string) ([]*x509.Certificate, error) {
+	known := map[string]*x509.Certificate{}
+	for _, d := range []string{dir, filepath.Join(dir, registerDir)} {
+		certs, err := Certificates(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range certs {
+			known[serial(c.SerialNumber)] = c
+		}
+	}
+	var out []*x509.Certificate
+	for _, c := range known {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *x509.Certificate) int {
+		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), b.NotAfter.Compare(a.NotAfter), a.SerialNumber.Cmp(b.SerialNumber))
+	})
+	return out, nil
+}
+
+// Certificates reads those of nodes and operators that lie in a directory.
+func Certificates(dir string) ([]*x509.Certificate, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".crt" || e.Name() == CACertFile {
+			continue
+		}
+		certs, err := readCerts(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := SubjectOf(certs[0]); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
+		}
+		out = append(out, certs[0])
+	}
+	return out, nil
+}

@@ -1,0 +1,516 @@
+package pki_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// place is a machine's directory with a node's files, followed.
+type place struct {
+	*testing.T
+	dir  string
+	id   *pki.Identity
+	look chan os.Signal
+	log  book
+}
+
+// book is a log to read while it is written.
+type book struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *book) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *book) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func settle(t *testing.T, id *pki.Identity) *place {
+	t.Helper()
+	p := &place{T: t, dir: t.TempDir(), look: make(chan os.Signal)}
+	if err := id.Save(p.dir); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if p.id, err = pki.LoadIdentity(p.file("ca.crt"), p.file(id.Subject.Name+".crt"), p.file(id.Subject.Name+".key")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := pki.NewFollower(p.id, p.look, slog.New(slog.NewTextHandler(&p.log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	p.hangup()
+	return p
+}
+
+func (p *place) file(name string) string { return filepath.Join(p.dir, name) }
+
+// hangup makes the node look, and returns when it has.
+func (p *place) hangup() {
+	p.look <- syscall.SIGHUP
+	p.look <- syscall.SIGHUP // taken when the look before is over
+}
+
+func (p *place) put(name string, content []byte, mode os.FileMode) {
+	p.Helper()
+	if err := errors.Join(os.WriteFile(p.file(name), content, mode), os.Chmod(p.file(name), mode)); err != nil {
+		p.Fatal(err)
+	}
+}
+
+func (p *place) get(name string) []byte {
+	p.Helper()
+	b, err := os.ReadFile(p.file(name))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return b
+}
+
+func (p *place) take(id *pki.Identity) {
+	p.Helper()
+	if err := id.Overwrite(p.dir); err != nil {
+		p.Fatal(err)
+	}
+	p.hangup()
+}
+
+func renew(t *testing.T, ca *pki.CA, old *pki.Identity) *pki.Identity {
+	t.Helper()
+	id, err := ca.Renew(old.Certificate(), 0, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func meet(t *testing.T, server, client *tls.Config) {
+	t.Helper()
+	if serr, cerr := handshake(t, server, client); serr != nil || cerr != nil {
+		t.Fatalf("server: %v, client: %v", serr, cerr)
+	}
+}
+
+func TestRenewedCertificatesSayTheSame(t *testing.T) {
+	ca := authority(t, "farm")
+	old := issue(t, ca, pki.Coordinator, "fog-1")
+	id := renew(t, ca, old)
+	a, b := old.Certificate(), id.Certificate()
+	if id.Subject != old.Subject || strings.Join(a.DNSNames, " ") != strings.Join(b.DNSNames, " ") || len(b.IPAddresses) != 1 || !b.IPAddresses[0].Equal(a.IPAddresses[0]) {
+		t.Errorf("%s, %v, %v", id.Subject, b.DNSNames, b.IPAddresses)
+	}
+	if a.SerialNumber.Cmp(b.SerialNumber) == 0 || bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo) {
+		t.Error("the key or the serial number is the old one")
+	}
+	if d := b.NotAfter.Sub(b.NotBefore) - a.NotAfter.Sub(a.NotBefore); d.Abs() > 5*time.Second {
+		t.Errorf("valid for %s longer", d)
+	}
+	before := certify(t, ca, named("spiffe://farm/agent/edge-1"))
+	leaf := *old.Certificate()
+	leaf.Raw, leaf.URIs = before.Certificate[0], nil
+	named("spiffe://farm/agent/edge-1")(&leaf)
+	if _, err := ca.Renew(&leaf, 0, time.Now()); !errors.Is(err, pki.ErrName) {
+		t.Errorf("without a tier: %v", err)
+	}
+	if id, err := ca.Renew(&leaf, tiering.Edge, time.Now()); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
+		t.Errorf("with one: %v, %v", id, err)
+	}
+	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now()); !errors.Is(err, pki.ErrName) {
+		t.Errorf("with another: %v", err)
+	}
+}
+
+// TestRotationOfEverything replaces a certificate and then the authority while
+// the TLS settings of a server and a client stay what they were.
+func TestRotationOfEverything(t *testing.T) {
+	ca := authority(t, "farm")
+	first := issue(t, ca, pki.Agent, "fog-1")
+	fog, edge := settle(t, first), settle(t, issue(t, ca, pki.Agent, "edge-1"))
+	server, client := fog.id.ServerTLS(pki.Agent), edge.id.ClientTLS(pki.Agent).Clone()
+	meet(t, server, client)
+
+	second := renew(t, ca, first)
+	fog.take(second)
+	if got := fog.id.Certificate(); !got.Equal(second.Certificate()) {
+		t.Fatal("the renewed certificate is not in use")
+	}
+	meet(t, server, client)
+
+	next, err := ca.Replace(time.Now(), year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, forth := renew(t, next, second), renew(t, next, edge.id)
+	fog.take(third)
+	// One has moved on, the other knows nothing of the new authority.
+	if serr, cerr := handshake(t, server, client); serr == nil && cerr == nil {
+		t.Fatal("a certificate of an unknown authority was accepted")
+	}
+	edge.put("ca.crt", fog.get("ca.crt"), 0o644) // both authorities, the old certificate
+	edge.hangup()
+	meet(t, server, client)
+	edge.take(forth)
+	meet(t, server, client)
+
+	old := issue(t, ca, pki.Agent, "edge-2").ClientTLS(pki.Agent)
+	old.VerifyConnection = client.VerifyConnection // it knows both authorities
+	meet(t, server, old)
+	next.Retire()
+	fog.take(renew(t, next, third))
+	meet(t, server, client)
+	if serr, cerr := handshake(t, server, old); serr == nil && cerr == nil {
+		t.Error("a certificate of a retired authority was accepted")
+	}
+	if n := strings.Count(fog.log.String(), "new certificates in use"); n != 3 {
+		t.Errorf("%d times it says that there are new certificates:\n%s", n, fog.log.String())
+	}
+}
+
+func TestRevokedCertificatesAreRefused(t *testing.T) {
+	ca := authority(t, "farm")
+	lost, kept := issue(t, ca, pki.Agent, "edge-1"), issue(t, ca, pki.Agent, "edge-2")
+	fog := settle(t, issue(t, ca, pki.Agent, "fog-1"))
+	server := fog.id.ServerTLS(pki.Agent)
+	refused := func(want bool) {
+		t.Helper()
+		meet(t, server, kept.ClientTLS(pki.Agent))
+		serr, cerr := handshake(t, server, lost.ClientTLS(pki.Agent))
+		if got := serr != nil && cerr != nil; got != want || want && !errors.Is(serr, pki.ErrRevoked) {
+			t.Fatalf("refused %t, want %t: %v, %v", got, want, serr, cerr)
+		}
+	}
+	refused(false)
+	if err := ca.Revoke(time.Now(), lost.Certificate()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.SaveRevoked(fog.dir); err != nil {
+		t.Fatal(err)
+	}
+	fog.hangup()
+	refused(true)
+	// The one that it is refused by is refused by it, too.
+	meet(t, kept.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent))
+	if serr, cerr := handshake(t, lost.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent)); serr == nil || !errors.Is(cerr, pki.ErrRevoked) {
+		t.Errorf("as a server: %v, %v", serr, cerr)
+	}
+
+	// A list that somebody else signed, and none, change nothing.
+	forged := authority(t, "farm")
+	if err := errors.Join(forged.Revoke(time.Now(), kept.Certificate()), forged.SaveRevoked(fog.dir)); err != nil {
+		t.Fatal(err)
+	}
+	fog.hangup()
+	refused(true)
+	if err := os.Remove(fog.file("ca.crl")); err != nil {
+		t.Fatal(err)
+	}
+	fog.hangup()
+	refused(true)
+	for _, want := range []string{"ca.crl was not signed by an authority of ca.crt", "ca.crl is gone"} {
+		if !strings.Contains(fog.log.String(), want) {
+			t.Errorf("nothing about %s:\n%s", want, fog.log.String())
+		}
+	}
+
+	// The authority that comes next takes over what was revoked.
+	next, err := ca.Replace(time.Now(), year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fog.take(renew(t, next, fog.id))
+	thief := lost.ClientTLS(pki.Agent)
+	thief.VerifyConnection = fog.id.ClientTLS(pki.Agent).VerifyConnection // it knows both authorities
+	if serr, _ := handshake(t, server, thief); !errors.Is(serr, pki.ErrRevoked) {
+		t.Errorf("under the new authority: %v", serr)
+	}
+	if err := next.Revoke(time.Now(), kept.Certificate()); err != nil || !next.Revoked(lost.Certificate()) || !next.Revoked(kept.Certificate()) {
+		t.Errorf("the new authority revokes what the old one issued: %v", err)
+	}
+}
+
+func TestANodeDoesNotStartWithARevokedCertificate(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	id := issue(t, ca, pki.Agent, "edge-1")
+	if err := errors.Join(id.Save(dir), ca.Revoke(time.Now(), id.Certificate()), ca.SaveRevoked(dir)); err != nil {
+		t.Fatal(err)
+	}
+	at := func(n string) string { return filepath.Join(dir, n) }
+	if _, err := pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); !errors.Is(err, pki.ErrRevoked) {
+		t.Error(err)
+	}
+}
+
+// TestFilesThatCannotBeUsed leave what was there in use, and are named.
+func TestFilesThatCannotBeUsed(t *testing.T) {
+	ca := authority(t, "farm")
+	id := issue(t, ca, pki.Agent, "fog-1")
+	next := renew(t, ca, id)
+	other := t.TempDir()
+	if err := next.Save(other); err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(other, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	cert, key := read("fog-1.crt"), read("fog-1.key")
+	elsewhere := t.TempDir()
+	if err := issue(t, ca, pki.Agent, "fog-2").Save(elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	foreign := t.TempDir()
+	if err := authority(t, "farm").Save(foreign); err != nil {
+		t.Fatal(err)
+	}
+	file := func(dir, name string) []byte {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for name, tc := range map[string]struct {
+		spoil func(*place)
+		want  string
+	}{
+		"half a certificate":   {func(p *place) { p.put("fog-1.crt", cert[:len(cert)/2], 0o644); p.put("fog-1.key", key, 0o600) }, "fog-1.crt: want a CERTIFICATE block"},
+		"no certificate":       {func(p *place) { _ = os.Remove(p.file("fog-1.crt")) }, "fog-1.crt: no such file"},
+		"only the certificate": {func(p *place) { p.put("fog-1.crt", cert, 0o644) }, "fog-1.key is not the key of"},
+		"a key for all":        {func(p *place) { p.put("fog-1.key", key, 0o644) }, "chmod 600"},
+		"garbage":              {func(p *place) { p.put("ca.crt", []byte("garbage"), 0o644) }, "ca.crt: want a CERTIFICATE block"},
+		"another authority":    {func(p *place) { p.put("ca.crt", file(foreign, "ca.crt"), 0o644) }, "was not issued by the CA of"},
+		"another node": {func(p *place) {
+			p.put("fog-1.crt", file(elsewhere, "fog-2.crt"), 0o644)
+			p.put("fog-1.key", file(elsewhere, "fog-2.key"), 0o600)
+		}, "is of spiffe://farm/agent/fog/fog-2 now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := settle(t, id)
+			tc.spoil(p)
+			p.hangup()
+			said := p.log.String()
+			if !strings.Contains(said, tc.want) || !strings.Contains(said, "cannot be used") {
+				t.Errorf("it says %s, want …%s…", said, tc.want)
+			}
+			if p.hangup(); p.log.String() != said {
+				t.Errorf("it says the same again: %s", p.log.String())
+			}
+			meet(t, p.id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent))
+			// Once they are whole they are used.
+			p.put("ca.crt", read("ca.crt"), 0o644)
+			p.put("fog-1.crt", cert, 0o644)
+			p.put("fog-1.key", key, 0o600)
+			p.hangup()
+			if !p.id.Certificate().Equal(next.Certificate()) {
+				t.Errorf("the good files are not used: %s", p.log.String())
+			}
+		})
+	}
+}
+
+// TestReadersAlwaysFindAPair: whoever starts while a pair is replaced.
+func TestReadersAlwaysFindAPair(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	id := issue(t, ca, pki.Agent, "fog-1")
+	if err := id.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	at := func(n string) string { return filepath.Join(dir, n) }
+	const times = 40
+	done := make(chan error, 1)
+	go func() {
+		for range times {
+			next, err := ca.Renew(id.Certificate(), 0, time.Now())
+			if err == nil {
+				err = next.Overwrite(dir)
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	seen := map[string]bool{}
+	for running := true; running; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = false
+		default:
+		}
+		got, err := pki.LoadIdentity(at("ca.crt"), at("fog-1.crt"), at("fog-1.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[got.Certificate().SerialNumber.String()] = true
+	}
+	if len(seen) < 2 {
+		t.Error("nothing was replaced while it was read")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("%d files are left: %v", len(entries), err)
+	}
+}
+
+// TestWritersThatDieInBetween leave a pair.
+func TestWritersThatDieInBetween(t *testing.T) {
+	ca, a, b := authority(t, "farm"), t.TempDir(), t.TempDir()
+	id := issue(t, ca, pki.Agent, "fog-1")
+	next := renew(t, ca, id)
+	if err := errors.Join(id.Save(a), next.Save(b)); err != nil {
+		t.Fatal(err)
+	}
+	both := append(read(t, a, "fog-1.key"), read(t, b, "fog-1.key")...)
+	if err := os.WriteFile(filepath.Join(a, "fog-1.key"), both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []*pki.Identity{id, next} {
+		got, err := pki.LoadIdentity(filepath.Join(a, "ca.crt"), filepath.Join(a, "fog-1.crt"), filepath.Join(a, "fog-1.key"))
+		if err != nil || !got.Certificate().Equal(want.Certificate()) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(a, "fog-1.crt"), read(t, b, "fog-1.crt"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestWarningsBeforeTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const day = 24 * time.Hour
+		ca, err := pki.NewCA("farm", time.Now(), 9*day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Edge, Name: "edge-1"}, nil, time.Now(), 8*day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := id.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		at := func(n string) string { return filepath.Join(dir, n) }
+		if id, err = pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); err != nil {
+			t.Fatal(err)
+		}
+		var log book
+		f, err := pki.NewFollower(id, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		lines := func(parts ...string) (n int) {
+			for line := range strings.Lines(log.String()) {
+				all := true
+				for _, p := range parts {
+					all = all && strings.Contains(line, p)
+				}
+				if all {
+					n++
+				}
+			}
+			return n
+		}
+		time.Sleep(23 * time.Hour)
+		if lines("level=WARN", "edge-1.crt", "days_left=8", "weft ca renew edge-1") != 1 || lines("level=WARN", "ca.crt", "--authority") != 1 || lines("") != 2 {
+			t.Errorf("on the first day it says\n%s", log.String())
+		}
+		time.Sleep(2 * time.Hour)
+		if lines("level=ERROR", "edge-1.crt", "days_left=7") != 1 || lines("level=WARN", "ca.crt", "days_left=8") != 1 || lines("") != 4 {
+			t.Errorf("on the second day it says\n%s", log.String())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOnlyFilesAreFollowed(t *testing.T) {
+	if _, err := pki.NewFollower(issue(t, authority(t, "farm"), pki.Agent, "edge-1"), nil, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("there is nothing to follow")
+	}
+}
+
+func TestSecretsAreForTheirOwner(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o604: false, 0o660: false, 0o601: false} {
+		if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Chmod(file, mode)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := pki.ReadSecret(file)
+		if ok && (err != nil || string(b) != "x") || !ok && (!errors.Is(err, pki.ErrExposed) || !strings.Contains(err.Error(), "chmod 600 "+file)) {
+			t.Errorf("%04o: %q, %v", mode, b, err)
+		}
+		_ = os.Chmod(file, 0o600)
+	}
+}
+
+func TestTheRegister(t *testing.T) {
+	dir, away := t.TempDir(), t.TempDir()
+	ca := authority(t, "farm")
+	if err := ca.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	before, a := issue(t, ca, pki.Agent, "old"), issue(t, ca, pki.Agent, "edge-1")
+	b := renew(t, ca, a)
+	if err := errors.Join(before.Save(dir), a.Save(away), pki.Record(dir, a), pki.Record(dir, b), b.Overwrite(dir)); err != nil {
+		t.Fatal(err)
+	}
+	certs, err := pki.Issued(dir)
+	if err != nil || len(certs) != 3 || certs[2].Subject.CommonName != "old" {
+		t.Fatalf("%d certificates, %v", len(certs), err)
+	}
+	if again, err := pki.LoadCA(dir); err != nil || !again.Issued(certs[0]) || again.Revoked(certs[0]) {
+		t.Error(err)
+	}
+}
