@@ -163,6 +163,9 @@ func (c *checker) node(field string, n *nodeForm) {
 	if n.Memory == 0 {
 		c.add(field+".memory", "a node needs memory; give an amount such as 2GiB")
 	}
+	if n.Coordinator && n.Tier == tiering.Edge {
+		c.add(field+".coordinator", "no node at the edge coordinates: whoever carries it away would have the mesh; make a fog or cloud node the coordinator")
+	}
 	if n.Dedicated && !n.Coordinator {
 		c.add(field+".dedicated", "only a coordinator can be dedicated; add coordinator: true, or remove the key")
 	}

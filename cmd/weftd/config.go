@@ -149,7 +149,7 @@ func readConfig(ctx context.Context, file string, override func(*configFile)) (c
 		}
 		return filepath.Join(base, p)
 	}
-	cfg, err := resolve(ctx, &raw, at)
+	cfg, err := resolve(ctx, doc, &raw, at)
 	return cfg, raw.Log, err
 }
 
@@ -185,6 +185,9 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	if raw.Coordinator.Enabled && (raw.Coordinator.Expect < 1 || raw.Coordinator.Expect%2 == 0) {
 		bad("coordinator.expect", "%d coordinators: use an odd number, so that a majority survives a partition", raw.Coordinator.Expect)
 	}
+	if raw.Coordinator.Enabled && raw.Node.Tier == tiering.Edge {
+		bad("coordinator.enabled", "no node at the edge coordinates: enable it on another node, or give this one node.tier: fog if nobody can carry it away")
+	}
 	if raw.MQTT.Embedded && raw.MQTT.Broker != "" {
 		bad("mqtt.broker", "an embedded broker and an external one: choose one")
 	}
@@ -209,7 +212,7 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 }
 
 // resolve reads what the configuration names and measures what it leaves out.
-func resolve(ctx context.Context, raw *configFile, at func(string) string) (config, error) {
+func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at func(string) string) (config, error) {
 	c := config{
 		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
 		Broker:   externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext},
@@ -233,13 +236,8 @@ func resolve(ctx context.Context, raw *configFile, at func(string) string) (conf
 	if err := errors.Join(errs[:]...); err != nil {
 		return config{}, err
 	}
-	if s := c.Identity.Subject; s.Mesh != c.Mesh || s.Name != raw.Node.Name {
-		return config{}, fmt.Errorf("certificate %s is of %s, the configuration of node %s in mesh %s: issue one for this node with `weft ca issue`",
-			at(raw.TLS.Cert), s, raw.Node.Name, c.Mesh)
-	}
-	if c.Expect > 0 && c.Identity.Subject.Role != pki.Coordinator {
-		return config{}, fmt.Errorf("certificate %s is of role %s, a coordinator needs one of role coordinator: `weft ca issue --role coordinator`",
-			at(raw.TLS.Cert), c.Identity.Subject.Role)
+	if err := own(c.Identity.Subject, raw, doc, at(raw.TLS.Cert)); err != nil {
+		return config{}, err
 	}
 	capacity, err := machine.Capacity(ctx, c.DataDir)
 	if err != nil {
@@ -258,6 +256,30 @@ func resolve(ctx context.Context, raw *configFile, at func(string) string) (conf
 		c.Node.Capacity = tiering.Resources{}
 	}
 	return c, nil
+}
+
+// own checks that the certificate is this node's.
+func own(s pki.Subject, raw *configFile, doc *yamlfile.Document, file string) error {
+	var problems yamlfile.Problems
+	bad := func(field, is, want string) {
+		problems = append(problems, doc.Problem(field, "is %s, and the certificate %s is of %s: `weft ca issue` makes one that fits", want, file, is))
+	}
+	if s.Mesh != raw.Mesh {
+		bad("mesh", "mesh "+s.Mesh, raw.Mesh)
+	}
+	if s.Name != raw.Node.Name {
+		bad("node.name", s.Name, raw.Node.Name)
+	}
+	if s.Tier != 0 && s.Tier != raw.Node.Tier {
+		bad("node.tier", "tier "+s.Tier.String(), raw.Node.Tier.String())
+	}
+	switch {
+	case !s.Role.Machine():
+		bad("tls.cert", "an operator", "a node's")
+	case raw.Coordinator.Enabled && !s.ActsAs(pki.Coordinator):
+		bad("coordinator.enabled", "role "+string(s.Role)+", not role coordinator", "true")
+	}
+	return problems.Err()
 }
 
 func readKey(file string) ([]byte, error) {
