@@ -22,6 +22,8 @@ import (
 var (
 	ErrConfig = errors.New("invalid gossip configuration")
 	ErrMesh   = errors.New("node of another mesh")
+	// ErrDeparted reports news of a run of a node that has left.
+	ErrDeparted = errors.New("node has left")
 )
 
 // KeySize is the length of the gossip key in bytes (AES-256).
@@ -51,14 +53,17 @@ type Config struct {
 	// Listen.
 	Advertise string
 	Join      []string // addresses of nodes of the mesh; none: others join this one
-	// Key encrypts gossip; KeySize bytes, the same everywhere. Nil only with
-	// Plaintext.
-	Key       []byte
+	// Keys encrypt gossip, KeySize bytes each: the first encrypts, and all
+	// decrypt. None only with Plaintext.
+	Keys      [][]byte
 	Plaintext bool
 	// DataDir keeps the addresses of known members, so that a restarted node
-	// finds the mesh again without Join. Empty: not kept.
+	// finds the mesh again without Join, and the keys that the mesh has
+	// exchanged. Empty: not kept.
 	DataDir string
 	Log     *slog.Logger
+
+	forget time.Duration // of tests: memberlist forgets the dead after it
 }
 
 // Gossip is this node's membership in the mesh.
@@ -69,6 +74,10 @@ type Gossip struct {
 	events  chan serf.Event
 	changed chan struct{}
 	leaving atomic.Bool
+	keyring *memberlist.Keyring // nil: plain text
+	keys    sync.Mutex          // held while keys are exchanged
+	run     string              // of this node
+	gone    *departed
 
 	mu   sync.Mutex
 	node tiering.Node
@@ -82,8 +91,11 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.Node.ID == "" || cfg.Mesh == "" {
 		return nil, fmt.Errorf("%w: the node and the mesh need names", ErrConfig)
 	}
-	if len(cfg.Key) != KeySize && !(cfg.Plaintext && cfg.Key == nil) {
-		return nil, fmt.Errorf("%w: the gossip key has %d bytes, want %d; `weft keygen` makes one", ErrConfig, len(cfg.Key), KeySize)
+	switch err := checkKeys(cfg.Keys); {
+	case cfg.Plaintext && len(cfg.Keys) > 0:
+		return nil, fmt.Errorf("%w: gossip in plain text, and a key: choose one", ErrConfig)
+	case err != nil && !cfg.Plaintext:
+		return nil, err
 	}
 	bindHost, bindPort, err := splitHostPort(cfg.Listen)
 	if err != nil {
@@ -101,8 +113,9 @@ func New(cfg Config) (*Gossip, error) {
 		// Serf drops nothing: it blocks when this is full, so Run drains it at once.
 		events:  make(chan serf.Event, 256),
 		changed: make(chan struct{}, 1),
+		run:     newRun(), gone: &departed{},
 	}
-	tags, err := encodeTags(cfg.Mesh, host, cfg.Node, g.told)
+	tags, err := g.tags(g.told)
 	if err != nil {
 		return nil, err
 	}
@@ -110,17 +123,25 @@ func New(cfg Config) (*Gossip, error) {
 	ml := memberlist.DefaultLANConfig()
 	ml.Name, ml.BindAddr, ml.BindPort = cfg.Node.ID, bindHost, bindPort
 	ml.AdvertiseAddr, ml.AdvertisePort = cfg.Advertise, bindPort
-	ml.SecretKey = cfg.Key
+	if !cfg.Plaintext {
+		if g.keyring, err = newKeyring(cfg.Keys, cfg.DataDir); err != nil {
+			return nil, err
+		}
+		ml.Keyring = g.keyring
+	}
 	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
 	// A machine that comes back with another address is the same node.
 	ml.DeadNodeReclaimTime = reclaimAfter
+	if cfg.forget > 0 {
+		ml.GossipToTheDeadTime = cfg.forget
+	}
 	ml.Logger = logger
 
 	sc := serf.DefaultConfig()
 	sc.NodeName, sc.Tags, sc.MemberlistConfig = cfg.Node.ID, tags, ml
 	sc.EventCh, sc.Logger, sc.LogOutput = g.events, logger, nil
 	ml.LogOutput = nil
-	sc.Merge = mergeDelegate{mesh: cfg.Mesh}
+	sc.Merge = mergeDelegate{mesh: cfg.Mesh, gone: g.gone}
 	sc.ReconnectInterval = rejoinEvery
 	sc.BroadcastTimeout = broadcastTimeout
 	// Two nodes of one name: neither may shut the other down.
@@ -128,6 +149,7 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.DataDir != "" {
 		sc.SnapshotPath = filepath.Join(cfg.DataDir, "members")
 		sc.RejoinAfterLeave = true
+		sc.KeyringFile = filepath.Join(cfg.DataDir, keyringFile)
 	}
 	if g.serf, err = serf.Create(sc); err != nil {
 		return nil, fmt.Errorf("gossip on %s: %w (is another weftd running? set `listen.gossip` to a free address)", cfg.Listen, err)
@@ -216,11 +238,17 @@ func (g *Gossip) alive() int {
 }
 
 func (g *Gossip) follow(e serf.Event) {
+	if q, ok := e.(*serf.Query); ok {
+		g.answer(q)
+	}
 	me, ok := e.(serf.MemberEvent)
 	if !ok {
 		return
 	}
 	for _, m := range me.Members {
+		if me.Type == serf.EventMemberLeave {
+			g.gone.left(m)
+		}
 		switch me.Type {
 		case serf.EventMemberJoin, serf.EventMemberLeave, serf.EventMemberFailed, serf.EventMemberReap:
 			g.cfg.Log.Info(me.Type.String(), "node", m.Name, "tier", m.Tags[tagTier])
@@ -327,7 +355,7 @@ func (g *Gossip) publish(now time.Time) {
 
 // tell gossips the node as it is; g.mu is held.
 func (g *Gossip) tell(now time.Time) error {
-	tags, err := encodeTags(g.cfg.Mesh, g.host, g.node, g.free)
+	tags, err := g.tags(g.free)
 	if err != nil {
 		return err
 	}
@@ -342,17 +370,30 @@ func (g *Gossip) tell(now time.Time) error {
 	return nil
 }
 
-// mergeDelegate keeps meshes apart.
-type mergeDelegate struct{ mesh string }
+// tags are what this node gossips of itself.
+func (g *Gossip) tags(free tiering.Resources) (map[string]string, error) {
+	return encodeTags(g.cfg.Mesh, g.host, g.run, g.node, free)
+}
+
+// mergeDelegate keeps meshes apart, and out what has left.
+type mergeDelegate struct {
+	mesh string
+	gone *departed
+}
 
 var _ serf.MergeDelegate = mergeDelegate{}
 
-// NotifyMerge refuses members of another mesh.
+// NotifyMerge refuses members of another mesh, and news of a node that has
+// left. Serf asks for each member that is said to be alive; where it asks for
+// several, one that joins knows them, and may not have heard yet who has left.
 func (d mergeDelegate) NotifyMerge(members []*serf.Member) error {
 	for _, m := range members {
 		if got := m.Tags[tagMesh]; got != d.mesh {
 			return fmt.Errorf("%w: %s is of mesh %q, this is %q", ErrMesh, m.Name, got, d.mesh)
 		}
+	}
+	if len(members) == 1 && members[0].Status != serf.StatusLeft {
+		return d.gone.back(members[0])
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func config(id string, tier tiering.Tier, join ...string) Config {
 	n := someNode()
 	n.ID, n.Tier = id, tier
-	return Config{Mesh: "farm", Node: n, Listen: "127.0.0.1:0", Join: join, Key: key, Log: quiet()}
+	return Config{Mesh: "farm", Node: n, Listen: "127.0.0.1:0", Join: join, Keys: [][]byte{key}, Log: quiet()}
 }
 
 func start(t *testing.T, cfg Config) *member {
@@ -199,7 +199,7 @@ func TestMeshesDoNotMerge(t *testing.T) {
 		t.Errorf("join of another mesh: %v", err)
 	}
 	wrongKey := config("fog-2", tiering.Fog)
-	wrongKey.Key = bytes.Repeat([]byte{8}, KeySize)
+	wrongKey.Keys = [][]byte{bytes.Repeat([]byte{8}, KeySize)}
 	c := start(t, wrongKey)
 	if _, err := c.serf.Join([]string{a.Addr()}, true); err == nil {
 		t.Error("joined with another key")
@@ -231,8 +231,10 @@ func TestBadConfigurations(t *testing.T) {
 		is         error
 		change     func(*Config)
 	}{
-		{"short key", "want 32", ErrConfig, func(c *Config) { c.Key = []byte{1} }},
-		{"no key", "want 32", ErrConfig, func(c *Config) { c.Key = nil }},
+		{"short key", "want 32", ErrConfig, func(c *Config) { c.Keys = [][]byte{{1}} }},
+		{"a short second key", "want 32", ErrConfig, func(c *Config) { c.Keys = [][]byte{key, {1}} }},
+		{"no key", "no gossip key", ErrConfig, func(c *Config) { c.Keys = nil }},
+		{"plain text with a key", "choose one", ErrConfig, func(c *Config) { c.Plaintext = true }},
 		{"no name", "need names", ErrConfig, func(c *Config) { c.Node.ID = "" }},
 		{"bad address", "listen address", ErrConfig, func(c *Config) { c.Listen = "nowhere" }},
 		{"any port advertised", "fixed gossip port", ErrConfig, func(c *Config) { c.Advertise = "10.0.0.1" }},

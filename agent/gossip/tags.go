@@ -35,13 +35,14 @@ const (
 	tagRaft      = "r"
 	tagHTTP      = "h" // scheme|host:port
 	tagMQTT      = "q" // scheme|host:port
+	tagRun       = "u" // this run of the node
 )
 
 const mebi = 1 << 20
 
 // encodeTags says what a node is in at most tagsLimit bytes. host is the
-// node's gossip address, which readers know already.
-func encodeTags(mesh, host string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
+// node's gossip address, which readers know already; run names its run.
+func encodeTags(mesh, host, run string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
 	tags := map[string]string{
 		tagVersion:  tagsVersion,
 		tagMesh:     mesh,
@@ -55,6 +56,7 @@ func encodeTags(mesh, host string, n tiering.Node, free tiering.Resources) (map[
 		}
 	}
 	set(tagWeft, n.Version)
+	set(tagRun, run)
 	var platforms []string
 	for _, p := range n.Platforms {
 		platforms = append(platforms, p.Type+":"+strconv.Itoa(p.Count))

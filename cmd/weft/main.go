@@ -82,7 +82,8 @@ func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf
 func rootCommand(env *environment) *cobra.Command {
 	root := group("weft", "Plan, submit and watch workflows on a Weft mesh",
 		meshCommand(env), nodesCommand(env), nodeCommand(env), modelsCommand(env), workflowCommand(env),
-		testbedCommand(env), simCommand(env), tokenCommand(env), caCommand(env), keygenCommand(env), versionCommand(env))
+		testbedCommand(env), simCommand(env), tokenCommand(env), caCommand(env), keygenCommand(env),
+		gossipKeyCommand(env), versionCommand(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrongUsage("%w; see `%s --help`", err, cmd.CommandPath())

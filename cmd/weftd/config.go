@@ -100,13 +100,19 @@ type config struct {
 	Listen    listenFile
 	Advertise string // host
 	Join      []string
-	GossipKey []byte
-	Identity  *pki.Identity
-	Expect    int // coordinators; 0: this node is none
-	Broker    externalBroker
-	Embedded  bool // the MQTT broker of the mesh runs here
-	Retain    int  // annotated pictures a source
-	Threads   int  // of OpenCV; 0: all cores
+	// GossipKeys encrypt gossip (the first) and decrypt it (all). They were
+	// read from KeyFile, if that is not empty.
+	GossipKeys [][]byte
+	KeyFile    string
+	Identity   *pki.Identity
+	// Hangup has the node look at once whether its certificates and keys have
+	// changed; nil: it looks every few seconds only.
+	Hangup   <-chan os.Signal
+	Expect   int // coordinators; 0: this node is none
+	Broker   externalBroker
+	Embedded bool // the MQTT broker of the mesh runs here
+	Retain   int  // annotated pictures a source
+	Threads  int  // of OpenCV; 0: all cores
 }
 
 func defaults() configFile {
@@ -229,7 +235,8 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 		}
 	}
 	var errs [4]error
-	c.GossipKey, errs[0] = readKey(at(raw.GossipKey))
+	c.KeyFile = at(raw.GossipKey)
+	c.GossipKeys, errs[0] = readKeys(c.KeyFile)
 	c.Identity, errs[1] = pki.LoadIdentity(at(raw.TLS.CA), at(raw.TLS.Cert), at(raw.TLS.Key))
 	c.Catalogue, errs[2] = catalogueWith(at(raw.Catalogue))
 	c.Broker.CA, errs[3] = brokerCA(at, raw.MQTT.CA)
@@ -282,16 +289,24 @@ func own(s pki.Subject, raw *configFile, doc *yamlfile.Document, file string) er
 	return problems.Err()
 }
 
-func readKey(file string) ([]byte, error) {
-	b, err := os.ReadFile(file)
+// readKeys reads a file of gossip keys, one a line: the first encrypts.
+func readKeys(file string) ([][]byte, error) {
+	b, err := pki.ReadSecret(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the gossip key: %w", err)
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(key) != gossip.KeySize {
-		return nil, fmt.Errorf("%s is not a gossip key: want %d bytes in base64, as `weft keygen` makes them", file, gossip.KeySize)
+	var keys [][]byte
+	for _, line := range strings.Fields(string(b)) {
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(key) != gossip.KeySize {
+			return nil, fmt.Errorf("%s holds no gossip key: want %d bytes in base64 on each line, as `weft keygen` makes them", file, gossip.KeySize)
+		}
+		keys = append(keys, key)
 	}
-	return key, nil
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s is empty: `weft keygen` makes a gossip key", file)
+	}
+	return keys, nil
 }
 
 // catalogueWith is the built-in catalogue with that of the file, if one is

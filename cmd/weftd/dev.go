@@ -138,8 +138,8 @@ func newDev(o devOptions) (*devMesh, error) {
 		cfg := config{
 			Mesh: devMeshName, Node: tiering.Node{ID: d.name, Tier: d.tier, Capacity: d.capacity},
 			DataDir: filepath.Join(o.dir, d.name), MediaDir: media, ModelsDir: models, Catalogue: known,
-			Listen:    listenFile{Gossip: anyPort, Data: anyPort, Raft: anyPort, API: anyPort, HTTP: anyPort, MQTT: anyPort},
-			GossipKey: key, Identity: id, Retain: defaults().Node.Retain,
+			Listen:     listenFile{Gossip: anyPort, Data: anyPort, Raft: anyPort, API: anyPort, HTTP: anyPort, MQTT: anyPort},
+			GossipKeys: [][]byte{key}, Identity: id, Retain: defaults().Node.Retain,
 		}
 		if i == 0 {
 			cfg.Expect, cfg.Embedded = 1, true

@@ -79,6 +79,10 @@ func rootCommand() *cobra.Command {
 				return err
 			}
 			log := newLog(lf).With("node", cfg.Node.ID)
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			cfg.Hangup = hangup
 			n, err := newNode(cfg, source.NewDevices(log), log)
 			if err != nil {
 				return err

@@ -64,7 +64,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	var err error
 	n.gossip, err = gossip.New(gossip.Config{
 		Mesh: cfg.Mesh, Node: self, Listen: cfg.Listen.Gossip, Advertise: cfg.Advertise, Join: cfg.Join,
-		Key: cfg.GossipKey, DataDir: cfg.DataDir, Log: log.With("part", "gossip"),
+		Keys: cfg.GossipKeys, DataDir: cfg.DataDir, Log: log.With("part", "gossip"),
 	})
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		apiServer, err = server.New(server.Config{
 			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Catalogue: cfg.Catalogue,
 			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator),
-			AuditDir: filepath.Join(cfg.DataDir, "audit"), Log: log.With("part", "api"),
+			AuditDir: filepath.Join(cfg.DataDir, "audit"), GossipKeys: n.gossip, Log: log.With("part", "api"),
 		}, n.coord, n.gossip)
 		if err != nil {
 			return nil, err
@@ -173,6 +173,9 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		}
 		return nil
 	}
+	if err := n.follow(cfg); err != nil {
+		return nil, err
+	}
 	n.add("links", link.Run)
 	if n.coord != nil {
 		n.add("coordinator", n.coord.Run)
@@ -192,6 +195,23 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		n.add("api", apiServer.Run)
 	}
 	return n, nil
+}
+
+// follow adds what keeps certificates and keys as their files are.
+func (n *node) follow(cfg config) error {
+	if !cfg.Identity.Followable() {
+		return nil // of `weftd dev`, which ends before they do
+	}
+	certificates, keys := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	f, err := pki.NewFollower(cfg.Identity, certificates, n.log.With("part", "certificates"))
+	if err != nil {
+		return err
+	}
+	k := &keyFollower{file: cfg.KeyFile, seen: cfg.GossipKeys, now: keys, use: n.gossip.SetKeys, log: n.log.With("part", "gossip")}
+	n.add("certificates", f.Run)
+	n.add("gossip key", k.run)
+	n.add("hangup", func(ctx context.Context) error { return split(ctx, cfg.Hangup, certificates, keys) })
+	return nil
 }
 
 func (n *node) add(name string, run func(context.Context) error) {

@@ -87,6 +87,9 @@ func TestDocumentHasTheScopes(t *testing.T) {
 var bodies = map[string]any{
 	"GET /v1/mesh 200":                     api.Mesh{},
 	"GET /v1/nodes 200":                    []api.Node{},
+	"GET /v1/gossip-keys 200":              []tiering.NodeKeys{},
+	"POST /v1/gossip-keys 200":             tiering.KeyRotation{},
+	"POST /v1/gossip-keys takes":           api.GossipKey{},
 	"GET /v1/models 200":                   []api.Model{},
 	"GET /v1/workflows 200":                []api.Workflow{},
 	"GET /v1/workflows/{workflow} 200":     api.WorkflowStatus{},

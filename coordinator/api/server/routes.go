@@ -61,6 +61,8 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/tokens", admin, noAgent, either, 0, s.getTokens},
 		{"POST", "/v1/tokens", admin, noAgent, leaderOnce, maxSmall, s.postToken},
 		{"DELETE", "/v1/tokens/{token}", admin, noAgent, leaderOnce, 0, s.deleteToken},
+		{"GET", "/v1/gossip-keys", admin, noAgent, here, 0, s.getGossipKeys},
+		{"POST", "/v1/gossip-keys", admin, noAgent, here, maxSmall, s.postGossipKey},
 		{"GET", "/v1/events", read, noAgent, here, 0, s.getEvents},
 		{"GET", "/v1/openapi.yaml", read, anyAgent, here, 0, s.getOpenAPI},
 		{"GET", "/v1/workflow.schema.json", read, anyAgent, here, 0, s.getSchema},

@@ -68,6 +68,12 @@ type Membership interface {
 	RoundTrip(a, b string) (time.Duration, bool)
 }
 
+// GossipKeys are the keys that encrypt gossip.
+type GossipKeys interface {
+	Keys(ctx context.Context) ([]tiering.NodeKeys, error)
+	RotateKey(ctx context.Context, key []byte) (tiering.KeyRotation, error)
+}
+
 // Config says how to serve. ServerTLS must require client certificates: the
 // server lets callers go without one who show a token instead. ClientTLS is for
 // forwarding to the leader.
@@ -77,6 +83,7 @@ type Config struct {
 	ServerTLS, ClientTLS *tls.Config
 	AuditDir             string // records of writes; made if it is not there
 	Catalogue            *catalog.Catalog
+	GossipKeys           GossipKeys // nil: there is none to show or to exchange
 	Log                  *slog.Logger
 }
 

@@ -54,7 +54,7 @@ func TestScopes(t *testing.T) {
 		"GET /v1/openapi.yaml": "read submit admin", "GET /v1/workflow.schema.json": "read submit admin",
 		"POST /v1/workflows": "submit admin", "DELETE /v1/workflows/{workflow}": "submit admin",
 		"GET /v1/tokens": "admin", "POST /v1/tokens": "admin", "DELETE /v1/tokens/{token}": "admin",
-		"POST /v1/nodes/{node}/drain":      "admin",
+		"POST /v1/nodes/{node}/drain": "admin", "GET /v1/gossip-keys": "admin", "POST /v1/gossip-keys": "admin",
 		"GET /v1/nodes/{node}/assignments": "", "POST /v1/nodes/{node}/report": "", // no token is a node
 	}
 	for _, scope := range state.Scopes() {
