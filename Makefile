@@ -8,7 +8,7 @@ FOR     ?= 30
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench overload testbed agreement chaos soak fuzz lint tidy setup clean
+.PHONY: help build test demo bench overload testbed agreement chaos soak fuzz lint vulncheck tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,15 @@ lint: setup ## Run golangci-lint
 	@test -x .cache/$(LINTER) || { echo "==> building $(LINTER), once"; \
 		GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/$(LINTER) && mv .cache/golangci-lint .cache/$(LINTER); }
 	GOFLAGS="$$($(GO) env GOFLAGS)" .cache/$(LINTER) run ./...
+
+VULNCHECK := govulncheck@v1.9.0
+vulncheck: setup ## Look for known vulnerabilities in what is used (asks vuln.go.dev)
+	@test -x .cache/$(VULNCHECK) || { echo "==> building $(VULNCHECK), once"; \
+		GOBIN=$(CURDIR)/.cache go install golang.org/x/vuln/cmd/$(VULNCHECK) && mv .cache/govulncheck .cache/$(VULNCHECK); }
+	@GOFLAGS="$$($(GO) env GOFLAGS)" .cache/$(VULNCHECK) ./...; code=$$?; \
+	case $$code in 0) ;; 3) echo "==> vulnerabilities were found, see above" >&2;; \
+		*) echo "==> NOT CHECKED: the database (https://vuln.go.dev, or \$$GOVULNDB) was not reached, or govulncheck failed, see above" >&2;; esac; \
+	exit $$code
 
 tidy: ## Tidy both modfiles: go.opencv410.mod is go.mod with the gocv for OpenCV 4.10
 	go mod tidy
