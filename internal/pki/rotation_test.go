@@ -460,11 +460,11 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 			}
 			return n
 		}
-		time.Sleep(23 * time.Hour)
+		<-time.After(23 * time.Hour) // of the bubble
 		if lines("level=WARN", "edge-1.crt", "days_left=8", "weft ca renew edge-1") != 1 || lines("level=WARN", "ca.crt", "--authority") != 1 || lines("") != 2 {
 			t.Errorf("on the first day it says\n%s", log.String())
 		}
-		time.Sleep(2 * time.Hour)
+		<-time.After(2 * time.Hour) // of the bubble
 		if lines("level=ERROR", "edge-1.crt", "days_left=7") != 1 || lines("level=WARN", "ca.crt", "days_left=8") != 1 || lines("") != 4 {
 			t.Errorf("on the second day it says\n%s", log.String())
 		}
