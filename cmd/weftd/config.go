@@ -191,9 +191,6 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	if raw.Coordinator.Enabled && (raw.Coordinator.Expect < 1 || raw.Coordinator.Expect%2 == 0) {
 		bad("coordinator.expect", "%d coordinators: use an odd number, so that a majority survives a partition", raw.Coordinator.Expect)
 	}
-	if raw.Coordinator.Enabled && raw.Node.Tier == tiering.Edge {
-		bad("coordinator.enabled", "no node at the edge coordinates: enable it on another node, or give this one node.tier: fog if nobody can carry it away")
-	}
 	if raw.MQTT.Embedded && raw.MQTT.Broker != "" {
 		bad("mqtt.broker", "an embedded broker and an external one: choose one")
 	}
@@ -280,7 +277,12 @@ func own(s pki.Subject, raw *configFile, doc *yamlfile.Document, file string) er
 	if s.Tier != 0 && s.Tier != raw.Node.Tier {
 		bad("node.tier", "tier "+s.Tier.String(), raw.Node.Tier.String())
 	}
+	// Certificates from before tiers in them let a node at the edge go on as a
+	// coordinator until they end; none is renewed for it.
 	switch {
+	case raw.Coordinator.Enabled && raw.Node.Tier == tiering.Edge && s.Tier == tiering.Edge:
+		problems = append(problems, doc.Problem("coordinator.enabled",
+			"no node at the edge coordinates: enable it on another node, or give this one node.tier: fog if nobody can carry it away, and a certificate that says so"))
 	case !s.Role.Machine():
 		bad("tls.cert", "an operator", "a node's")
 	case raw.Coordinator.Enabled && !s.ActsAs(pki.Coordinator):
