@@ -137,7 +137,11 @@ func (s *served) RoundTrip(_, _ string) (time.Duration, bool) { return 0, false 
 
 func (s *served) issue(role pki.Role, name string) *pki.Identity {
 	s.Helper()
-	id, err := s.ca.Issue(pki.Subject{Role: role, Tier: tiering.Fog, Name: name}, nil, time.Now(), time.Hour)
+	subject := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		subject.Tier = tiering.Cloud
+	}
+	id, err := s.ca.Issue(subject, nil, time.Now(), time.Hour)
 	if err != nil {
 		s.Fatal(err)
 	}
