@@ -46,9 +46,11 @@ const (
 	kindDeleteToken kind = 21
 )
 
-// SetCluster names the mesh, once.
+// SetCluster names the mesh, once, and gives it an ID, once: the first counts.
+// A mesh of before there were IDs gets one from its next leader.
 type SetCluster struct {
 	Name string    `json:"name"`
+	ID   string    `json:"id,omitempty"` // random, drawn by the leader
 	At   time.Time `json:"at"`
 }
 

@@ -308,7 +308,7 @@ func FuzzRestoreRecord(f *testing.F) {
 		}
 		f.Add(uint8(k), b)
 	}
-	add(recordCluster, cluster{clusterKey, "demo"})
+	add(recordCluster, cluster{Key: clusterKey, Name: "demo"})
 	add(recordNode, Node{Node: node("fog-1", tiering.Fog, 4), Status: tiering.NodeAlive, Since: at(0)})
 	add(recordWorkflow, Workflow{Name: "people", Spec: pipelineOf("people", 1), Status: Running})
 	add(recordToken, Token{ID: "0123456789abcdef", Name: "ci", Scope: ScopeRead})

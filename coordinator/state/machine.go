@@ -124,9 +124,12 @@ func (c *SetCluster) apply(tx *change) error {
 		if old.Name != c.Name {
 			return fmt.Errorf("%w: this is mesh %q, not %q", ErrConflict, old.Name, c.Name)
 		}
+		if old.ID == "" && c.ID != "" {
+			tx.insert(tableMeta, &cluster{clusterKey, old.Name, c.ID})
+		}
 		return nil
 	}
-	tx.insert(tableMeta, &cluster{clusterKey, c.Name})
+	tx.insert(tableMeta, &cluster{clusterKey, c.Name, c.ID})
 	tx.event(ClusterNamed, c.Name, "mesh %s formed", c.Name)
 	return nil
 }

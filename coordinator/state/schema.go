@@ -64,6 +64,7 @@ func (w *Workflow) Attached(p *tiering.Placement) bool {
 type cluster struct {
 	Key  string `json:"key"`
 	Name string `json:"name"`
+	ID   string `json:"id,omitempty"` // empty only in what older versions wrote
 }
 
 const clusterKey = "cluster"

@@ -39,6 +39,14 @@ func (s *Snapshot) Cluster() string {
 	return ""
 }
 
+// ClusterID tells meshes of one name apart; empty before a leader drew it.
+func (s *Snapshot) ClusterID() string {
+	if c, ok := get[cluster](s.txn(), tableMeta, clusterKey); ok {
+		return c.ID
+	}
+	return ""
+}
+
 // Node returns the node of that ID.
 func (s *Snapshot) Node(id string) (*Node, bool) { return get[Node](s.txn(), tableNodes, id) }
 
