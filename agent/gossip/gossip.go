@@ -79,8 +79,11 @@ type Gossip struct {
 	run     string              // of this node
 	gone    *departed
 
+	mesh atomic.Pointer[string] // short form of the mesh's ID; nil: not known
+
 	mu   sync.Mutex
 	node tiering.Node
+	own  string            // the same, if this node is a coordinator of the mesh
 	free tiering.Resources // as last measured
 	told tiering.Resources // as last gossiped
 	when time.Time
@@ -141,7 +144,7 @@ func New(cfg Config) (*Gossip, error) {
 	sc.NodeName, sc.Tags, sc.MemberlistConfig = cfg.Node.ID, tags, ml
 	sc.EventCh, sc.Logger, sc.LogOutput = g.events, logger, nil
 	ml.LogOutput = nil
-	sc.Merge = mergeDelegate{mesh: cfg.Mesh, gone: g.gone}
+	sc.Merge = mergeDelegate{mesh: cfg.Mesh, self: cfg.Node.ID, cluster: g.Cluster, gone: g.gone}
 	sc.ReconnectInterval = rejoinEvery
 	sc.BroadcastTimeout = broadcastTimeout
 	// Two nodes of one name: neither may shut the other down.
@@ -253,7 +256,12 @@ func (g *Gossip) follow(e serf.Event) {
 		case serf.EventMemberJoin, serf.EventMemberLeave, serf.EventMemberFailed, serf.EventMemberReap:
 			g.cfg.Log.Info(me.Type.String(), "node", m.Name, "tier", m.Tags[tagTier])
 		}
+		if strange(g.Cluster(), &m) && m.Status == serf.StatusAlive {
+			g.cfg.Log.Error("a member is a coordinator of another mesh and does not count; correct `join` on whichever is wrong",
+				"node", m.Name, "address", m.Addr, "mesh", m.Tags[tagCluster], "this", g.Cluster())
+		}
 	}
+	g.recognise()
 	select {
 	case g.changed <- struct{}{}:
 	default: // a hint is waiting already
@@ -294,6 +302,9 @@ func (g *Gossip) Members() []tiering.Member {
 		if n.Addresses.Data == "" {
 			continue // it has not announced yet where it is
 		}
+		if strange(g.Cluster(), &m) {
+			continue // it came before either knew
+		}
 		status := tiering.NodeFailed
 		switch m.Status {
 		case serf.StatusAlive:
@@ -330,6 +341,50 @@ func (g *Gossip) SetFree(free tiering.Resources) {
 	g.mu.Lock()
 	g.free = free
 	g.mu.Unlock()
+}
+
+// SetCluster says of which mesh this node is a coordinator, by the mesh's ID,
+// and gossips it: meshes of one name that were set up apart do not mix.
+func (g *Gossip) SetCluster(id string) error {
+	short := shortCluster(id)
+	g.mesh.Store(&short)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.own = short
+	return g.tell(time.Now())
+}
+
+// Cluster is the short form of the ID of the mesh that this node is in, empty
+// while it does not know. One that is no coordinator goes by the live ones
+// that it sees: nothing is kept, so a mesh that has to be formed anew gets its
+// agents back.
+func (g *Gossip) Cluster() string {
+	if id := g.mesh.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
+// recognise learns of which mesh the live coordinators are. What is known
+// stays as long as one of them says so.
+func (g *Gossip) recognise() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.own != "" {
+		return
+	}
+	seen := ""
+	for _, m := range g.serf.Members() {
+		id := m.Tags[tagCluster]
+		if m.Status != serf.StatusAlive || id == "" || m.Name == g.cfg.Node.ID {
+			continue
+		}
+		if id == g.Cluster() {
+			return
+		}
+		seen = id
+	}
+	g.mesh.Store(&seen)
 }
 
 // Announce gossips where the node is to be reached: some addresses are known
@@ -370,23 +425,50 @@ func (g *Gossip) tell(now time.Time) error {
 	return nil
 }
 
-// tags are what this node gossips of itself.
+// tags are what this node gossips of itself; g.mu is held, or nobody else knows
+// g yet.
 func (g *Gossip) tags(free tiering.Resources) (map[string]string, error) {
-	return encodeTags(g.cfg.Mesh, g.host, g.run, g.node, free)
+	return encodeTags(g.cfg.Mesh, g.own, g.host, g.run, g.node, free)
 }
 
 // mergeDelegate keeps meshes apart, and out what has left.
 type mergeDelegate struct {
-	mesh string
-	gone *departed
+	mesh, self string
+	cluster    func() string
+	gone       *departed
 }
 
 var _ serf.MergeDelegate = mergeDelegate{}
 
-// NotifyMerge refuses members of another mesh, and news of a node that has
-// left. Serf asks for each member that is said to be alive; where it asks for
-// several, one that joins knows them, and may not have heard yet who has left.
+// strange reports whether a member is a coordinator of another mesh than own,
+// as far as both are known.
+func strange(own string, m *serf.Member) bool {
+	id := m.Tags[tagCluster]
+	return own != "" && id != "" && id != own
+}
+
+// NotifyMerge refuses members of another mesh, of another name or set up apart
+// under the same one, and news of a node that has left. A list of members may
+// have dead ones in it, of a mesh that had to be formed anew; one that is of
+// this mesh speaks for the others. Serf asks for each member that is said to be
+// alive; where it asks for several, one that joins knows them, and may not have
+// heard yet who has left.
 func (d mergeDelegate) NotifyMerge(members []*serf.Member) error {
+	own := d.cluster()
+	var apart, kin *serf.Member
+	for _, m := range members {
+		switch {
+		case m.Name == d.self || m.Status == serf.StatusLeft:
+		case strange(own, m):
+			apart = m
+		case own != "" && m.Tags[tagCluster] == own:
+			kin = m
+		}
+	}
+	if apart != nil && kin == nil {
+		return fmt.Errorf("%w: %s at %s:%d is of a mesh %q that was set up apart (%s, this is %s); correct `join` on whichever is wrong, or, to give up its mesh, stop its coordinators and remove raft/ from their data directories",
+			ErrMesh, apart.Name, apart.Addr, apart.Port, d.mesh, apart.Tags[tagCluster], own)
+	}
 	for _, m := range members {
 		if got := m.Tags[tagMesh]; got != d.mesh {
 			return fmt.Errorf("%w: %s is of mesh %q, this is %q", ErrMesh, m.Name, got, d.mesh)

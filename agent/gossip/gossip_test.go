@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/serf/serf"
+
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -206,6 +208,91 @@ func TestMeshesDoNotMerge(t *testing.T) {
 	}
 	if n := len(a.Members()); n != 1 {
 		t.Errorf("%d members", n)
+	}
+}
+
+// Two meshes of one name, CA and key that were set up apart, and a wrong
+// address (dkron #999).
+func TestMeshesOfOneNameDoNotMerge(t *testing.T) {
+	t.Parallel()
+	mesh := func(id, coordinator, worker string) (c, w *member) {
+		c = start(t, config(coordinator, tiering.Cloud))
+		if err := c.SetCluster(id); err != nil {
+			t.Fatal(err)
+		}
+		w = start(t, config(worker, tiering.Fog, c.Addr()))
+		eventually(t, worker+" knows its mesh", func() bool {
+			return w.Cluster() == shortCluster(id) && c.sees(worker, tiering.NodeAlive)
+		})
+		return c, w
+	}
+	a, aw := mesh("6c8e7a36-5a57-4d56-9f0b-0c7d1f2f6a11", "cloud-1", "fog-1")
+	b, bw := mesh("0d4e9f52-1c9b-4a53-8a39-5be3a1b1f0c2", "cloud-2", "fog-2")
+	// Whoever joins whom, of which neither need be a coordinator.
+	for _, from := range []*member{b, bw} {
+		for _, to := range []*member{a, aw} {
+			_, err := from.serf.Join([]string{to.Addr()}, true)
+			if err == nil || !strings.Contains(err.Error(), "set up apart") || !strings.Contains(err.Error(), "correct `join`") {
+				t.Errorf("join of %s by %s: %v", to.cfg.Node.ID, from.cfg.Node.ID, err)
+			}
+		}
+	}
+	for _, g := range []*member{a, aw, b, bw} {
+		if n := len(g.Members()); n != 2 {
+			t.Errorf("%s has %d members: %v", g.cfg.Node.ID, n, g.Members())
+		}
+	}
+	// One of no mesh joins either.
+	fresh := start(t, config("fog-3", tiering.Fog, a.Addr()))
+	eventually(t, "fog-3 joins", func() bool { return a.sees("fog-3", tiering.NodeAlive) && fresh.Cluster() == "6c8e7a36" })
+}
+
+func TestAMeshFormedAnewGetsItsAgentsBack(t *testing.T) {
+	t.Parallel()
+	cfg := config("cloud-1", tiering.Cloud)
+	a := start(t, cfg)
+	if err := a.SetCluster("11111111-"); err != nil {
+		t.Fatal(err)
+	}
+	agent := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	eventually(t, "fog-1 knows its mesh", func() bool { return agent.Cluster() == "11111111" })
+	cfg.Listen = a.Addr()
+	a.leave()
+	cfg.Join = []string{agent.Addr()}
+	b := start(t, cfg)
+	eventually(t, "cloud-1 is back, of no mesh", func() bool { return b.sees("fog-1", tiering.NodeAlive) && agent.sees("cloud-1", tiering.NodeAlive) })
+	if err := b.SetCluster("22222222-"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "fog-1 knows the new mesh", func() bool { return agent.Cluster() == "22222222" })
+}
+
+func TestMembersOfAMeshFormedAnew(t *testing.T) {
+	m := func(name, cluster string) *serf.Member {
+		return &serf.Member{Name: name, Tags: map[string]string{tagMesh: "farm", tagCluster: cluster}}
+	}
+	left := m("c9", "old")
+	left.Status = serf.StatusLeft
+	for name, tc := range map[string]struct {
+		own     string
+		members []*serf.Member
+		ok      bool
+	}{
+		"nobody knows":             {"", []*serf.Member{m("c1", ""), m("c2", "")}, true},
+		"this one does not":        {"", []*serf.Member{m("c1", "a")}, true},
+		"the other does not":       {"a", []*serf.Member{m("c1", "")}, true},
+		"the same":                 {"a", []*serf.Member{m("c1", "a")}, true},
+		"another":                  {"a", []*serf.Member{m("c1", "b")}, false},
+		"another in a list":        {"a", []*serf.Member{m("f1", ""), m("c1", "b")}, false},
+		"a dead one of the old":    {"a", []*serf.Member{m("c9", "b"), m("c1", "a")}, true},
+		"one that left the old":    {"a", []*serf.Member{left, m("f1", "")}, true},
+		"what it was itself":       {"a", []*serf.Member{m("me", "b"), m("f1", "")}, true},
+		"another name of the mesh": {"a", []*serf.Member{{Name: "c1", Tags: map[string]string{tagMesh: "factory", tagCluster: "a"}}}, false},
+	} {
+		err := mergeDelegate{mesh: "farm", self: "me", cluster: func() string { return tc.own }}.NotifyMerge(tc.members)
+		if (err == nil) != tc.ok || err != nil && !errors.Is(err, ErrMesh) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ const tagsLimit = 512
 const (
 	tagVersion   = "v" // tagsVersion
 	tagMesh      = "n" // name of the mesh
+	tagCluster   = "i" // short form of the mesh's ID; of coordinators only
 	tagWeft      = "w" // version of weftd
 	tagTier      = "t"
 	tagCapacity  = "c" // cores in thousandths / memory in MiB / disk in MiB
@@ -38,11 +39,20 @@ const (
 	tagRun       = "u" // this run of the node
 )
 
+// clusterSize is the length of the short form of a mesh's ID. Coordinators of a
+// mesh that is still to be formed keep room for it.
+const clusterSize = 8
+
+// shortCluster is what gossip carries of a mesh's ID: enough to tell meshes
+// apart that are joined by mistake.
+func shortCluster(id string) string { return id[:min(len(id), clusterSize)] }
+
 const mebi = 1 << 20
 
 // encodeTags says what a node is in at most tagsLimit bytes. host is the
-// node's gossip address, which readers know already; run names its run.
-func encodeTags(mesh, host, run string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
+// node's gossip address, which readers know already; run names its run; cluster
+// is the short form of its mesh's ID, where it is a coordinator of one.
+func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
 	tags := map[string]string{
 		tagVersion:  tagsVersion,
 		tagMesh:     mesh,
@@ -76,7 +86,12 @@ func encodeTags(mesh, host, run string, n tiering.Node, free tiering.Resources) 
 		}
 		set(key, u.Scheme+"|"+shorten(u.Host, host))
 	}
-	if size := encodedSize(tags); size > tagsLimit {
+	size := encodedSize(tags)
+	if n.Addresses.Raft != "" {
+		size += encodedSize(map[string]string{tagCluster: strings.Repeat("x", clusterSize)})
+		set(tagCluster, cluster)
+	}
+	if size > tagsLimit {
 		return nil, fmt.Errorf("%w: node %s needs %d bytes, gossip carries %d: offer fewer models (their names take %d) or shorter names",
 			ErrTags, n.ID, size, tagsLimit, len(tags[tagModels]))
 	}

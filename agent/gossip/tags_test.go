@@ -36,9 +36,12 @@ func TestTagsRoundTrip(t *testing.T) {
 			n.Platforms, n.Models, n.Addresses, n.Version = nil, nil, tiering.Addresses{}, ""
 		}
 		free := tiering.Resources{CPU: n.Capacity.CPU / 2}
-		tags, err := encodeTags("farm", host, "r4nd0m", n, free)
+		tags, err := encodeTags("farm", "6c8e7a36", host, "r4nd0m", n, free)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := tags[tagCluster]; (got == "6c8e7a36") != (n.Addresses.Raft != "") {
+			t.Fatalf("a node with Raft at %q says that its mesh is %q", n.Addresses.Raft, got)
 		}
 		back, f, err := decodeTags(n.ID, host, tags)
 		if err != nil || !reflect.DeepEqual(back, n) || f != free {
@@ -52,14 +55,14 @@ func TestTagsThatDoNotFitAreRefused(t *testing.T) {
 	for i := range 60 {
 		n.Models = append(n.Models, fmt.Sprintf("detector-%d", i))
 	}
-	_, err := encodeTags("farm", "10.0.0.7", "", n, n.Capacity)
+	_, err := encodeTags("farm", "6c8e7a36", "10.0.0.7", "", n, n.Capacity)
 	if !errors.Is(err, ErrTags) || !strings.Contains(err.Error(), "offer fewer models") {
 		t.Error(err)
 	}
 }
 
 func TestTagsOfAnotherVersionAreRefused(t *testing.T) {
-	tags, err := encodeTags("farm", "10.0.0.7", "", someNode(), tiering.Resources{})
+	tags, err := encodeTags("farm", "6c8e7a36", "10.0.0.7", "", someNode(), tiering.Resources{})
 	if err != nil {
 		t.Fatal(err)
 	}

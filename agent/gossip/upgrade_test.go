@@ -44,7 +44,7 @@ func TestTagsOfVersion1AreRead(t *testing.T) {
 		if err := json.Unmarshal(g.Free, &free); err != nil {
 			t.Fatal(err)
 		}
-		now, err := encodeTags("farm", "10.0.0.7", "", n, free)
+		now, err := encodeTags("farm", "", "10.0.0.7", "", n, free)
 		if err != nil {
 			t.Fatal(err)
 		}
