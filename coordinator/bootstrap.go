@@ -30,11 +30,19 @@ func (c *Coordinator) bootstrap(ctx context.Context, r *raft.Raft) error {
 	tick := time.NewTicker(bootstrapPoll)
 	defer tick.Stop()
 	for r.LastIndex() == 0 {
-		if servers := founders(c.cfg.ID, c.addr, c.cfg.Expect, c.members.Members()); len(servers) > 0 && servers[0].ID == raft.ServerID(c.cfg.ID) {
+		// One that is new to a mesh that exists waits to be taken in.
+		exists := c.members.Cluster() != ""
+		if servers := founders(c.cfg.ID, c.addr, c.cfg.Expect, c.members.Members()); !exists && len(servers) > 0 && servers[0].ID == raft.ServerID(c.cfg.ID) {
 			c.log.Info("forming a new mesh", "mesh", c.cfg.Cluster, "coordinators", servers)
-			err := r.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
-			if err != nil && !errors.Is(err, raft.ErrCantBootstrap) && !errors.Is(err, raft.ErrRaftShutdown) {
-				return fmt.Errorf("form a new mesh: %w", err)
+			// A store that fails may end the goroutine that was to answer.
+			done := make(chan error, 1)
+			go func() { done <- r.BootstrapCluster(raft.Configuration{Servers: servers}).Error() }()
+			select {
+			case err := <-done:
+				if err != nil && !errors.Is(err, raft.ErrCantBootstrap) && !errors.Is(err, raft.ErrRaftShutdown) {
+					return fmt.Errorf("form a new mesh: %w", err)
+				}
+			case <-ctx.Done():
 			}
 			return nil
 		}

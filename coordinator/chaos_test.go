@@ -122,6 +122,8 @@ type view struct {
 
 func (v *view) Changed() <-chan struct{} { return v.changed }
 
+func (v *view) Cluster() string { return "" }
+
 func (s *served) Members() []tiering.Member {
 	s.mu.Lock()
 	defer s.mu.Unlock()

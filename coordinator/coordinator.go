@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,7 +30,9 @@ var (
 	ErrNoLeader = errors.New("no leader")
 	// ErrWrongMesh: the data directory belongs to another mesh.
 	ErrWrongMesh = errors.New("data directory of another mesh")
-	ErrConfig    = errors.New("coordinator configuration")
+	// ErrInUse: another process works on the data directory.
+	ErrInUse  = errors.New("in use by another weftd")
+	ErrConfig = errors.New("coordinator configuration")
 
 	ErrNotFound = state.ErrNotFound // no such workflow or node
 	ErrConflict = state.ErrConflict // the mesh changed faster than it could be planned
@@ -38,6 +41,9 @@ var (
 
 // Membership is what gossip knows of the mesh.
 type Membership interface {
+	// Cluster tells the mesh from others of its name, as far as gossip knows
+	// that it has been formed; empty if it does not.
+	Cluster() string
 	// Members lists every known node, this one included.
 	Members() []tiering.Member
 	// Changed has capacity 1 and holds a hint that Members has changed.
@@ -66,6 +72,7 @@ type Config struct {
 	Reconcile time.Duration
 	// Timing of Raft; zero fields: Raft's defaults.
 	Timing Timing
+	Voters Voters
 	Log    *slog.Logger
 }
 
@@ -76,11 +83,16 @@ type Timing struct {
 	Lease             time.Duration // leader without a majority until it steps down
 	Commit            time.Duration // longest wait before followers hear of a commit
 	SnapshotInterval  time.Duration
-	SnapshotThreshold uint64 // log entries since the last snapshot
-	TrailingLogs      uint64 // kept after a snapshot, for followers that lag
+	SnapshotThreshold uint64        // log entries since the last snapshot
+	TrailingLogs      uint64        // kept after a snapshot, for followers that lag
+	Retry             time.Duration // from a fault of the storage until Raft is started again, at first; 0: 1 s
 }
 
-const defaultReconcile = 5 * time.Second
+const (
+	defaultReconcile = 5 * time.Second
+	defaultRetry     = time.Second
+	maxRetry         = 10 // times the first wait
+)
 
 // Coordinator is one of the machines that hold the state of the mesh.
 type Coordinator struct {
@@ -90,7 +102,9 @@ type Coordinator struct {
 	rtt     tiering.RoundTrips
 
 	addr      string // of Raft, as others dial it
-	transport func(hclog.Logger) (raft.Transport, error)
+	transport func(hclog.Logger) (transport, error)
+	identity  meshID
+	served    bool // Raft has run; of Run only
 
 	machine  *state.Machine
 	reports  *kpi.Reports              // leader only
@@ -116,21 +130,33 @@ func New(cfg Config, m Membership, rtt tiering.RoundTrips) (*Coordinator, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Raft cannot listen on %s: %w (is another weftd running there? choose another address)", ErrConfig, cfg.RaftListen, err)
 	}
+	bound := l.Addr().String()
 	addr, err := advertised(cfg.RaftAdvertise, l.Addr())
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS)
-	return newCoordinator(cfg, m, rtt, addr.String(), s.transport), nil
+	c := newCoordinator(cfg, m, rtt, addr.String(), nil)
+	c.transport = func(log hclog.Logger) (transport, error) {
+		if l == nil { // Raft is started again
+			if l, err = net.Listen("tcp", bound); err != nil {
+				return nil, fmt.Errorf("%w: %w", errAgain, err)
+			}
+		}
+		s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS, c, c.log)
+		l = nil
+		return s.transport(log), nil
+	}
+	return c, nil
 }
 
-func newCoordinator(cfg Config, m Membership, rtt tiering.RoundTrips, addr string, transport func(hclog.Logger) (raft.Transport, error)) *Coordinator {
-	if cfg.Reconcile == 0 {
-		cfg.Reconcile = defaultReconcile
-	}
+func newCoordinator(cfg Config, m Membership, rtt tiering.RoundTrips, addr string, transport func(hclog.Logger) (transport, error)) *Coordinator {
+	cfg.Reconcile = cmp.Or(cfg.Reconcile, defaultReconcile)
+	cfg.Voters.Stable = cmp.Or(cfg.Voters.Stable, defaultStable)
+	cfg.Voters.Dead = cmp.Or(cfg.Voters.Dead, defaultDead)
+	cfg.Timing.Retry = cmp.Or(cfg.Timing.Retry, defaultRetry)
 	return &Coordinator{
 		cfg: cfg, log: cfg.Log.With("component", "coordinator"), members: m, rtt: rtt,
-		addr: addr, transport: transport,
+		addr: addr, transport: transport, identity: meshID{known: make(chan struct{})},
 		machine: state.New(), reports: kpi.New(), planning: make(chan struct{}, 1),
 	}
 }
@@ -147,22 +173,78 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("%w: expects %d coordinators; use 0 to join a mesh that has some", ErrConfig, cfg.Expect)
 	case cfg.Reconcile < 0:
 		return fmt.Errorf("%w: reconciles every %v", ErrConfig, cfg.Reconcile)
+	case cfg.Voters.Stable < 0 || cfg.Voters.Dead < 0:
+		return fmt.Errorf("%w: a vote after %v, none after %v of silence", ErrConfig, cfg.Voters.Stable, cfg.Voters.Dead)
 	}
 	return nil
 }
 
+// errAgain marks what may pass and is not the storage's.
+var errAgain = errors.New("will try again")
+
 // Run is the coordinator at work until ctx is done or it fails. A leader hands
 // its leadership over before it stops. It may be called once.
+//
+// A fault of the storage that can pass, a full disk above all, does not end it:
+// Raft is stopped and started again until it works. Damage does end it, as an
+// ErrStorage; nobody but the operator can mend that.
 func (c *Coordinator) Run(ctx context.Context) error {
+	wait := c.cfg.Timing.Retry
+	for {
+		began := time.Now()
+		err := c.serve(ctx)
+		if !c.mayPass(err) {
+			return err
+		}
+		if time.Since(began) > maxRetry*c.cfg.Timing.Retry {
+			wait = c.cfg.Timing.Retry // it had worked
+		}
+		c.log.Error("coordinator out of service, trying again", "error", err, "in", wait)
+		select {
+		case <-time.After(wait):
+			wait = min(2*wait, maxRetry*c.cfg.Timing.Retry)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// mayPass reports whether a fault may be gone later without anybody's doing
+// something to the data directory. One that is there from the start, a
+// directory that may not be written to, say, is not of that kind.
+func (c *Coordinator) mayPass(err error) bool {
+	switch {
+	case errors.Is(err, ErrCorruptLog), errors.Is(err, ErrCorruptSnapshot):
+		return false
+	case errors.Is(err, ErrStorage):
+		return c.served || errors.Is(err, ErrDiskFull)
+	}
+	return errors.Is(err, errAgain)
+}
+
+// serve is one life of Raft.
+func (c *Coordinator) serve(ctx context.Context) error {
 	s, err := c.open()
 	if err != nil {
 		return err
 	}
+	c.served = true
 	c.raft.Store(s.raft)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.bootstrap(gctx, s.raft) })
-	g.Go(func() error { return c.monitorLeadership(gctx, s.raft) })
+	g.Go(func() error { return c.monitorLeadership(gctx, s) })
+	g.Go(func() error {
+		select {
+		case err := <-s.store.faults:
+			return storageFault(err, s.logDir)
+		case <-gctx.Done():
+			return nil
+		}
+	})
 	err = g.Wait()
+	if s.store.broken.Load() {
+		c.raft.Store(nil) // it may not answer any more
+	}
 	c.StepDown()
 	return errors.Join(err, s.close())
 }
@@ -290,11 +372,14 @@ func (c *Coordinator) apply(cmd state.Command) (state.Result, error) {
 	if err := future.Error(); err != nil {
 		return state.Result{}, raftError(err)
 	}
-	result, ok := future.Response().(state.Result)
-	if !ok {
-		return state.Result{}, fmt.Errorf("state machine answered with %T", future.Response())
+	switch r := future.Response().(type) {
+	case state.Result:
+		return r, r.Err
+	case error: // the log is damaged
+		return state.Result{}, fmt.Errorf("%w: %w", ErrNotLeader, r)
+	default:
+		return state.Result{}, fmt.Errorf("state machine answered with %T", r)
 	}
-	return result, result.Err
 }
 
 // raftError says in this package's words what Raft returned.

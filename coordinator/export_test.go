@@ -10,7 +10,7 @@ func NewInmem(cfg Config, m Membership, t *raft.InmemTransport) (*Coordinator, e
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return newCoordinator(cfg, m, nil, string(t.LocalAddr()), func(hclog.Logger) (raft.Transport, error) { return t, nil }), nil
+	return newCoordinator(cfg, m, nil, string(t.LocalAddr()), func(hclog.Logger) (transport, error) { return t, nil }), nil
 }
 
 // HandOver hands leadership to a coordinator, if this one leads.

@@ -47,9 +47,12 @@ func quick() Timing {
 	return Timing{Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 5 * time.Millisecond}
 }
 
+func soon() Voters { return Voters{Stable: 300 * time.Millisecond, Dead: time.Hour} }
+
 // gossip is a fake membership that all coordinators of a test share.
 type gossip struct {
 	mu      sync.Mutex
+	cluster string
 	members map[string]tiering.Member
 	views   []*gossipView
 }
@@ -111,6 +114,12 @@ func (v *gossipView) Members() []tiering.Member {
 	return out
 }
 
+func (v *gossipView) Cluster() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.cluster
+}
+
 func (v *gossipView) Changed() <-chan struct{} { return v.changed }
 
 // cluster is coordinators in one process, joined by in-memory transports.
@@ -156,17 +165,17 @@ func coordinatorNode(id string) tiering.Node {
 
 func (cl *cluster) start(name, dir string) *member {
 	cl.Helper()
-	addr, transport := raft.NewInmemTransportWithTimeout(raft.ServerAddress(name), 100*time.Millisecond)
+	addr, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(name), 100*time.Millisecond)
 	for _, o := range cl.nodes {
 		if o.transport != nil {
-			o.transport.Connect(addr, transport)
-			transport.Connect(o.transport.LocalAddr(), o.transport)
+			o.transport.Connect(addr, trans)
+			trans.Connect(o.transport.LocalAddr(), o.transport)
 		}
 	}
 	cl.gossip.set(coordinatorNode(name), tiering.NodeAlive)
-	cfg := Config{ID: name, Cluster: "test", DataDir: dir, Expect: cl.expect, Reconcile: 200 * time.Millisecond, Timing: quick(), Log: discard()}
-	c := newCoordinator(cfg, cl.gossip.view(), nil, name, func(hclog.Logger) (raft.Transport, error) { return transport, nil })
-	m := &member{Coordinator: c, dir: dir, transport: transport}
+	cfg := Config{ID: name, Cluster: "test", DataDir: dir, Expect: cl.expect, Reconcile: 200 * time.Millisecond, Timing: quick(), Voters: soon(), Log: discard()}
+	c := newCoordinator(cfg, cl.gossip.view(), nil, name, func(hclog.Logger) (transport, error) { return trans, nil })
+	m := &member{Coordinator: c, dir: dir, transport: trans}
 	m.run()
 	cl.nodes[name] = m
 	return m

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
 	"github.com/weft-mesh/weft/coordinator/planner"
@@ -14,7 +15,8 @@ import (
 
 // monitorLeadership runs one leaderLoop while this coordinator leads, and
 // never two: it waits for one to end before it starts the next.
-func (c *Coordinator) monitorLeadership(ctx context.Context, r *raft.Raft) error {
+func (c *Coordinator) monitorLeadership(ctx context.Context, s *stack) error {
+	r := s.raft
 	var loop *term // nil while there is none
 	halt := func() error {
 		if loop == nil {
@@ -38,7 +40,7 @@ func (c *Coordinator) monitorLeadership(ctx context.Context, r *raft.Raft) error
 				continue
 			}
 			c.log.Info("elected leader", "mesh", c.cfg.Cluster)
-			loop = c.startTerm(ctx, r)
+			loop = c.startTerm(ctx, s)
 		case err := <-loop.ended():
 			loop.stop()
 			loop = nil
@@ -57,10 +59,10 @@ type term struct {
 	done chan error
 }
 
-func (c *Coordinator) startTerm(ctx context.Context, r *raft.Raft) *term {
+func (c *Coordinator) startTerm(ctx context.Context, s *stack) *term {
 	ctx, stop := context.WithCancel(ctx)
 	t := &term{stop: stop, done: make(chan error, 1)}
-	go func() { t.done <- c.leaderLoop(ctx, r) }()
+	go func() { t.done <- c.leaderLoop(ctx, s) }()
 	return t
 }
 
@@ -74,7 +76,8 @@ func (t *term) ended() <-chan error {
 
 // leaderLoop keeps the state in step with the mesh until ctx is done. Hints
 // make it quick, the tick makes it sure.
-func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
+func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
+	r, began := s.raft, time.Now()
 	tick := time.NewTicker(c.cfg.Reconcile)
 	defer tick.Stop()
 	for {
@@ -100,7 +103,7 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 	c.leading.Store(true)
 	defer c.leading.Store(false)
 
-	l := &leader{Coordinator: c, raft: r, planner: c.planner(c.log)}
+	l := &leader{Coordinator: c, raft: r, contacts: s.contacts, began: began, planner: c.planner(c.log)}
 	for {
 		// Taken first, so that a change during the round is not missed.
 		changed := c.machine.Snapshot().Changed()
@@ -123,8 +126,11 @@ func (c *Coordinator) leaderLoop(ctx context.Context, r *raft.Raft) error {
 // leader is what a leader keeps in mind for one term. Only leaderLoop uses it.
 type leader struct {
 	*Coordinator
-	raft    *raft.Raft
-	planner *planner.Leader
+	raft     *raft.Raft
+	contacts *contacts
+	began    time.Time // every timer of a term begins anew with it
+	planner  *planner.Leader
+	reported map[string]bool // what the last round could not do about a coordinator
 }
 
 const barrierTimeout = 10 * time.Second
@@ -136,7 +142,15 @@ func (c *Coordinator) establish(r *raft.Raft) error {
 		return raftError(err)
 	}
 	c.reports.Clear()
-	_, err := c.apply(&state.SetCluster{Name: c.cfg.Cluster, At: now()})
+	name := &state.SetCluster{Name: c.cfg.Cluster, At: now()}
+	if c.Snapshot().ClusterID() == "" {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return fmt.Errorf("draw an ID for the mesh: %w", err)
+		}
+		name.ID = id.String()
+	}
+	_, err := c.apply(name)
 	if errors.Is(err, state.ErrConflict) {
 		return fmt.Errorf("%w: %s: %w", ErrWrongMesh, c.cfg.DataDir, err)
 	}

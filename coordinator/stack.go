@@ -1,14 +1,21 @@
 package coordinator
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
+	"go.etcd.io/bbolt"
 )
 
 const (
@@ -16,44 +23,53 @@ const (
 	snapshotsRetained = 2
 )
 
+// keyEnd is where the stable store keeps the last index of a log that was
+// closed properly; 0 while it is open. The WAL takes damage near the end of the
+// log for a write that a crash cut short, and drops it.
+var keyEnd = []byte("WeftEnd")
+
+// disk is where a coordinator keeps its state, opened and found whole.
+type disk struct {
+	dir, logDir string
+	lock        *os.File
+	meta        *metadb.BoltMetaDB // the log's; closing the log leaves it open
+	store       *store
+	snapshots   *raft.FileSnapshotStore
+	newest      uint64 // snapshot that can be read
+}
+
 // stack is Raft and what it stands on.
 type stack struct {
-	lock      *os.File
-	log       *wal.WAL
-	meta      *metadb.BoltMetaDB // the log's; closing the log leaves it open
-	transport raft.Transport
-	raft      *raft.Raft
+	*disk
+	contacts *contacts
+	raft     *raft.Raft
 }
 
 // open starts Raft on the data directory. On an error everything that was
 // opened is closed again, the listener of New included.
 func (c *Coordinator) open() (_ *stack, err error) {
 	log := newHclog(c.log)
-	s := &stack{}
-	if s.transport, err = c.transport(log.Named("raft-net")); err != nil {
+	t, err := c.transport(log.Named("raft-net"))
+	if err != nil {
 		return nil, fmt.Errorf("start Raft transport: %w", err)
 	}
+	s := &stack{}
+	s.contacts = newContacts(t, quiet(&c.cfg.Timing), func() uint64 {
+		if r := c.raft.Load(); r != nil {
+			return r.LastIndex()
+		}
+		return 0
+	})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	dir := filepath.Join(c.cfg.DataDir, "raft")
-	logDir := filepath.Join(dir, "log")
-	if err := os.MkdirAll(logDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if s.disk, err = openDisk(c.cfg.DataDir, log, c.machine.Snapshot().Index()); err != nil {
+		return s, err
 	}
-	if s.lock, err = lockFile(filepath.Join(dir, "lock")); err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", c.cfg.DataDir, err)
-	}
-	s.meta = &metadb.BoltMetaDB{}
-	s.log, err = wal.Open(logDir, wal.WithSegmentSize(segmentSize), wal.WithMetaStore(s.meta), wal.WithSegmentFiler(newSegments(logDir)), wal.WithLogger(log.Named("raft-wal")))
-	if err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", logDir, err)
-	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, log.Named("raft-snapshot"))
-	if err != nil {
-		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
+	if err := c.recall(s.store); err != nil {
+		return s, storageFault(err, s.logDir)
 	}
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(c.cfg.ID)
@@ -62,10 +78,177 @@ func (c *Coordinator) open() (_ *stack, err error) {
 	// returns; until then it waits.
 	conf.ShutdownOnRemove = false
 	c.cfg.Timing.override(conf)
-	if s.raft, err = raft.NewRaft(conf, fsm{c.machine}, s.log, s.log, snapshots, s.transport); err != nil {
-		return nil, fmt.Errorf("start Raft in %s: %w", dir, err)
+	machine := &fsm{
+		machine: c.machine, fault: s.store.fail,
+		// Not through s.store: that the ID is not kept is no reason to stop.
+		learnt: func(id string) error { return c.identified(id, s.store.WAL) },
 	}
+	if s.raft, err = s.start(conf, machine, s.contacts); err != nil {
+		return s, err
+	}
+	s.store.live.Store(true)
 	return s, nil
+}
+
+// quiet is the longest silence between two answers of a healthy coordinator.
+func quiet(t *Timing) time.Duration {
+	beat := t.Heartbeat
+	if beat == 0 {
+		beat = raft.DefaultConfig().HeartbeatTimeout
+	}
+	return 2*beat + 500*time.Millisecond
+}
+
+// start starts Raft, which panics if it cannot read its log or keep its term.
+func (d *disk) start(conf *raft.Config, machine raft.FSM, t raft.Transport) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause, ok := p.(error)
+			if !ok {
+				cause = fmt.Errorf("%v", p)
+			}
+			r, err = nil, storageFault(damaged(cause), d.logDir)
+		}
+	}()
+	if r, err = raft.NewRaft(conf, machine, d.store, d.store, d.snapshots, t); err != nil {
+		return nil, storageFault(fmt.Errorf("start Raft: %w", err), d.dir)
+	}
+	return r, nil
+}
+
+// openDisk opens the data directory of a coordinator and makes sure that
+// nothing is missing: Raft and the WAL would go on with less without a word.
+// applied is the last entry that this process has applied already.
+func openDisk(dataDir string, log hclog.Logger, applied uint64) (d *disk, err error) {
+	d = &disk{dir: filepath.Join(dataDir, "raft")}
+	d.logDir = filepath.Join(d.dir, "log")
+	if err := os.MkdirAll(d.logDir, 0o700); err != nil {
+		return d, storageFault(fmt.Errorf("make data directory: %w", err), d.logDir)
+	}
+	if d.lock, err = lockFile(filepath.Join(d.dir, "lock")); err != nil {
+		return d, fmt.Errorf("data directory %s: %w", dataDir, err)
+	}
+	if err := d.openLog(log.Named("raft-wal")); err != nil {
+		return d, err
+	}
+	d.snapshots, err = raft.NewFileSnapshotStoreWithLogger(d.dir, snapshotsRetained, log.Named("raft-snapshot"))
+	if err != nil {
+		return d, storageFault(fmt.Errorf("open snapshots: %w", err), d.dir)
+	}
+	return d, d.verify(applied)
+}
+
+// openLog opens the log.
+func (d *disk) openLog(log hclog.Logger) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // bbolt does on damaged pages
+			err = lost(ErrCorruptLog, d.logDir, "%v", p)
+		}
+	}()
+	metaFile := filepath.Join(d.logDir, metadb.FileName)
+	if _, err := os.Stat(metaFile); errors.Is(err, fs.ErrNotExist) {
+		// The WAL would begin a new log and delete what there is of the old.
+		segments, err := filepath.Glob(filepath.Join(d.logDir, "*.wal"))
+		if err != nil {
+			return storageFault(err, d.logDir)
+		}
+		snapshots, err := d.snapshotDirs()
+		if err != nil {
+			return err
+		}
+		if len(segments)+len(snapshots) > 0 {
+			return lost(ErrCorruptLog, metaFile, "missing beside %d files of the log and %d snapshots", len(segments), len(snapshots))
+		}
+	}
+	d.meta = &metadb.BoltMetaDB{}
+	w, err := wal.Open(d.logDir, wal.WithSegmentSize(segmentSize), wal.WithMetaStore(d.meta),
+		wal.WithSegmentFiler(newSegments(d.logDir)), wal.WithLogger(log))
+	switch {
+	case err == nil:
+		d.store = newStore(w)
+		return nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+		err = damaged(err)
+	}
+	return storageFault(fmt.Errorf("open the log: %w", err), d.logDir)
+}
+
+// verify reads everything once.
+func (d *disk) verify(applied uint64) error {
+	var e extent
+	var errs [3]error
+	e.applied = applied
+	e.first, errs[0] = d.store.FirstIndex()
+	e.last, errs[1] = d.store.LastIndex()
+	e.closed, errs[2] = d.store.GetUint64(keyEnd)
+	if err := errors.Join(errs[:]...); err != nil {
+		return storageFault(err, d.logDir)
+	}
+	var entry raft.Log
+	for i := e.first; i != 0 && i <= e.last; i++ {
+		if err := d.store.GetLog(i, &entry); err != nil {
+			return storageFault(err, d.logDir)
+		}
+	}
+	dirs, err := d.snapshotDirs()
+	if err != nil {
+		return err
+	}
+	for _, name := range dirs {
+		e.newest = max(e.newest, snapshotIndex(name))
+	}
+	good, err := d.snapshots.List()
+	if err != nil {
+		return storageFault(fmt.Errorf("list snapshots: %w", err), d.dir)
+	}
+	for _, meta := range good {
+		_, r, err := d.snapshots.Open(meta.ID) // compares its checksum
+		if err == nil {
+			e.snapshot = meta.Index
+			err = r.Close()
+		}
+		if err == nil {
+			break
+		}
+	}
+	if err := e.whole(d.logDir, d.snapshotPath()); err != nil {
+		return err
+	}
+	d.newest = e.snapshot
+	if e.closed > 0 {
+		return storageFault(d.store.SetUint64(keyEnd, 0), d.logDir)
+	}
+	return nil
+}
+
+func (d *disk) snapshotPath() string { return filepath.Join(d.dir, "snapshots") }
+
+// snapshotDirs lists the snapshots that were finished, readable or not.
+func (d *disk) snapshotDirs() ([]string, error) {
+	entries, err := os.ReadDir(d.snapshotPath())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, storageFault(err, d.snapshotPath())
+	}
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
+
+// snapshotIndex is the log index in a snapshot's name, TERM-INDEX-TIME.
+func snapshotIndex(name string) uint64 {
+	parts := strings.Split(name, "-")
+	if len(parts) != 3 {
+		return 0
+	}
+	n, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func (t *Timing) override(conf *raft.Config) {
@@ -92,20 +275,38 @@ func (s *stack) close() error {
 	if s.raft != nil {
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
-	if t, ok := s.transport.(*raft.NetworkTransport); ok {
+	if t, ok := s.contacts.transport.(interface{ CloseStreams() }); ok {
 		t.CloseStreams()
 	}
-	if t, ok := s.transport.(raft.WithClose); ok {
-		errs = append(errs, t.Close())
-	}
-	if s.log != nil {
-		errs = append(errs, s.log.Close())
-	}
-	if s.meta != nil {
-		errs = append(errs, s.meta.Close())
-	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	errs = append(errs, s.contacts.Close())
+	if s.disk != nil {
+		errs = append(errs, s.disk.close())
 	}
 	return errors.Join(errs...)
+}
+
+func (d *disk) close() error {
+	var errs []error
+	if d.store != nil {
+		if !d.store.broken.Load() {
+			errs = append(errs, d.markEnd())
+		}
+		errs = append(errs, d.store.Close())
+	}
+	if d.meta != nil {
+		errs = append(errs, d.meta.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// markEnd notes where the log ends.
+func (d *disk) markEnd() error {
+	last, err := d.store.LastIndex()
+	if err == nil {
+		err = d.store.WAL.Set(keyEnd, binary.LittleEndian.AppendUint64(nil, last))
+	}
+	return storageFault(err, d.logDir)
 }

@@ -329,4 +329,6 @@ func (m *membership) Members() []tiering.Member {
 
 func (m *membership) Changed() <-chan struct{} { return m.changed }
 
+func (m *membership) Cluster() string { return "" }
+
 func (m *membership) RoundTrip(_, _ string) (time.Duration, bool) { return 0, false }

@@ -21,7 +21,7 @@ func meshCommand(env *environment) *cobra.Command {
 }
 
 func showMesh(p *page, m api.Mesh) {
-	p.linef("mesh          %s", m.Mesh)
+	p.linef("mesh          %s (%s)", m.Mesh, cmp.Or(m.Cluster, "not formed yet"))
 	p.linef("coordinators  %s", strings.Join(m.Coordinators, ", "))
 	p.linef("leader        %s", cmp.Or(m.Leader, "none at the moment"))
 	p.linef("answered by   %s (weftd %s)", m.Node, m.Version)

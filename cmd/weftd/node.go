@@ -178,10 +178,11 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	n.add("links", link.Run)
 	if n.coord != nil {
-		n.add("coordinator", n.coord.Run)
+		n.add("coordinator", n.coordinate)
 	}
 	n.add("gossip", n.gossip.Run)
 	if n.coord != nil {
+		n.add("identity", n.identify)
 		n.add("leadership", func(ctx context.Context) error { <-ctx.Done(); n.coord.StepDown(); return nil })
 	}
 	if mq != nil {
@@ -216,6 +217,42 @@ func (n *node) follow(cfg config) error {
 
 func (n *node) add(name string, run func(context.Context) error) {
 	n.parts = append(n.parts, actor{name, run})
+}
+
+// coordinate runs the coordinator. Damage to what it keeps takes it out of
+// service, but not the node: its stages go on, and the other coordinators place
+// them. What is wrong with the configuration ends weftd.
+func (n *node) coordinate(ctx context.Context) error {
+	err := n.coord.Run(ctx)
+	if !errors.Is(err, coordinator.ErrStorage) || ctx.Err() != nil {
+		return err
+	}
+	tick := time.NewTicker(remindEvery)
+	defer tick.Stop()
+	for {
+		n.log.Error("this node is not a coordinator any more, and goes on as an agent", "err", err)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// remindEvery is how often a node says that its coordinator is out of service.
+const remindEvery = 10 * time.Minute
+
+// identify gossips which mesh this is, once the coordinator knows.
+func (n *node) identify(ctx context.Context) error {
+	select {
+	case <-n.coord.Identified():
+		if err := n.gossip.SetCluster(n.coord.ClusterID()); err != nil {
+			n.log.Error("cannot gossip the ID of the mesh; meshes of one name may mix", "err", err)
+		}
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // run runs the node until ctx ends.

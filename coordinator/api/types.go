@@ -25,7 +25,8 @@ type (
 // Mesh is how the control plane is doing, as one coordinator sees it.
 type Mesh struct {
 	Mesh          string   `json:"mesh"`
-	Node          string   `json:"node"` // who answers
+	Cluster       string   `json:"cluster,omitempty"` // tells it from others of that name; empty: not formed yet
+	Node          string   `json:"node"`              // who answers
 	Version       string   `json:"version"`
 	Leader        string   `json:"leader"`         // node; empty: none now
 	LeaderAddress string   `json:"leader_address"` // of its API

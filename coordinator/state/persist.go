@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/hashicorp/go-memdb"
 
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -121,12 +122,22 @@ func (m *Machine) Restore(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
+	into.txn.Commit()
+	m.become(db, h.Index, h.Revision)
+	return nil
+}
+
+// Become replaces the state by another machine's, as it is now.
+func (m *Machine) Become(o *Machine) {
+	s := o.Snapshot()
+	m.become(s.db, s.index, s.revision)
+}
+
+func (m *Machine) become(db *memdb.MemDB, index, revision uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	into.txn.Commit()
-	m.db, m.index, m.revision = db, h.Index, h.Revision
+	m.db, m.index, m.revision = db, index, revision
 	m.wake()
-	return nil
 }
 
 func (c codec) readSnapshot(r io.Reader, into *change) (header, error) {

@@ -125,6 +125,8 @@ func (g *gossip) RoundTrip(a, b string) (time.Duration, bool) {
 
 func (l *listener) Changed() <-chan struct{} { return l.changed }
 
+func (l *listener) Cluster() string { return "" }
+
 // worker is a machine that runs tasks.
 func worker(id string, tier tiering.Tier, cores int64) tiering.Node {
 	return tiering.Node{

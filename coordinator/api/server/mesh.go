@@ -11,7 +11,7 @@ func (s *Server) getMesh(w http.ResponseWriter, _ *http.Request) error {
 	snap := s.control.Snapshot()
 	leader, addr, _ := s.control.Leader()
 	m := api.Mesh{
-		Mesh: s.cfg.Mesh, Node: s.cfg.Node, Version: s.cfg.Version,
+		Mesh: s.cfg.Mesh, Cluster: snap.ClusterID(), Node: s.cfg.Node, Version: s.cfg.Version,
 		Leader: leader, LeaderAddress: addr, Index: snap.Index(), Coordinators: []string{},
 	}
 	for _, n := range snap.Nodes() {
