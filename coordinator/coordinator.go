@@ -104,7 +104,8 @@ type Coordinator struct {
 	addr      string // of Raft, as others dial it
 	transport func(hclog.Logger) (transport, error)
 	identity  meshID
-	served    bool // Raft has run; of Run only
+	served    bool                 // Raft has run; of Run only
+	disk      atomic.Pointer[disk] // under the present Raft
 
 	machine  *state.Machine
 	reports  *kpi.Reports              // leader only
@@ -229,6 +230,7 @@ func (c *Coordinator) serve(ctx context.Context) error {
 		return err
 	}
 	c.served = true
+	c.disk.Store(s.disk)
 	c.raft.Store(s.raft)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.bootstrap(gctx, s.raft) })

@@ -1,10 +1,12 @@
 package coordinator
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -41,10 +43,15 @@ func wait(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// waitABit is how long tests wait to start Raft again.
+const waitABit = 20 * time.Millisecond
+
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func quick() Timing {
-	return Timing{Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 5 * time.Millisecond}
+	return Timing{Retry: waitABit, Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 5 * time.Millisecond}
 }
 
 func soon() Voters { return Voters{Stable: 300 * time.Millisecond, Dead: time.Hour} }
@@ -165,16 +172,24 @@ func coordinatorNode(id string) tiering.Node {
 
 func (cl *cluster) start(name, dir string) *member {
 	cl.Helper()
-	addr, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(name), 100*time.Millisecond)
+	return cl.startAt(name, name, dir)
+}
+
+// startAt starts a coordinator at an address of which the name is not part.
+func (cl *cluster) startAt(name, at, dir string) *member {
+	cl.Helper()
+	addr, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(at), 100*time.Millisecond)
 	for _, o := range cl.nodes {
 		if o.transport != nil {
 			o.transport.Connect(addr, trans)
 			trans.Connect(o.transport.LocalAddr(), o.transport)
 		}
 	}
-	cl.gossip.set(coordinatorNode(name), tiering.NodeAlive)
+	n := coordinatorNode(name)
+	n.Addresses.Raft = at
+	cl.gossip.set(n, tiering.NodeAlive)
 	cfg := Config{ID: name, Cluster: "test", DataDir: dir, Expect: cl.expect, Reconcile: 200 * time.Millisecond, Timing: quick(), Voters: soon(), Log: discard()}
-	c := newCoordinator(cfg, cl.gossip.view(), nil, name, func(hclog.Logger) (transport, error) { return trans, nil })
+	c := newCoordinator(cfg, cl.gossip.view(), nil, at, func(hclog.Logger) (transport, error) { return trans, nil })
 	m := &member{Coordinator: c, dir: dir, transport: trans}
 	m.run()
 	cl.nodes[name] = m
@@ -205,7 +220,7 @@ func (cl *cluster) halt(name string) {
 		cl.Fatalf("coordinator %s does not end", name)
 	}
 	for _, o := range cl.nodes {
-		o.transport.Disconnect(raft.ServerAddress(name)) // connection refused
+		o.transport.Disconnect(m.transport.LocalAddr()) // connection refused
 	}
 }
 
@@ -213,7 +228,7 @@ func (cl *cluster) halt(name string) {
 func (cl *cluster) cut(name string) {
 	for other, o := range cl.nodes {
 		if other != name {
-			o.transport.Disconnect(raft.ServerAddress(name))
+			o.transport.Disconnect(cl.nodes[name].transport.LocalAddr())
 		}
 	}
 	cl.nodes[name].transport.DisconnectAll()
@@ -224,8 +239,8 @@ func (cl *cluster) heal(name string) {
 	m := cl.nodes[name]
 	for other, o := range cl.nodes {
 		if other != name {
-			o.transport.Connect(raft.ServerAddress(name), m.transport)
-			m.transport.Connect(raft.ServerAddress(other), o.transport)
+			o.transport.Connect(m.transport.LocalAddr(), m.transport)
+			m.transport.Connect(o.transport.LocalAddr(), o.transport)
 		}
 	}
 }
@@ -335,4 +350,51 @@ func on(s *state.Snapshot, id string) string {
 func running(s *state.Snapshot, name string) bool {
 	w, ok := s.Workflow(name)
 	return ok && w.Status == state.Running
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// small is a workflow of which many fit.
+func small(name string) *tiering.Workflow {
+	w := people(name, 1)
+	w.Tasks = w.Tasks[:1]
+	w.Tasks[0].Request = tiering.Resources{CPU: 1, Memory: 1 << 20}
+	w.Links = w.Links[:1]
+	return w
+}
+
+// voterNames lists who may vote, as the leader has it.
+func voterNames(cl *cluster) []string {
+	r := cl.leader().raft.Load()
+	if r == nil {
+		return nil
+	}
+	f := r.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	var ids []string
+	for _, s := range f.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -31,11 +32,13 @@ var keyEnd = []byte("WeftEnd")
 // disk is where a coordinator keeps its state, opened and found whole.
 type disk struct {
 	dir, logDir string
+	log         hclog.Logger
 	lock        *os.File
 	meta        *metadb.BoltMetaDB // the log's; closing the log leaves it open
 	store       *store
 	snapshots   *raft.FileSnapshotStore
 	newest      uint64 // snapshot that can be read
+	verified    bool   // nothing is missing
 }
 
 // stack is Raft and what it stands on.
@@ -120,7 +123,7 @@ func (d *disk) start(conf *raft.Config, machine raft.FSM, t raft.Transport) (r *
 // nothing is missing: Raft and the WAL would go on with less without a word.
 // applied is the last entry that this process has applied already.
 func openDisk(dataDir string, log hclog.Logger, applied uint64) (d *disk, err error) {
-	d = &disk{dir: filepath.Join(dataDir, "raft")}
+	d = &disk{dir: filepath.Join(dataDir, "raft"), log: log}
 	d.logDir = filepath.Join(d.dir, "log")
 	if err := os.MkdirAll(d.logDir, 0o700); err != nil {
 		return d, storageFault(fmt.Errorf("make data directory: %w", err), d.logDir)
@@ -140,8 +143,9 @@ func openDisk(dataDir string, log hclog.Logger, applied uint64) (d *disk, err er
 
 // openLog opens the log.
 func (d *disk) openLog(log hclog.Logger) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil { // bbolt does on damaged pages
+		if p := recover(); p != nil { // bbolt follows damaged pages anywhere
 			err = lost(ErrCorruptLog, d.logDir, "%v", p)
 		}
 	}()
@@ -214,9 +218,31 @@ func (d *disk) verify(applied uint64) error {
 	if err := e.whole(d.logDir, d.snapshotPath()); err != nil {
 		return err
 	}
-	d.newest = e.snapshot
+	d.newest, d.verified = e.snapshot, true
+	if err := d.setAside(dirs); err != nil {
+		return storageFault(err, d.snapshotPath())
+	}
 	if e.closed > 0 {
 		return storageFault(d.store.SetUint64(keyEnd, 0), d.logDir)
+	}
+	return nil
+}
+
+// setAside moves away the snapshots that cannot be read and are not needed:
+// Raft refuses to start if it sees no others.
+func (d *disk) setAside(snapshots []string) error {
+	for _, name := range snapshots {
+		if snapshotIndex(name) <= d.newest {
+			continue
+		}
+		to := filepath.Join(d.dir, "damaged", name)
+		d.log.Error("a snapshot is damaged; it is moved away, and the log has everything", "snapshot", filepath.Join(d.snapshotPath(), name), "to", to)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(d.snapshotPath(), name), to); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -288,7 +314,7 @@ func (s *stack) close() error {
 func (d *disk) close() error {
 	var errs []error
 	if d.store != nil {
-		if !d.store.broken.Load() {
+		if d.verified && !d.store.broken.Load() {
 			errs = append(errs, d.markEnd())
 		}
 		errs = append(errs, d.store.Close())

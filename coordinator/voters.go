@@ -135,16 +135,16 @@ func (e *electorate) changes(now time.Time) []change {
 			silent = append(silent, change{remove, s, voter, ""})
 		}
 	}
-	minority := (voters - 1) / 2
-	if len(silent) > minority {
-		silent = silent[:minority]
-	}
-	for _, c := range append(left, silent...) {
+	minority := (voters - 1) / 2 // of those that did not say good-bye
+	for i, c := range append(left, silent...) {
 		if c.voter {
-			if voters-1 < max(e.expect, 1) {
+			if voters-1 < max(e.expect, 1) || i >= len(left) && minority == 0 {
 				continue
 			}
 			voters--
+			if i >= len(left) {
+				minority--
+			}
 		}
 		out = append(out, c)
 	}
