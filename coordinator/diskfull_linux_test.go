@@ -54,6 +54,7 @@ func fill(t *testing.T, dir string) (free func()) {
 // A disk that is full from the start, and one that fills up under load: the
 // coordinator waits for room and goes on, and nothing that it took is lost.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	dir := smallDisk(t, 40<<20)
 	g := newGossip(coordinatorNode("c1"), worker("edge-1", tiering.Edge, 1), worker("fog-1", tiering.Fog, 2))
 	cfg := tlsConfig(t, authority(t), "c1")

@@ -135,6 +135,7 @@ type cluster struct {
 	gossip *gossip
 	expect int
 	nodes  map[string]*member
+	adjust func(*Config) // may be nil
 }
 
 // member is one coordinator of a cluster.
@@ -150,7 +151,13 @@ type member struct {
 // more nodes come by gossip.
 func newCluster(t *testing.T, names ...string) *cluster {
 	t.Helper()
-	cl := &cluster{T: t, gossip: newGossip(), expect: len(names), nodes: map[string]*member{}}
+	return newClusterOf(t, nil, names...)
+}
+
+// newClusterOf is newCluster with other settings.
+func newClusterOf(t *testing.T, adjust func(*Config), names ...string) *cluster {
+	t.Helper()
+	cl := &cluster{T: t, gossip: newGossip(), expect: len(names), nodes: map[string]*member{}, adjust: adjust}
 	for _, name := range names {
 		cl.start(name, t.TempDir())
 	}
@@ -189,6 +196,9 @@ func (cl *cluster) startAt(name, at, dir string) *member {
 	n.Addresses.Raft = at
 	cl.gossip.set(n, tiering.NodeAlive)
 	cfg := Config{ID: name, Cluster: "test", DataDir: dir, Expect: cl.expect, Reconcile: 200 * time.Millisecond, Timing: quick(), Voters: soon(), Log: discard()}
+	if cl.adjust != nil {
+		cl.adjust(&cfg)
+	}
 	c := newCoordinator(cfg, cl.gossip.view(), nil, at, func(hclog.Logger) (transport, error) { return trans, nil })
 	m := &member{Coordinator: c, dir: dir, transport: trans}
 	m.run()
@@ -397,4 +407,13 @@ func voterNames(cl *cluster) []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+func countVoters(servers []raft.Server) (n int) {
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
 }

@@ -52,6 +52,7 @@ func TestPeersThatCannotBeMeant(t *testing.T) {
 // Three coordinators with workflows; two are destroyed; the third is recovered
 // and has everything; two fresh ones join it and vote.
 func TestRecovery(t *testing.T) {
+	t.Parallel()
 	for _, snapshot := range []bool{false, true} {
 		t.Run(map[bool]string{false: "from the log", true: "from a snapshot"}[snapshot], func(t *testing.T) {
 			cl := newCluster(t, "c1", "c2", "c3")

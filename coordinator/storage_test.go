@@ -156,6 +156,7 @@ func flip(t *testing.T, text string, before int) func(b []byte) []byte {
 }
 
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	log := func(dir string) string { return filepath.Join(dir, "raft", "log") }
 	for _, tc := range []struct {
 		name      string
@@ -254,6 +255,7 @@ func TestDamage(t *testing.T) {
 
 // The log was compacted: what is gone with the snapshot is gone.
 func TestDamagedSnapshotThatIsNeeded(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, dir string){
 		"cut short": func(t *testing.T, dir string) {
 			damage(t, only(t, dir+"/raft/snapshots/*/state.bin"), func(b []byte) []byte { return b[:len(b)/2] })
@@ -319,6 +321,7 @@ func TestLogWithoutChecksums(t *testing.T) {
 // Where Raft would panic, its goroutine ends instead, and the coordinator is
 // started again.
 func TestRaftIsStartedAgainAfterAFault(t *testing.T) {
+	t.Parallel()
 	for name, fail := range map[string]func(s *store){
 		"a write of the log": func(s *store) { _ = s.fail(fmt.Errorf("write: %w", syscall.ENOSPC)) },
 		"the term is not kept": func(s *store) {

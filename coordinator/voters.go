@@ -32,8 +32,9 @@ const (
 // electorate is what a leader knows of the coordinators at one moment.
 type electorate struct {
 	self     raft.ServerID
-	expect   int           // never fewer voters than this, if there are as many
-	servers  []raft.Server // Raft's configuration
+	addr     raft.ServerAddress // of self, as others dial it
+	expect   int                // never fewer voters than this, if there are as many
+	servers  []raft.Server      // Raft's configuration
 	members  []tiering.Member
 	contacts map[raft.ServerID]contact
 	began    time.Time     // when this leader began to listen
@@ -83,6 +84,10 @@ func (e *electorate) changes(now time.Time) []change {
 	coordinates := func(id raft.ServerID) bool {
 		m := members[id]
 		return m != nil && m.Status == tiering.NodeAlive && m.Node.Addresses.Raft != ""
+	}
+	if own, known := byID[e.self]; known && own.Address != e.addr {
+		own.Address = e.addr
+		out = append(out, change{move, own, own.Suffrage == raft.Voter, ""})
 	}
 	displaced := map[raft.ServerID]bool{}
 	for _, id := range sortedKeys(members) {
@@ -175,7 +180,7 @@ func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) 
 		return raftError(err)
 	}
 	e := &electorate{
-		self: raft.ServerID(l.cfg.ID), expect: l.cfg.Expect, servers: future.Configuration().Servers, members: members,
+		self: raft.ServerID(l.cfg.ID), addr: raft.ServerAddress(l.addr), expect: l.cfg.Expect, servers: future.Configuration().Servers, members: members,
 		contacts: l.contacts.all(), began: l.began, gap: l.contacts.gap, Voters: l.cfg.Voters,
 	}
 	reported := map[string]bool{}

@@ -24,7 +24,7 @@ var nowadays = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // the address of OTHER.
 func electorateOf(expect int, words string) *electorate {
 	e := &electorate{
-		self: "c1", expect: expect, contacts: map[raft.ServerID]contact{}, began: nowadays.Add(-time.Hour), gap: 3 * time.Second,
+		self: "c1", addr: "c1", expect: expect, contacts: map[raft.ServerID]contact{}, began: nowadays.Add(-time.Hour), gap: 3 * time.Second,
 		Voters: Voters{Stable: defaultStable, Dead: defaultDead},
 	}
 	for _, w := range strings.Fields(words) {
@@ -32,6 +32,8 @@ func electorateOf(expect int, words string) *electorate {
 		id, addr, moved := strings.Cut(name, "@")
 		if !moved {
 			addr = id
+		} else if raft.ServerID(id) == e.self {
+			e.addr = raft.ServerAddress(addr)
 		}
 		switch flags[0] {
 		case 'v':
@@ -112,6 +114,7 @@ func TestVoters(t *testing.T) {
 
 		{"another address", 3, "c1:va c2@c9:va. c3:va!", "move c2"},
 		{"without a vote", 3, "c1:va c2:va! c3:va! c4@c9:na.", "move c4"},
+		{"the leader itself", 3, "c1@c9:va c2:va! c3:va!", "move c1"},
 		{"two machines of one name", 3, "c1:va c2@c9:va! c3:va!", "report c2"},
 		{"two at one address", 3, "c1:va c2:va! c3:va! c4@c2:-a", "report c4"},
 		{"the leader's address", 3, "c1:va c2:va! c3:va! c4@c1:-a", "report c4"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -41,11 +42,14 @@ their logs counts as committed. docs/recovery.md goes through it step by step.`,
 			}
 			peers, err := coordinator.ReadPeers(peersFile)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			done, err := coordinator.Recover(coordinator.Config{
 				ID: cfg.Node.ID, Cluster: cfg.Mesh, DataDir: filepath.Join(cfg.DataDir, "raft"), Log: newLog(lf),
 			}, peers)
+			if errors.Is(err, coordinator.ErrPeers) {
+				return fmt.Errorf("%w: %s: %w", errUsage, peersFile, err)
+			}
 			if err != nil {
 				return err
 			}
