@@ -246,8 +246,8 @@ func TestDegradedUntilCapacityAppears(t *testing.T) {
 
 	cl.gossip.status("fog-1", tiering.NodeFailed)
 	cl.everywhere("degraded, with what is short", func(s *state.Snapshot) bool {
-		w, _ := s.Workflow("people")
-		return w.Status == state.Degraded && strings.Contains(w.Reason, "fog") && strings.Contains(w.Reason, "refused")
+		w, ok := s.Workflow("people")
+		return ok && w.Status == state.Degraded && strings.Contains(w.Reason, "fog") && strings.Contains(w.Reason, "refused")
 	})
 	if now := on(cl.leader().Snapshot(), "people/resize#0"); now != before {
 		t.Fatalf("what still ran went from %s to %s", before, now)

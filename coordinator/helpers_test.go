@@ -54,6 +54,12 @@ func quick() Timing {
 	return Timing{Retry: waitABit, Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 5 * time.Millisecond}
 }
 
+// calm is for tests in which a leader must stay one for seconds on a machine
+// that has other things to do.
+func calm(t *Timing) {
+	t.Heartbeat, t.Election, t.Lease = 600*time.Millisecond, 600*time.Millisecond, 500*time.Millisecond
+}
+
 func soon() Voters { return Voters{Stable: 300 * time.Millisecond, Dead: time.Hour} }
 
 // gossip is a fake membership that all coordinators of a test share.
@@ -185,7 +191,8 @@ func (cl *cluster) start(name, dir string) *member {
 // startAt starts a coordinator at an address of which the name is not part.
 func (cl *cluster) startAt(name, at, dir string) *member {
 	cl.Helper()
-	addr, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(at), 100*time.Millisecond)
+	// A lost connection is an error at once; a disk may take its time.
+	addr, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(at), time.Second)
 	for _, o := range cl.nodes {
 		if o.transport != nil {
 			o.transport.Connect(addr, trans)

@@ -96,7 +96,7 @@ func TestRecovery(t *testing.T) {
 			}
 
 			// It may be done again.
-			done, err = Recover(cfg, []Peer{{ID: "c3", Address: "c3:1"}})
+			_, err = Recover(cfg, []Peer{{ID: "c3", Address: "c3:1"}})
 			if err != nil {
 				t.Fatalf("a second time: %v", err)
 			}

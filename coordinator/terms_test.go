@@ -14,7 +14,10 @@ import (
 
 func TestNewLeaderPromotesTheNewcomer(t *testing.T) {
 	t.Parallel()
-	cl := newClusterOf(t, func(cfg *Config) { cfg.Voters.Stable = time.Second }, "c1", "c2", "c3")
+	cl := newClusterOf(t, func(cfg *Config) {
+		calm(&cfg.Timing)
+		cfg.Voters.Stable = time.Second
+	}, "c1", "c2", "c3")
 	old := cl.leader()
 	cl.expect = 0
 	cl.start("c4", t.TempDir())
@@ -40,7 +43,10 @@ func TestNewLeaderTakesOutTheDead(t *testing.T) {
 	t.Parallel()
 	// A machine without a second to spare may be silent for one; not for three.
 	const dead = 3 * time.Second
-	cl := newClusterOf(t, func(cfg *Config) { cfg.Voters.Dead, cfg.Expect = dead, 1 }, "c1")
+	cl := newClusterOf(t, func(cfg *Config) {
+		calm(&cfg.Timing)
+		cfg.Voters.Dead, cfg.Expect = dead, 1
+	}, "c1")
 	cl.leader()
 	for _, name := range []string{"c2", "c3", "c4", "c5"} {
 		cl.start(name, t.TempDir())
@@ -76,7 +82,10 @@ func TestNewLeaderTriesAgain(t *testing.T) {
 	cl.alive("edge-1", "fog-1")
 	cl.submit(people("people", 1))
 	cl.gossip.status("fog-1", tiering.NodeFailed)
-	cl.everywhere("degraded", func(s *state.Snapshot) bool { w, _ := s.Workflow("people"); return w.Status == state.Degraded })
+	cl.everywhere("degraded", func(s *state.Snapshot) bool {
+		w, ok := s.Workflow("people")
+		return ok && w.Status == state.Degraded
+	})
 	old := cl.leader()
 	cl.cut(old.cfg.ID)
 	wait(t, "nobody to lead", func() bool { return !old.IsLeader() })
