@@ -22,6 +22,9 @@ func (c *Coordinator) Verify(ctx context.Context) error {
 		return err
 	}
 	r := c.raft.Load()
+	if r == nil { // its storage has failed meanwhile
+		return ErrNoLeader
+	}
 	// It ends within the leader's lease, with leadership if not with an answer.
 	if err := r.VerifyLeader().Error(); err != nil {
 		return fmt.Errorf("%w: the others do not confirm that this coordinator leads: %w", ErrNoLeader, err)
