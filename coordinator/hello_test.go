@@ -212,7 +212,7 @@ func TestNoHello(t *testing.T) {
 func TestStrangersAtTheRaftPort(t *testing.T) {
 	ca := authority(t)
 	to, _ := listening(t, ca, acquainted{says: hello{Node: "c2", Cluster: "a"}})
-	old, err := ca.Issue(pki.Coordinator, "c1", nil, time.Now().Add(-2*time.Hour), time.Hour)
+	old, err := ca.Issue(pki.Subject{Role: pki.Coordinator, Tier: tiering.Fog, Name: "c1"}, nil, time.Now().Add(-2*time.Hour), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,8 +223,8 @@ func TestStrangersAtTheRaftPort(t *testing.T) {
 		"an agent": identity(t, ca, pki.Agent, "edge-1"), "an operator": identity(t, ca, pki.Operator, "anna"),
 		"a coordinator of another CA": identity(t, authority(t), pki.Coordinator, "c1"), "an expired certificate": old,
 	} {
-		conf := id.ClientTLS(pki.Coordinator)
-		conf.RootCAs, conf.ServerName, conf.NextProtos = trusted.RootCAs, trusted.ServerName, []string{raftProtocol}
+		conf := trusted.Clone() // whoever it is, it trusts this mesh
+		conf.GetClientCertificate, conf.NextProtos = id.ClientTLS(pki.Coordinator).GetClientCertificate, []string{raftProtocol}
 		c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", to.Addr().String(), conf)
 		if err != nil {
 			continue

@@ -27,7 +27,11 @@ func authority(t *testing.T) *pki.CA {
 
 func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(pki.Subject{Role: role, Tier: tiering.Fog, Name: name}, nil, time.Now(), time.Hour)
+	subject := pki.Subject{Role: role, Name: name}
+	if role.Machine() {
+		subject.Tier = tiering.Fog
+	}
+	id, err := ca.Issue(subject, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

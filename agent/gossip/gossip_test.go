@@ -289,7 +289,7 @@ func TestMembersOfAMeshFormedAnew(t *testing.T) {
 		"what it was itself":       {"a", []*serf.Member{m("me", "b"), m("f1", "")}, true},
 		"another name of the mesh": {"a", []*serf.Member{{Name: "c1", Tags: map[string]string{tagMesh: "factory", tagCluster: "a"}}}, false},
 	} {
-		err := mergeDelegate{mesh: "farm", self: "me", cluster: func() string { return tc.own }}.NotifyMerge(tc.members)
+		err := mergeDelegate{mesh: "farm", self: "me", cluster: func() string { return tc.own }, gone: &departed{}}.NotifyMerge(tc.members)
 		if (err == nil) != tc.ok || err != nil && !errors.Is(err, ErrMesh) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -40,7 +40,7 @@ func TestRecoverAfterTwoOfThreeAreLost(t *testing.T) {
 		f.start(name)
 	}
 	t.Cleanup(f.stopAll)
-	operator, err := f.ca.Issue(pki.Operator, "operator", nil, time.Now(), time.Hour)
+	operator, err := f.ca.Issue(pki.Subject{Role: pki.Operator, Name: "operator"}, nil, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
