@@ -5,10 +5,12 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 LDFLAGS := -X main.version=$(VERSION)
 VIDEO   ?=
 FOR     ?= 30
+ONLY    ?=
+RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench overload testbed agreement chaos soak fuzz lint vulncheck tidy setup clean
+.PHONY: help build test demo bench microbench overload testbed agreement chaos soak fuzz lint vulncheck tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,7 +35,13 @@ demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
 	@$(MAKE) --no-print-directory build
 	@VIDEO='$(VIDEO)' FOR='$(FOR)' scripts/demo
 
-bench: setup ## Run the benchmarks
+bench: ## Measure what Weft stands on beside it: ratios to out/bench.json and out/bench.md (ONLY=names, RUNS=5)
+	@scripts/setup build
+	@$(MAKE) --no-print-directory build
+	$(GO) build -o bin/bench ./scripts/bench
+	$(AS_ROOT) bin/bench -only '$(ONLY)' -runs $(RUNS) -out out
+
+microbench: setup ## Run the benchmarks of single packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./tiering ./pipeline/... ./testbed/sim/...
 
 overload: ## Press a mesh at several times what it can serve, for a minute

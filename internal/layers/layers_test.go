@@ -64,8 +64,9 @@ var level = map[string]int{
 	"testbed/experiment":       3,
 	"testbed/experiment/live":  3,
 
-	"cmd/weft":  4,
-	"cmd/weftd": 4,
+	"cmd/weft":      4,
+	"cmd/weftd":     4,
+	"scripts/bench": 4, // compares the others with what they stand on
 }
 
 // heavy are the dependencies that only some packages may reach, even through
@@ -75,24 +76,26 @@ var heavy = []struct {
 	allowed  []string
 }{
 	{"gocv.io/x/gocv", "OpenCV stays inside vision and source; the weft command installs without it",
-		[]string{"pipeline/vision", "pipeline/source", "cmd/weftd"}},
+		[]string{"pipeline/vision", "pipeline/source", "cmd/weftd", "scripts/bench"}},
 	{"github.com/hashicorp/raft", "only the coordinator knows Raft",
-		[]string{"coordinator", "coordinator/api/server", "cmd/weftd"}},
+		[]string{"coordinator", "coordinator/api/server", "cmd/weftd", "scripts/bench"}},
 	{"github.com/hashicorp/serf/serf", "only gossip knows Serf",
-		[]string{"agent/gossip", "cmd/weftd"}},
+		[]string{"agent/gossip", "cmd/weftd", "scripts/bench"}},
 	{"github.com/quic-go/quic-go", "only the QUIC link knows QUIC",
-		[]string{"pipeline/quic", "cmd/weftd"}},
+		[]string{"pipeline/quic", "cmd/weftd", "scripts/bench"}},
 	{"github.com/eclipse/paho.mqtt.golang", "only the MQTT link knows MQTT",
 		[]string{"pipeline/mqtt", "cmd/weftd"}},
 	{"github.com/pion/mediadevices", "only sources know cameras",
 		[]string{"pipeline/source", "cmd/weftd"}},
 	{"net/http", "pure packages open no sockets",
 		[]string{"agent", "agent/gossip", "agent/machine", "coordinator", "coordinator/api", "coordinator/api/server", "pipeline/gallery", "pipeline/mqtt", "pipeline/mqtt/broker",
-			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/chaos", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd"}},
+			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/chaos", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd", "scripts/bench"}},
 	{"github.com/vishvananda/netlink", "only the emulation changes the machine's network",
-		[]string{"testbed/emulation", "testbed/emulation/kernel", "testbed/emulation/relay", "cmd/weft"}},
+		[]string{"testbed/emulation", "testbed/emulation/kernel", "testbed/emulation/relay", "cmd/weft", "scripts/bench"}},
 	{"github.com/containerd/cgroups/v3", "only the emulation makes cgroups",
 		[]string{"testbed/emulation", "testbed/emulation/cgroup", "cmd/weft"}},
+	{"google.golang.org/grpc", "it is what links are compared with",
+		[]string{"scripts/bench"}},
 	{"gonum.org/v1/plot", "only results are drawn",
 		[]string{"testbed/chaos", "testbed/experiment", "cmd/weft"}},
 }

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/testbed/emulation/ns"
+	"github.com/weft-mesh/weft/testbed/emulation/relay"
+)
+
+const (
+	lossyTurns = 3
+	lossyTurn  = 5 * time.Second
+	// lossyRest lets what is late arrive, and be counted as late.
+	lossyRest    = time.Second
+	lossyAllowed = 200 * time.Millisecond
+)
+
+// badLink is the link, the same in both directions.
+var badLink = testbed.Link{Delay: 20 * time.Millisecond, Loss: 0.01}
+
+// loads are what a camera sends over it. A Reno connection carries some
+// 430 kB/s at this loss and round trip (Mathis et al., 1997): the second is
+// below that, the first far above.
+var loads = []load{
+	{Size: frameSize, FPS: 30},
+	{Size: 20_000, FPS: 10},
+}
+
+// bbrContender is TCP with the algorithm that is made for such links, and that
+// quic-go does not have: what would be possible.
+const bbrContender = "TCP+TLS with BBR"
+
+// lossyContenders are the contenders, and BBR where the kernel has it.
+func lossyContenders() []contender {
+	all := contenders()
+	has, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if err == nil && slices.Contains(strings.Fields(string(has)), bold) {
+		all = append(all, tlsContender(bbrContender, bold))
+	}
+	return all
+}
+
+// load is one camera's.
+type load struct {
+	Size int     `json:"size"`
+	FPS  float64 `json:"fps"`
+}
+
+func (l load) String() string { return fmt.Sprintf("%d kB × %.0f/s", l.Size/1000, l.FPS) }
+
+// benchLossy counts the frames that arrive before their deadline, between
+// processes in two network namespaces with the testbed's emulated link between
+// them. Each turn has a connection of its own.
+func benchLossy(ctx context.Context, h *harness) (_ []Ratio, err error) {
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("%w: network namespaces need root", errLeftOut)
+	}
+	bed, err := newBed(h)
+	if errors.Is(err, relay.ErrNoTUN) {
+		return nil, fmt.Errorf("%w: %w", errLeftOut, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bed.close()) }()
+	var out []Ratio
+	for _, load := range loads {
+		all := lossyContenders()
+		sides := make([]side, len(all))
+		for i, c := range all {
+			sides[i] = side{c.name, func(ctx context.Context) (float64, error) { return bed.turn(ctx, c.name, load) }}
+		}
+		v, err := h.interleave(ctx, fmt.Sprintf("%% of %s on time", load), min(h.runs, lossyTurns), sides...)
+		if err != nil {
+			return nil, err
+		}
+		for i, c := range all[1:] {
+			aim := 1.0
+			if c.name == bbrContender {
+				aim = 0 // for information
+			}
+			out = append(out, compare(fmt.Sprintf("frames on time (200 ms) at 1 %% loss, 20 ms: %s, against %s", load, c.name),
+				c.name, "% of frames", more, aim, v[0], v[i+1]))
+		}
+	}
+	return out, nil
+}
+
+// bed is two namespaces, the relay between them, and a helper in each.
+type bed struct {
+	relay    *relay.Relay
+	stop     context.CancelFunc
+	ended    chan error
+	spaces   []string
+	sender   *helper
+	receiver *helper
+	turns    int
+}
+
+// helper is a process that does as it is told, one order at a time.
+type helper struct {
+	cmd    *exec.Cmd
+	orders *json.Encoder
+	words  *json.Decoder
+	end    func() error
+}
+
+func newBed(h *harness) (_ *bed, err error) {
+	b := &bed{ended: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.relay, err = relay.New(relay.Config{Seed: 1}); err != nil {
+		return nil, err
+	}
+	keys := filepath.Join(h.dir, "lossy")
+	if err := errors.Join(h.pair.from.Save(keys), h.pair.to.Save(keys)); err != nil {
+		return nil, err
+	}
+	nodes := []*pki.Identity{h.pair.from, h.pair.to}
+	for i, id := range nodes {
+		name, space := id.Subject.Name, fmt.Sprintf("weft-bench-%d-%d", os.Getpid(), i)
+		if err := ns.Create(space); err != nil {
+			return nil, err
+		}
+		b.spaces = append(b.spaces, space)
+		var tun *relay.TUN
+		err := ns.Do(space, func() (err error) {
+			if tun, err = relay.OpenTUN("weft0"); err != nil {
+				return err
+			}
+			return relay.Configure("weft0", netip.PrefixFrom(bedAddr(i), 24))
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := b.relay.Attach(name, bedAddr(i), tun); err != nil {
+			return nil, err
+		}
+	}
+	a, z := nodes[0].Subject.Name, nodes[1].Subject.Name
+	if err := errors.Join(b.relay.Set(a, z, badLink, true), b.relay.Set(z, a, badLink, true)); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	go func() { b.ended <- b.relay.Run(ctx) }()
+	if b.receiver, err = startHelper("receiver", b.spaces[1], keys, z); err != nil {
+		return nil, err
+	}
+	b.sender, err = startHelper("sender", b.spaces[0], keys, a)
+	return b, err
+}
+
+func bedAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 98, 0, byte(i + 1)}) }
+
+func startHelper(role, space, keys, name string) (*helper, error) {
+	in := &namespace{name: space}
+	cmd, words, err := startRole(role, in, keys, name)
+	if err != nil {
+		return nil, err
+	}
+	return &helper{cmd, json.NewEncoder(in.input), words, func() error {
+		err := in.input.Close() // its sign to end
+		return errors.Join(err, cmd.Wait())
+	}}, nil
+}
+
+// ask gives an order and waits for the answer.
+func (h *helper) ask(order, to any) error {
+	if err := h.orders.Encode(order); err != nil {
+		return err
+	}
+	return h.words.Decode(to)
+}
+
+// order is what sender and receiver are told for one turn.
+type order struct {
+	Contender string        `json:"contender"`
+	Turn      int           `json:"turn"`
+	Addr      string        `json:"addr,omitempty"` // the receiver's, for the sender
+	Load      load          `json:"load"`
+	For       time.Duration `json:"for"`
+}
+
+// counted is what the receiver has seen of a turn.
+type counted struct {
+	OnTime int    `json:"on_time"`
+	Late   int    `json:"late"`
+	Error  string `json:"error,omitempty"`
+}
+
+// sent is what the sender made of a turn.
+type sent struct {
+	Captured int    `json:"captured"`
+	Error    string `json:"error,omitempty"`
+}
+
+// turn returns the percentage of the frames captured that arrived on time.
+func (b *bed) turn(ctx context.Context, name string, load load) (float64, error) {
+	b.turns++
+	at := fmt.Sprintf("%s:%d", bedAddr(1), 7000+slices.IndexFunc(lossyContenders(), func(c contender) bool { return c.name == name }))
+	o := order{Contender: name, Turn: b.turns, Addr: at, Load: load, For: lossyTurn}
+	var c counted
+	if err := b.receiver.ask(o, &c); err != nil || c.Error != "" { // resets what it counts
+		return 0, cmp.Or(err, errors.New(c.Error))
+	}
+	var s sent
+	if err := b.sender.ask(o, &s); err != nil || s.Error != "" {
+		return 0, cmp.Or(err, errors.New(s.Error))
+	}
+	if err := pause(ctx, lossyRest); err != nil {
+		return 0, err
+	}
+	if err := b.receiver.ask(order{}, &c); err != nil || c.Error != "" {
+		return 0, cmp.Or(err, errors.New(c.Error))
+	}
+	return 100 * float64(c.OnTime) / float64(s.Captured), nil
+}
+
+func (b *bed) close() error {
+	var errs []error
+	for _, h := range []*helper{b.sender, b.receiver} {
+		if h != nil {
+			errs = append(errs, h.end())
+		}
+	}
+	if b.stop != nil {
+		b.stop()
+		errs = append(errs, <-b.ended)
+	}
+	if b.relay != nil {
+		errs = append(errs, b.relay.Close())
+	}
+	for _, s := range b.spaces {
+		errs = append(errs, ns.Delete(s))
+	}
+	return errors.Join(errs...)
+}
