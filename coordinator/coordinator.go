@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -112,7 +113,9 @@ type Coordinator struct {
 	raft     atomic.Pointer[raft.Raft] // nil before Run
 	leading  atomic.Bool               // leader, and the state is up to date
 	term     atomic.Uint64             // the last that this coordinator led
-	planning chan struct{}             // holds a token while someone plans and commits
+	planning chan struct{}             // holds a token while someone plans
+	queue    *planner.Queue            // of what was planned and is being committed
+	gate     atomic.Pointer[gate]      // to Raft; nil before Run
 }
 
 // New checks the configuration and binds the Raft listener, which Run
@@ -158,7 +161,7 @@ func newCoordinator(cfg Config, m Membership, rtt tiering.RoundTrips, addr strin
 	return &Coordinator{
 		cfg: cfg, log: cfg.Log.With("component", "coordinator"), members: m, rtt: rtt,
 		addr: addr, transport: transport, identity: meshID{known: make(chan struct{})},
-		machine: state.New(), reports: kpi.New(), planning: make(chan struct{}, 1),
+		machine: state.New(), reports: kpi.New(), planning: make(chan struct{}, 1), queue: planner.NewQueue(rtt),
 	}
 }
 
@@ -231,6 +234,9 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	}
 	c.served = true
 	c.disk.Store(s.disk)
+	way := newGate(s.raft)
+	defer way.abandon()
+	c.gate.Store(way)
 	c.raft.Store(s.raft)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.bootstrap(gctx, s.raft) })
@@ -238,6 +244,7 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	g.Go(func() error {
 		select {
 		case err := <-s.store.faults:
+			way.abandon()
 			return storageFault(err, s.logDir)
 		case <-gctx.Done():
 			return nil
@@ -246,8 +253,10 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	err = g.Wait()
 	if s.store.broken.Load() {
 		c.raft.Store(nil) // it may not answer any more
+	} else {
+		c.StepDown()
+		way.close()
 	}
-	c.StepDown()
 	return errors.Join(err, s.close())
 }
 
@@ -362,26 +371,42 @@ const applyTimeout = 5 * time.Second
 // two things (the future's Error and Response); here they become one error,
 // with the Result for what the machine refused.
 func (c *Coordinator) apply(cmd state.Command) (state.Result, error) {
-	r := c.raft.Load()
-	if r == nil {
-		return state.Result{}, ErrNoLeader
-	}
-	entry, err := state.Encode(cmd)
+	wait, err := c.begin(cmd)
 	if err != nil {
 		return state.Result{}, err
 	}
-	future := r.Apply(entry, applyTimeout)
-	if err := future.Error(); err != nil {
-		return state.Result{}, raftError(err)
+	return wait()
+}
+
+// begin is apply without the wait: commands that are begun one after the other
+// are carried out in that order. wait must be called, once.
+func (c *Coordinator) begin(cmd state.Command) (wait func() (state.Result, error), err error) {
+	g := c.gate.Load()
+	if g == nil || c.raft.Load() == nil {
+		return nil, ErrNoLeader
 	}
-	switch r := future.Response().(type) {
-	case state.Result:
-		return r, r.Err
-	case error: // the log is damaged
-		return state.Result{}, fmt.Errorf("%w: %w", ErrNotLeader, r)
-	default:
-		return state.Result{}, fmt.Errorf("state machine answered with %T", r)
+	entry, err := state.Encode(cmd)
+	if err != nil {
+		return nil, err
 	}
+	answer, err := g.apply(entry)
+	if err != nil {
+		return nil, raftError(err)
+	}
+	return func() (state.Result, error) {
+		response, err := answer()
+		if err != nil {
+			return state.Result{}, raftError(err)
+		}
+		switch r := response.(type) {
+		case state.Result:
+			return r, r.Err
+		case error: // the log is damaged
+			return state.Result{}, fmt.Errorf("%w: %w", ErrNotLeader, r)
+		default:
+			return state.Result{}, fmt.Errorf("state machine answered with %T", r)
+		}
+	}, nil
 }
 
 // raftError says in this package's words what Raft returned.

@@ -103,6 +103,8 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 	c.leading.Store(true)
 	defer c.leading.Store(false)
 
+	lull := time.NewTimer(lullTime)
+	defer lull.Stop()
 	l := &leader{Coordinator: c, raft: r, contacts: s.contacts, began: began, planner: c.planner(c.log)}
 	for {
 		// Taken first, so that a change during the round is not missed.
@@ -114,6 +116,16 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 		}
 		select {
 		case <-changed:
+			// One round for what changes together: a round for each of many
+			// submissions would take their time. A change of membership waits
+			// for nothing.
+			lull.Reset(lullTime)
+			select {
+			case <-lull.C:
+			case <-c.members.Changed():
+			case <-ctx.Done():
+				return nil
+			}
 		case <-soon:
 		case <-c.members.Changed():
 		case <-tick.C:
@@ -122,6 +134,9 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 		}
 	}
 }
+
+// lullTime is how long changes of the state are gathered.
+const lullTime = 10 * time.Millisecond
 
 // leader is what a leader keeps in mind for one term. Only leaderLoop uses it.
 type leader struct {
@@ -166,8 +181,8 @@ func (l *leader) round(ctx context.Context) {
 	}{
 		{"nodes", func() error { return l.planner.ReconcileNodes(ctx, members, now()) }},
 		{"voters", func() error { return l.reconcileVoters(ctx, members) }},
-		{"plans", func() error { return l.plan(ctx, l.planner.Replan) }},
-		{"moves", func() error { return l.plan(ctx, l.move) }},
+		{"plans", func() error { return l.plan(ctx, l.planner.Behind, l.planner.Replan) }},
+		{"moves", func() error { return l.plan(ctx, l.planner.Moves, l.move) }},
 	} {
 		if ctx.Err() != nil {
 			return
@@ -187,8 +202,12 @@ func (l *leader) move(ctx context.Context, at time.Time) error {
 	return l.planner.Move(ctx, l.reports, at)
 }
 
-// plan has the planner plan when nobody else does.
-func (l *leader) plan(ctx context.Context, do func(context.Context, time.Time) error) error {
+// plan has the planner plan when nobody else does, if there is something to
+// plan: in most rounds there is not, and they must not hold up who submits.
+func (l *leader) plan(ctx context.Context, needed func() bool, do func(context.Context, time.Time) error) error {
+	if !needed() {
+		return nil
+	}
 	release, err := l.plans(ctx)
 	if err != nil {
 		return nil // ctx is done

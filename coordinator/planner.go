@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -33,21 +34,43 @@ func (c *Coordinator) Submit(ctx context.Context, w *tiering.Workflow, document 
 	if err := c.mustLead(); err != nil {
 		return nil, err
 	}
+	for range planner.Attempts {
+		p, err := c.propose(ctx, w, document)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.queue.Wait(p); err == nil {
+			if p.Anew {
+				c.reports.Forget(w.Name)
+			}
+			return p.Plan, nil
+		}
+		if !planner.Overtaken(err) {
+			return nil, err
+		}
+		c.log.Info("plan overtaken, planning again", "workflow", w.Name, "error", err)
+	}
+	return nil, planner.ErrOvertaken(w.Name)
+}
+
+// propose plans a workflow while nobody else does, and lets others plan while
+// it is committed.
+func (c *Coordinator) propose(ctx context.Context, w *tiering.Workflow, document string) (*planner.Proposal, error) {
 	release, err := c.plans(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	// The same again is answered, and what does not fit refused, from what this
-	// coordinator knows.
+	p, err := c.queue.Propose(ctx, raftState{c}, w, document, now())
+	if err == nil && p.Commits() || err != nil && !errors.As(err, new(*tiering.Refused)) {
+		return p, err
+	}
+	// The same again would be answered, and what does not fit refused, from
+	// what this coordinator knows. A commit proves by itself that it leads.
 	if err := c.Verify(ctx); err != nil {
 		return nil, err
 	}
-	plan, anew, err := c.planner(c.log).Submit(ctx, w, document, now())
-	if anew {
-		c.reports.Forget(w.Name)
-	}
-	return plan, err
+	return c.queue.Propose(ctx, raftState{c}, w, document, now())
 }
 
 // planner returns a planner that decides for this coordinator, which has to
@@ -61,6 +84,11 @@ type raftState struct{ *Coordinator }
 
 // Apply implements planner.State.
 func (s raftState) Apply(cmd state.Command) (state.Result, error) { return s.apply(cmd) }
+
+// Propose implements planner.Proposer.
+func (s raftState) Propose(cmd state.Command) (func() (state.Result, error), error) {
+	return s.begin(cmd)
+}
 
 // Stop ends a workflow and releases what it has. It stays listed as stopped.
 func (c *Coordinator) Stop(ctx context.Context, name string) error {

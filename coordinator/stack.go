@@ -77,6 +77,9 @@ func (c *Coordinator) open() (_ *stack, err error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(c.cfg.ID)
 	conf.Logger = log.Named("raft")
+	// What is proposed while the log is being written goes into it together
+	// next time, and a planner need not wait until Raft takes its plan.
+	conf.BatchApplyCh = true
 	// A coordinator that was removed because it left is added again when it
 	// returns; until then it waits.
 	conf.ShutdownOnRemove = false

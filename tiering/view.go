@@ -257,6 +257,16 @@ func (v *View) With(p *Plan) *View {
 	return &next
 }
 
+// At is the same view of a later index, at which nothing of it has changed.
+func (v *View) At(index uint64) *View {
+	if v.index == index {
+		return v
+	}
+	next := *v
+	next.index = index
+	return &next
+}
+
 // edit is a View in the making.
 type edit struct {
 	view    *View

@@ -3,6 +3,7 @@ package planner
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -57,6 +58,12 @@ func (l *Leader) Move(ctx context.Context, progress Progress, at time.Time) erro
 		}
 	}
 	return errors.Join(m.errs...)
+}
+
+// Moves reports whether there is something for Move to do.
+func (l *Leader) Moves() bool {
+	snap := l.state.Snapshot()
+	return len(snap.Moving()) > 0 || slices.ContainsFunc(snap.Nodes(), func(n *state.Node) bool { return n.Drain && n.Alive() })
 }
 
 // mover is one round of Move.

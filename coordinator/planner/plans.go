@@ -17,19 +17,17 @@ import (
 // one of that name had been stopped. The caller sees to it that nobody else
 // plans meanwhile.
 func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document string, at time.Time) (plan *tiering.Plan, anew bool, err error) {
-	for range attempts {
+	for range Attempts {
 		snap := l.state.Snapshot()
 		plan, err := Schedule(snap.View(l.rtt), w)
 		if err != nil {
 			return nil, false, err
 		}
-		old, known := snap.Workflow(w.Name)
-		stopped := known && old.Status == state.Stopped
-		if known && !stopped && plan.Empty() && old.Document == document && state.Same(old.Spec, w) {
+		cmd, stopped := submission(snap, w, document, plan, at)
+		if cmd == nil {
 			return plan, false, nil
 		}
-		_, err = l.state.Apply(&state.SubmitWorkflow{Workflow: w, Document: document, Plan: plan, At: at})
-		if err == nil {
+		if _, err = l.state.Apply(cmd); err == nil {
 			return plan, stopped, nil
 		}
 		if !errors.Is(err, state.ErrRefused) {
@@ -40,7 +38,7 @@ func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document strin
 			return nil, false, err
 		}
 	}
-	return nil, false, overtaken(w.Name)
+	return nil, false, ErrOvertaken(w.Name)
 }
 
 // Replan places what is not running: tasks on dead nodes, sources that had no
@@ -53,13 +51,9 @@ func (l *Leader) Replan(ctx context.Context, at time.Time) error {
 		view *tiering.View // of snap and the plans committed since
 		errs []error
 	)
-	for _, w := range snap.Workflows() {
-		if w.Status == state.Running || w.Status == state.Stopped {
-			delete(l.refused, w.Name)
-			continue
-		}
-		if l.refused[w.Name] == (attempt{snap.Revision(), w.Version}) || ctx.Err() != nil {
-			continue
+	for _, w := range l.behind(snap) {
+		if ctx.Err() != nil {
+			break
 		}
 		if view == nil {
 			view = snap.View(l.rtt)
@@ -73,10 +67,28 @@ func (l *Leader) Replan(ctx context.Context, at time.Time) error {
 	return errors.Join(errs...)
 }
 
+// Behind reports whether there is something for Replan to try.
+func (l *Leader) Behind() bool { return len(l.behind(l.state.Snapshot())) > 0 }
+
+// behind are the workflows that are not running and were not tried on this
+// state before. It forgets attempts at those that are.
+func (l *Leader) behind(snap *state.Snapshot) []*state.Workflow {
+	var out []*state.Workflow
+	for _, w := range snap.Workflows() {
+		switch {
+		case w.Status == state.Running || w.Status == state.Stopped:
+			delete(l.refused, w.Name)
+		case l.refused[w.Name] != (attempt{snap.Revision(), w.Version}):
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 // place plans one workflow and commits the plan. It returns the view as it is
 // then; nil if it no longer knows.
 func (l *Leader) place(view *tiering.View, w *state.Workflow, at time.Time) (*tiering.View, error) {
-	for range attempts {
+	for range Attempts {
 		if view == nil {
 			view = l.state.Snapshot().View(l.rtt)
 		}
@@ -102,7 +114,7 @@ func (l *Leader) place(view *tiering.View, w *state.Workflow, at time.Time) (*ti
 		l.log.Info("plan overtaken, planning again", "workflow", w.Name, "error", err)
 		view = nil
 	}
-	return nil, overtaken(w.Name)
+	return nil, ErrOvertaken(w.Name)
 }
 
 // cannotPlace says in the state why a workflow does not run in full. The rest
@@ -127,6 +139,7 @@ func (l *Leader) cannotPlace(w *state.Workflow, why *tiering.Refused, at time.Ti
 	return err
 }
 
-func overtaken(workflow string) error {
-	return fmt.Errorf("%w: workflow %s: %d plans in a row were overtaken by changes in the mesh; try again", state.ErrConflict, workflow, attempts)
+// ErrOvertaken is the ErrConflict of a workflow that was planned in vain.
+func ErrOvertaken(workflow string) error {
+	return fmt.Errorf("%w: workflow %s: %d plans in a row were overtaken by changes in the mesh; try again", state.ErrConflict, workflow, Attempts)
 }

@@ -18,9 +18,9 @@ type State interface {
 	Apply(state.Command) (state.Result, error)
 }
 
-// attempts bounds how often a plan is made anew because the state had moved
+// Attempts bounds how often a plan is made anew because the state had moved
 // on.
-const attempts = 5
+const Attempts = 5
 
 // Leader is what a leader keeps in mind for one term. It is for one caller at
 // a time.

@@ -26,6 +26,7 @@ type Refusal struct {
 // Result is what became of a command. A command with an Err changed nothing.
 type Result struct {
 	Index   uint64
+	Found   uint64 // revision of the state that the command was applied to
 	Err     error
 	Refused []Refusal
 	Events  []Event
@@ -57,16 +58,17 @@ func (m *Machine) Apply(index uint64, entry []byte) (Result, error) {
 		return Result{}, fmt.Errorf("index %d: %w", index, err)
 	}
 	c := &change{txn: m.db.Txn(true), index: index}
+	found := m.revision // written by Apply and Restore alone
 	defer c.txn.Abort() // no effect after Commit
 	if err := cmd.apply(c); err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.index = index
-		return Result{Index: index, Err: err, Refused: c.refused}, nil
+		return Result{Index: index, Found: found, Err: err, Refused: c.refused}, nil
 	}
 	m.commit(c)
 	m.events.add(c.events)
-	return Result{Index: index, Events: c.events}, nil
+	return Result{Index: index, Found: found, Events: c.events}, nil
 }
 
 func (m *Machine) commit(c *change) {
