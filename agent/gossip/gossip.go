@@ -36,9 +36,12 @@ const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 300 * time.Millisecond
 	reclaimAfter  = time.Millisecond
-	introduceFor  = 15 * time.Second
-	rejoinEvery   = 3 * time.Second
-	freeEvery     = 5 * time.Second // tags are not gossiped more often
+	introductions = 6
+	// crowd is how many more members make a node introduce itself less often by
+	// one rejoinEvery.
+	crowd       = 32
+	rejoinEvery = 3 * time.Second
+	freeEvery   = 5 * time.Second // tags are not gossiped more often
 	// A last node that leaves has nobody to tell.
 	broadcastTimeout = time.Second
 )
@@ -187,15 +190,24 @@ func (g *Gossip) Run(ctx context.Context) error {
 	tick := time.NewTicker(rejoinEvery)
 	defer tick.Stop()
 	var joining chan error // one attempt at a time
-	start := time.Now()
+	var (
+		introduced int       // times since others are known
+		again      time.Time // not before
+	)
 	join := func() {
 		// A node that restarts before the others have noticed that it died is
 		// ignored at first if its address is another, so it introduces itself
-		// until they must have.
-		settled := g.alive() > 1 && time.Since(start) > introduceFor
-		if joining != nil || len(g.cfg.Join) == 0 || settled {
+		// until they must have. Each time it and whoever it joins send each other
+		// all members: when a large mesh starts as a whole, doing so at every tick
+		// would be more than that node can answer.
+		now, alive := time.Now(), g.alive()
+		if joining != nil || len(g.cfg.Join) == 0 || alive > 1 && (introduced >= introductions || now.Before(again)) {
 			return
 		}
+		if alive > 1 {
+			introduced++
+		}
+		again = now.Add(rejoinEvery*time.Duration(1+alive/crowd) - rejoinEvery/2)
 		joining = make(chan error, 1)
 		go func(done chan<- error) {
 			_, err := g.serf.Join(g.cfg.Join, true)

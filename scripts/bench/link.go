@@ -56,11 +56,22 @@ func benchLink(ctx context.Context, h *harness) (_ []Ratio, err error) {
 	slowest := 0.0
 	for _, n := range []int{1, cameras} {
 		name := fmt.Sprintf("QUIC link, frames of %d kB, senders: %d", frameSize/1000, n)
-		v, err := h.interleave(ctx, fmt.Sprintf("frames/s, senders: %d", n), h.runs*linkTurns, sides(func(ctx context.Context, l *line) (float64, error) { return l.flood(ctx, n) })...)
+		cpu := map[*line][]float64{}
+		v, err := h.interleave(ctx, fmt.Sprintf("frames/s, senders: %d", n), h.runs*linkTurns, sides(func(ctx context.Context, l *line) (float64, error) {
+			began := cpuTime()
+			rate, frames, err := l.flood(ctx, n)
+			cpu[l] = append(cpu[l], float64((cpuTime()-began).Microseconds())/float64(frames))
+			return rate, err
+		})...)
 		if err != nil {
 			return nil, err
 		}
 		add(name, "frames/s", more, v)
+		used := make([][]float64, len(lines))
+		for i, l := range lines {
+			used[i] = cpu[l]
+		}
+		add(name+", CPU time of both ends a frame", "µs", less, used)
 		slowest = min(median(v[0]), median(v[1]))
 	}
 	v, err := h.interleave(ctx, fmt.Sprintf("p99 in ms at %.0f frames/s", slowest/2), h.runs*linkTurns, sides(func(ctx context.Context, l *line) (float64, error) { return l.paced(ctx, cameras, slowest/2) })...)
@@ -121,8 +132,8 @@ func (l *line) begin(delays []time.Duration) {
 }
 
 // flood has so many senders send as fast as they can, and returns the frames
-// a second that arrived.
-func (l *line) flood(ctx context.Context, senders int) (float64, error) {
+// a second that arrived, and how many they were.
+func (l *line) flood(ctx context.Context, senders int) (rate float64, frames int64, err error) {
 	l.begin(nil)
 	start := time.Now()
 	var (
@@ -142,10 +153,10 @@ func (l *line) flood(ctx context.Context, senders int) (float64, error) {
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return 0, err
+		return 0, 1, err
 	}
-	err := eventually(ctx, "the last frames", drainFor, func() bool { return l.received.Load() == sent.Load() })
-	return float64(sent.Load()) / time.Since(start).Seconds(), err
+	err = eventually(ctx, "the last frames", drainFor, func() bool { return l.received.Load() == sent.Load() })
+	return float64(sent.Load()) / time.Since(start).Seconds(), sent.Load(), err
 }
 
 // paced has cameras send at a rate together, and returns the 99th percentile

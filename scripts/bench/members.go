@@ -27,6 +27,7 @@ const (
 	meshSize    = 200
 	victims     = 3 // of them, in processes of their own, to be killed
 	joinWithin  = 2 * time.Minute
+	quietFor    = 30 * time.Second // until no member introduces itself any more
 	countFor    = 15 * time.Second
 	gossipMesh  = "bench"
 	memberReady = "ready"
@@ -127,6 +128,9 @@ func mesh(ctx context.Context, h *harness, k membership, traffic *traffic) (c co
 	c.joined = time.Since(began).Seconds()
 	h.say("%s: %d members know each other after %.1f s", k.name, meshSize, c.joined)
 
+	if err := pause(ctx, quietFor); err != nil {
+		return c, err
+	}
 	before, at := traffic.bytes(), time.Now()
 	if err := pause(ctx, countFor); err != nil {
 		return c, err
