@@ -36,12 +36,12 @@ const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 300 * time.Millisecond
 	reclaimAfter  = time.Millisecond
+	// A node introduces itself so many times, or fewer and less often in a mesh
+	// of more members than crowd.
 	introductions = 6
-	// crowd is how many more members make a node introduce itself less often by
-	// one rejoinEvery.
-	crowd       = 32
-	rejoinEvery = 3 * time.Second
-	freeEvery   = 5 * time.Second // tags are not gossiped more often
+	crowd         = 32
+	rejoinEvery   = 3 * time.Second
+	freeEvery     = 5 * time.Second // tags are not gossiped more often
 	// A last node that leaves has nobody to tell.
 	broadcastTimeout = time.Second
 )
@@ -205,7 +205,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 			return
 		}
 		if alive > 1 {
-			introduced++
+			introduced += 1 + alive/crowd
 		}
 		again = now.Add(rejoinEvery*time.Duration(1+alive/crowd) - rejoinEvery/2)
 		joining = make(chan error, 1)

@@ -26,9 +26,8 @@ import (
 const (
 	meshSize    = 200
 	victims     = 3 // of them, in processes of their own, to be killed
-	joinWithin  = 2 * time.Minute
-	quietFor    = 30 * time.Second // until no member introduces itself any more
-	countFor    = 15 * time.Second
+	joinWithin  = 3 * time.Minute
+	countFor    = 10 * time.Second
 	gossipMesh  = "bench"
 	memberReady = "ready"
 )
@@ -44,7 +43,7 @@ type membership struct {
 // member is a node of a mesh.
 type member interface {
 	addr() string
-	alive() int // members it knows, itself included
+	known() int // members, itself included
 	failed(name string) bool
 	changed() <-chan struct{}
 	run(context.Context) error
@@ -117,26 +116,17 @@ func mesh(ctx context.Context, h *harness, k membership, traffic *traffic) (c co
 	}
 	left := members
 	err = eventually(ctx, "all members to know all", joinWithin, func() bool {
-		for len(left) > 0 && left[0].alive() == meshSize {
+		for len(left) > 0 && left[0].known() == meshSize {
 			left = left[1:]
 		}
 		return len(left) == 0
 	})
 	if err != nil {
-		return c, err
+		return c, fmt.Errorf("%w; %d of %d do not, one of them knows %d", err, len(left), len(members), left[0].known())
 	}
 	c.joined = time.Since(began).Seconds()
 	h.say("%s: %d members know each other after %.1f s", k.name, meshSize, c.joined)
 
-	if err := pause(ctx, quietFor); err != nil {
-		return c, err
-	}
-	before, at := traffic.bytes(), time.Now()
-	if err := pause(ctx, countFor); err != nil {
-		return c, err
-	}
-	c.bytes = (traffic.bytes() - before) / time.Since(at).Seconds() / float64(len(members))
-	h.say("%s: %.0f bytes/s a member", k.name, c.bytes)
 	for _, v := range dead {
 		v.kill()
 		first, all, err := noticed(ctx, members, v.name, time.Now())
@@ -146,6 +136,13 @@ func mesh(ctx context.Context, h *harness, k membership, traffic *traffic) (c co
 		c.first, c.all = append(c.first, first), append(c.all, all)
 		h.say("%s: killed %s; known to the first after %.1f s, to all after %.1f s", k.name, v.name, first, all)
 	}
+	// By now no member introduces itself any more.
+	before, at := traffic.bytes(), time.Now()
+	if err := pause(ctx, countFor); err != nil {
+		return c, err
+	}
+	c.bytes = (traffic.bytes() - before) / time.Since(at).Seconds() / float64(len(members))
+	h.say("%s: %.0f bytes/s a member", k.name, c.bytes)
 	return c, nil
 }
 
@@ -207,15 +204,7 @@ func (m weftMember) addr() string                  { return m.Addr() }
 func (m weftMember) changed() <-chan struct{}      { return m.Changed() }
 func (m weftMember) run(ctx context.Context) error { return m.Run(ctx) }
 
-func (m weftMember) alive() int {
-	n := 0
-	for _, x := range m.Members() {
-		if x.Status == tiering.NodeAlive {
-			n++
-		}
-	}
-	return n
-}
+func (m weftMember) known() int { return len(m.Members()) }
 
 func (m weftMember) failed(name string) bool {
 	for _, x := range m.Members() {
@@ -262,15 +251,7 @@ func (m *serfMember) addr() string {
 	return fmt.Sprintf("%s:%d", l.Addr, l.Port)
 }
 
-func (m *serfMember) alive() int {
-	n := 0
-	for _, x := range m.Members() {
-		if x.Status == serf.StatusAlive {
-			n++
-		}
-	}
-	return n
-}
+func (m *serfMember) known() int { return len(m.Members()) }
 
 func (m *serfMember) failed(name string) bool {
 	for _, x := range m.Members() {
