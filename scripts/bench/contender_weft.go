@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -40,7 +41,7 @@ func weftContender() contender {
 			}
 			// The first frame makes the connection.
 			if err := send(ctx, 0, newFrame(0, clock(), 10*time.Second, stampSize)); err != nil {
-				return nil, fmt.Errorf("%w (and %v)", err, stop())
+				return nil, errors.Join(err, stop())
 			}
 			return &dialled{send, stop}, nil
 		},
