@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,9 @@ func benchMembers(ctx context.Context, h *harness) ([]Ratio, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Two hundred nodes in one process: without room the collector would take
+	// most of the machine (memberlist makes a compressor of 100 kB for a packet).
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	kinds := []membership{weftMembership(), serfMembership()}
 	seen := make([]convergence, len(kinds))
 	for i, k := range kinds {
