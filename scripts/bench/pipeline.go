@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +22,7 @@ import (
 const (
 	cameraWidth, cameraHeight = 1280, 720
 	analysedAt                = 512
-	pipelineTurn              = time.Second
+	pipelineTurn              = 1500 * time.Millisecond
 	pipelineTurns             = 2 // for one of the others
 	// pipelineDepth frames are on their way at once: one a stage. None is dropped.
 	pipelineDepth = 4
@@ -98,18 +97,45 @@ func (c *camera) capture() (*pipeline.Frame, error) {
 
 func (c *camera) fit(int) (tiering.Fit, bool) { return tiering.Letterbox, true }
 
-// wall counts the pictures that were drawn.
+// wall notes when pictures are drawn. What counts is from the first to the
+// last, so that a pipeline need neither be filled nor emptied in its turn.
 type wall struct {
-	count atomic.Int64
-	drawn func()
+	drawn func() // may be nil
+
+	mu          sync.Mutex
+	count       int
+	first, last moment
 }
 
+// moment is a time, and the CPU time used until then.
+type moment struct {
+	at  time.Time
+	cpu time.Duration
+}
+
+// Add implements vision.Gallery.
 func (w *wall) Add(string, string, uint64, []byte) error {
-	w.count.Add(1)
+	w.mu.Lock()
+	w.last = moment{time.Now(), cpuTime()}
+	if w.count++; w.count == 1 {
+		w.first = w.last
+	}
+	w.mu.Unlock()
 	if w.drawn != nil {
 		w.drawn()
 	}
 	return nil
+}
+
+// rates are frames a second, and milliseconds of CPU time a frame.
+func (w *wall) rates() (fps, ms float64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.count < 2 {
+		return 0, 0, fmt.Errorf("%d frames in %s", w.count, pipelineTurn)
+	}
+	n := float64(w.count - 1)
+	return n / w.last.at.Sub(w.first.at).Seconds(), float64((w.last.cpu - w.first.cpu).Microseconds()) / 1000 / n, nil
 }
 
 func (c *camera) stages(w *wall) ([]pipeline.Stage, error) {
@@ -125,8 +151,7 @@ func (c *camera) stages(w *wall) ([]pipeline.Stage, error) {
 	return []pipeline.Stage{vision.NewResize(c.fit), vision.NewDetect(d), vision.NewDraw(w)}, nil
 }
 
-// runLoop is the limit: the same calls, one after the other. It returns frames
-// a second and milliseconds of CPU time a frame.
+// runLoop is the limit: the same calls, one after the other.
 func runLoop(ctx context.Context, c *camera) (float64, float64, error) {
 	w := &wall{}
 	stages, err := c.stages(w)
@@ -134,7 +159,7 @@ func runLoop(ctx context.Context, c *camera) (float64, float64, error) {
 		return 0, 0, err
 	}
 	defer stages[1].(*vision.Detect).Close()
-	start, used := time.Now(), cpuTime()
+	start := time.Now()
 	for time.Since(start) < pipelineTurn && ctx.Err() == nil {
 		f, err := c.capture()
 		if err != nil {
@@ -146,8 +171,7 @@ func runLoop(ctx context.Context, c *camera) (float64, float64, error) {
 			}
 		}
 	}
-	n := float64(w.count.Load())
-	return n / time.Since(start).Seconds(), float64((cpuTime() - used).Microseconds()) / 1000 / n, ctx.Err()
+	return w.rates()
 }
 
 // cameraSource is the camera as a source that never outruns the stages.
@@ -225,16 +249,15 @@ func runPipeline(ctx context.Context, c *camera) (float64, float64, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	start, used := time.Now(), cpuTime()
 	wg.Go(func() { _ = feed.Run(ctx) }) // returns nil
 	if err := pause(ctx, pipelineTurn); err != nil {
 		return 0, 0, err
 	}
-	n, took, cpu := float64(w.count.Load()), time.Since(start).Seconds(), cpuTime()-used
+	fps, ms, err := w.rates()
 	if lost := feed.Report().Frames.Lost(); lost > 0 {
 		return 0, 0, fmt.Errorf("%d frames were dropped", lost)
 	}
-	return n / took, float64(cpu.Microseconds()) / 1000 / n, nil
+	return fps, ms, err
 }
 
 // cpuTime is what this process has used.
