@@ -16,8 +16,9 @@ import (
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// backdate allows for machines whose clocks run behind the CA's.
-const backdate = 5 * time.Minute
+// backdate allows for machines whose clocks run behind the CA's: a board without
+// a battery for its clock starts hours in the past, and must get into the mesh.
+const backdate = 24 * time.Hour
 
 // CA is a mesh's certificate authority.
 type CA struct {
@@ -177,7 +178,11 @@ func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*I
 	for _, ip := range old.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return ca.Issue(sub, hosts, now, old.NotAfter.Sub(old.NotBefore)-backdate)
+	valid := old.NotAfter.Sub(old.NotBefore)
+	if valid > backdate { // or it was made when certificates began later
+		valid -= backdate
+	}
+	return ca.Issue(sub, hosts, now, valid)
 }
 
 func minTime(a, b time.Time) time.Time {

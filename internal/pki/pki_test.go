@@ -132,7 +132,7 @@ func TestRolesAreEnforcedBothWays(t *testing.T) {
 		}
 		return id
 	}
-	expired, early := at(time.Now().Add(-48*time.Hour)), at(time.Now().Add(time.Hour))
+	expired, early := at(time.Now().Add(-48*time.Hour)), at(time.Now().Add(25*time.Hour))
 	server, none := agent.ServerTLS(pki.Agent), agent.ClientTLS(pki.Agent)
 	none.GetClientCertificate = nil
 	edgeCoordinator := certify(t, ca, named("spiffe://farm/coordinator/edge/edge-1"))

@@ -29,9 +29,6 @@ const (
 	bootLimit = 3 * time.Minute
 	// teardownLimit is for everything together.
 	teardownLimit = time.Minute
-	// keysMade is how long ago the keys of a mesh were made, for its nodes: one
-	// whose clock is set back, see SetClock, must not find them of the future.
-	keysMade = 24 * time.Hour
 )
 
 // Testbed is an emulated continuum. All methods but Run are for the function
@@ -264,7 +261,7 @@ func (t *Testbed) makeNodes(ctx context.Context) error {
 	for _, n := range t.nodes {
 		addrs[n.spec.Name] = n.state.Address
 	}
-	now := time.Now().Add(-keysMade)
+	now := time.Now()
 	m, operator, err := newMesh(t.cfg.Name, t.cfg.Dir, t.s, addrs, now)
 	if err != nil {
 		return err
