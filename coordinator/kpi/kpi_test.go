@@ -422,7 +422,7 @@ func TestReportsOfAMove(t *testing.T) {
 	}
 	say(from, 3, stage(1, pipeline.StatusRunning, 10))
 	say(to, 3)
-	if !r.Up(p.ID, from) || r.Up(p.ID, to) || r.Up(p.ID, "fog-9") || !r.Follows(from, 3) || r.Follows(from, 4) || r.Follows("fog-9", 0) {
+	if !r.Up(p.ID, from, 3) || r.Up(p.ID, from, 4) || r.Up(p.ID, to, 3) || r.Up(p.ID, "fog-9", 0) || !r.Follows(from, 3) || r.Follows(from, 4) || r.Follows("fog-9", 0) {
 		t.Error("what is up, and who follows, is not what was reported")
 	}
 	m.do(&state.SetNodeDrain{Node: from, Drain: true})
@@ -432,12 +432,12 @@ func TestReportsOfAMove(t *testing.T) {
 	expect("before the new instance says anything", 10, pipeline.StatusRunning, "moving to "+to+", where it is starting")
 	say(to, 5, stage(2, pipeline.StatusRetrying, 0))
 	expect("it cannot start", 10, pipeline.StatusRunning, "moving to "+to+", where it is retrying: no such file")
-	if r.Up(p.ID, to) {
+	if r.Up(p.ID, to, 5) {
 		t.Error("what tries again is up")
 	}
 	say(to, 5, stage(2, pipeline.StatusRunning, 0))
 	say(from, 5, stage(1, pipeline.StatusRunning, 14))
-	if !r.Up(p.ID, to) || !r.Follows(to, 5) {
+	if !r.Up(p.ID, to, 5) || !r.Follows(to, 5) {
 		t.Error("the new instance is not up")
 	}
 	m.do(&state.SwitchMove{Placement: p.ID, Node: to})
@@ -449,7 +449,7 @@ func TestReportsOfAMove(t *testing.T) {
 	expect("the old one has ended", 24, pipeline.StatusRunning, "")
 	say(from, 7)
 	expect("and is reported no more", 24, pipeline.StatusRunning, "")
-	if r.Up(p.ID, from) {
+	if r.Up(p.ID, from, 0) {
 		t.Error("what has ended is up")
 	}
 }

@@ -162,13 +162,13 @@ func (s *Reports) totalsOf(workflow string) *totals {
 	return t
 }
 
-// Up reports whether a node says that it runs an instance of the placement
-// that takes frames.
-func (s *Reports) Up(placement, node string) bool {
+// Up reports whether a node that follows the state as of the index says that
+// it runs an instance of the placement that takes frames.
+func (s *Reports) Up(placement, node string, since uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[node]
-	if n == nil {
+	if n == nil || n.index < since {
 		return false
 	}
 	for key, e := range n.running {

@@ -13,9 +13,10 @@ import (
 // Progress is what agents say of moves. It is soft state: what is not known is
 // waited for.
 type Progress interface {
-	// Up reports whether a node says that it runs an instance of the placement
-	// that takes frames.
-	Up(placement, node string) bool
+	// Up reports whether a node that follows the state at the index or later
+	// says that it runs an instance of the placement that takes frames. What it
+	// said before may be of an instance that has ended since.
+	Up(placement, node string, since uint64) bool
 	// Follows reports whether a node says that what it runs, and where its
 	// frames go, is as the state has it at the index or later.
 	Follows(node string, index uint64) bool
@@ -37,7 +38,9 @@ type Progress interface {
 // else plans meanwhile.
 func (l *Leader) Move(ctx context.Context, progress Progress, at time.Time) error {
 	m := &mover{Leader: l, at: at}
-	for _, p := range l.state.Snapshot().Moving() {
+	moving := l.state.Snapshot().Moving()
+	l.sight(moving)
+	for _, p := range moving {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -90,18 +93,52 @@ func (m *mover) apply(cmd state.Command) bool {
 	return false
 }
 
+// aMove is one move of one instance. A workflow that is submitted anew is to
+// run other instances.
+type aMove struct {
+	placement, node, from string
+	version               uint64
+}
+
+func (l *Leader) moveOf(p *tiering.Placement, snap *state.Snapshot) aMove {
+	w, _ := snap.Workflow(p.Workflow)
+	return aMove{p.ID, p.Node, p.From, w.Version}
+}
+
+// sight notes as of when, at the latest, there are the moves that were not
+// there before.
+func (l *Leader) sight(moving []tiering.Placement) {
+	snap := l.state.Snapshot()
+	began := make(map[aMove]uint64, len(moving))
+	for i := range moving {
+		key := l.moveOf(&moving[i], snap)
+		if began[key] = l.began[key]; began[key] == 0 {
+			began[key] = snap.Revision()
+		}
+	}
+	l.began = began
+}
+
 // advance takes a move a step further.
 func (m *mover) advance(p *tiering.Placement, progress Progress) {
 	snap := m.state.Snapshot()
 	alive := func(id string) bool { n, _ := snap.Node(id); return n.Alive() }
+	// A node that was away since may have lost what it ran.
+	up := func() bool {
+		n, _ := snap.Node(p.Node)
+		return progress.Up(p.ID, p.Node, max(m.began[m.moveOf(p, snap)], n.ModifyIndex, p.Switched))
+	}
 	switch {
+	case !alive(p.Node):
+		if alive(p.From) { // else a plan places it anew, or the first that returns serves
+			m.leave(p)
+		}
 	case !alive(p.From):
 		m.apply(&state.FinishMove{Placement: p.ID, Node: p.Node, At: m.at})
-	case !alive(p.Node):
-		m.leave(p)
-	case p.Switched == 0 && progress.Up(p.ID, p.Node):
+	case !up():
+	case p.Switched == 0:
 		m.apply(&state.SwitchMove{Placement: p.ID, Node: p.Node, At: m.at})
-	case p.Switched != 0 && m.known(snap, p, alive, progress):
+	case m.known(snap, p, alive, progress):
 		if m.apply(&state.FinishMove{Placement: p.ID, Node: p.Node, At: m.at}) {
 			m.log.Info("moved", "placement", p.ID, "from", p.From, "to", p.Node)
 		}

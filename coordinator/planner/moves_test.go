@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -22,7 +20,9 @@ type agents struct {
 
 func newAgents() *agents { return &agents{map[string]bool{}, map[string]uint64{}} }
 
-func (a *agents) Up(placement, node string) bool { return a.up[placement+" on "+node] }
+func (a *agents) Up(placement, node string, since uint64) bool {
+	return a.up[placement+" on "+node] && a.follows[node] >= since
+}
 
 func (a *agents) Follows(node string, index uint64) bool { return a.follows[node] >= index }
 
@@ -33,6 +33,7 @@ func (a *agents) starts(b *bare, nodes ...string) {
 			a.up[as.Placement.ID+" on "+n] = true
 		}
 	}
+	a.follow(b, nodes...)
 }
 
 // follow has nodes act on the state as it is.
@@ -184,7 +185,28 @@ func TestMovesThatAreDisturbed(t *testing.T) {
 			}
 			drain(t, b, p.From, false)
 		}, "from", false, state.Running, ""},
-		"both nodes die": {status(failed, failed), "to", false, state.Degraded, "detect@640 does not fit"},
+		"both nodes die": {status(failed, failed), "to", true, state.Degraded, "detect@640 does not fit"},
+		"both nodes die, and the old one returns": {func(t *testing.T, b *bare, l *Leader) {
+			p := placement(b, detector)
+			status(failed, failed)(t, b, l)
+			for range 2 {
+				if err := l.Replan(t.Context(), start); err != nil {
+					t.Fatal(err)
+				}
+				move(t, l, newAgents())
+			}
+			fog, cloud := alive, failed
+			if p.From == "cloud-1" {
+				fog, cloud = failed, alive
+			}
+			status(fog, cloud)(t, b, l)
+		}, "to", true, state.Running, "which is draining"},
+		"both nodes die, and there is another": {func(t *testing.T, b *bare, l *Leader) {
+			status(failed, failed)(t, b, l)
+			if err := l.ReconcileNodes(t.Context(), []tiering.Member{member("fog-9", tiering.Fog, 2, alive)}, start); err != nil {
+				t.Fatal(err)
+			}
+		}, "fog-9", false, state.Running, ""},
 		"the drain ends": {func(t *testing.T, b *bare, _ *Leader) { drain(t, b, placement(b, detector).From, false) }, "from", false, state.Running, ""},
 		"the new node is drained, too": {func(t *testing.T, b *bare, l *Leader) {
 			members := []tiering.Member{member("fog-9", tiering.Fog, 2, alive)}
@@ -234,6 +256,145 @@ func TestMovesThatAreDisturbed(t *testing.T) {
 	}
 }
 
+// A report of before a node's crash, or of before a drain was ended and begun
+// again, says nothing of what runs there now.
+func TestOldReportsSayNothing(t *testing.T) {
+	t.Run("crash", func(t *testing.T) {
+		b, l := newBare(t)
+		mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start)
+		if _, _, err := l.Submit(t.Context(), workflow("people"), "document", start); err != nil {
+			t.Fatal(err)
+		}
+		first, a := where(b, "people"), newAgents()
+		a.starts(b, first)
+		dies(t, l, first)
+		if err := l.Replan(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		second := where(b, "people")
+		if second == first {
+			t.Fatal("it has not moved")
+		}
+		drain(t, b, second, true)
+		mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start)
+		for range 3 {
+			move(t, l, a)
+		}
+		if p := placement(b, detector); p.Node != first || p.From != second || p.Switched != 0 {
+			t.Fatalf("nobody knows yet whether it is up on %s: %+v", first, p)
+		}
+		a.starts(b, first)
+		move(t, l, a)
+		if p := placement(b, detector); p.Switched == 0 {
+			t.Fatalf("it is up on %s: %+v", first, p)
+		}
+	})
+	t.Run("off and on", func(t *testing.T) {
+		b, l, a, from, to := draining(t)
+		a.starts(b, to)
+		drain(t, b, from, false) // to stops it; its next report is yet to come
+		drain(t, b, from, true)
+		for range 3 {
+			move(t, l, a)
+		}
+		if p := placement(b, detector); p.From != from || p.Switched != 0 {
+			t.Fatalf("nobody knows yet whether it is up on %s again: %+v", to, p)
+		}
+	})
+	t.Run("off and on while the plan is made", func(t *testing.T) {
+		b, l, a, from, to := draining(t)
+		move(t, l, a)
+		a.starts(b, to)
+		drain(t, b, from, false)
+		move(t, l, a)
+		drain(t, b, from, true)
+		for range 3 {
+			move(t, l, a)
+		}
+		if p := placement(b, detector); p.From != from || p.Switched != 0 {
+			t.Fatalf("nobody knows yet whether it is up on %s again: %+v", to, p)
+		}
+	})
+	t.Run("another detector", func(t *testing.T) {
+		b, l, a, from, to := draining(t)
+		move(t, l, a)
+		a.starts(b, to)
+		w := workflow("people")
+		w.Tasks[0].Settings = map[string]string{"score": "0.7"}
+		if _, _, err := l.Submit(t.Context(), w, "another", start); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			move(t, l, a)
+		}
+		if p := placement(b, detector); p.From != from || p.Switched != 0 {
+			t.Fatalf("nobody knows yet whether the new detector is up on %s: %+v", to, p)
+		}
+	})
+}
+
+// dies has fog-1 or cloud-1 fail; the other one lives.
+func dies(t *testing.T, l *Leader, node string) {
+	t.Helper()
+	fog, cloud := tiering.NodeAlive, tiering.NodeFailed
+	if node == "fog-1" {
+		fog, cloud = cloud, fog
+	}
+	mesh(t, l, fog, cloud, start.Add(time.Second))
+}
+
+// A node that frames were switched to, dies and returns has to start its
+// instance again before it gets any.
+func TestSwitchedNodeReturns(t *testing.T) {
+	b, l, a, from, to := draining(t)
+	round := func() {
+		t.Helper()
+		if err := l.Replan(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		move(t, l, a)
+	}
+	served := func(want, when string) {
+		t.Helper()
+		for _, as := range b.Snapshot().Assignments("edge-1") {
+			if as.Source != nil && (len(as.Next) != 1 || as.Next[0].Node != want) {
+				t.Fatalf("%s: frames go to %+v, want %s", when, as.Next, want)
+			}
+		}
+		if p := placement(b, detector); p.From != from {
+			t.Fatalf("%s: %s ends its instance: %+v", when, from, p)
+		}
+	}
+	a.starts(b, to)
+	round()
+	served(to, "it is up")
+	a.follow(b, from) // edge-1 is yet to
+	dies(t, l, to)
+	round()
+	served(from, to+" is dead")
+	mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start.Add(time.Minute))
+	served(from, to+" is back and has not started anything")
+	if p := placement(b, detector); p.Stays != "" {
+		t.Errorf("it can move again, and is said to stay: %s", p.Stays)
+	}
+	a.follow(b, "edge-1", from)
+	round()
+	round()
+	served(from, "it has said nothing of what it runs now")
+	a.starts(b, to)
+	round()
+	served(to, "it is up again")
+	a.up[detector+" on "+to] = false // its agent was restarted before anybody saw
+	a.follow(b, "edge-1", from, to)
+	round()
+	served(to, "it starts once more")
+	a.starts(b, to)
+	round()
+	if p := placement(b, detector); p.From != "" || p.Node != to {
+		t.Fatalf("all is well: %+v", p)
+	}
+}
+
 // What finds no room stays, says why once, and moves when there is room. The
 // camera is attached, and nothing is said of it.
 func TestWhatStays(t *testing.T) {
@@ -263,6 +424,60 @@ func TestWhatStays(t *testing.T) {
 	}
 	if got, _ := b.Snapshot().Workflow("people"); got.Reason != "" {
 		t.Errorf("the reason lasts: %s", got.Reason)
+	}
+}
+
+// Why a workflow does not run in full is not overwritten by why something stays.
+func TestWhatStaysIsNotAllThatIsWrong(t *testing.T) {
+	b, l := newBare(t)
+	mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start)
+	w := workflow("people")
+	w.Sources[0].Node = "edge-1"
+	w.Tasks[0].Replicas = 2
+	w.Tasks[0].Request.Memory = 3 * gib
+	if _, _, err := l.Submit(t.Context(), w, "document", start); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, b, "fog-1", true)
+	mesh(t, l, tiering.NodeAlive, tiering.NodeFailed, start.Add(time.Second))
+	for range 3 {
+		if err := l.Replan(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		move(t, l, newAgents())
+	}
+	if got, _ := b.Snapshot().Workflow("people"); got.Status != state.Degraded || !strings.Contains(got.Reason, "refused") {
+		t.Errorf("workflow is %s: %s", got.Status, got.Reason)
+	}
+	if !slices.ContainsFunc(b.Snapshot().PlacementsOn("fog-1"), func(p tiering.Placement) bool { return p.Stays != "" }) {
+		t.Error("what stays on fog-1 does not say why")
+	}
+}
+
+// A node that drains stays known however long it is away: else it would be given
+// tasks when it is back, though nobody has ended the drain.
+func TestADrainIsNotForgotten(t *testing.T) {
+	b, l := newBare(t)
+	mesh(t, l, tiering.NodeAlive, tiering.NodeAlive, start)
+	drain(t, b, "fog-1", true)
+	others := []tiering.Member{member("edge-1", tiering.Edge, 1, tiering.NodeAlive)}
+	for _, d := range []time.Duration{0, missingGrace, missingGrace + forgetAfter, missingGrace + 2*forgetAfter} {
+		if err := l.ReconcileNodes(t.Context(), others, start.Add(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, known := b.Snapshot().Node("cloud-1"); known {
+		t.Error("cloud-1 is still known")
+	}
+	if n, known := b.Snapshot().Node("fog-1"); !known || n.Alive() || !n.Drain {
+		t.Fatalf("fog-1 is %+v", n)
+	}
+	drain(t, b, "fog-1", false)
+	if err := l.ReconcileNodes(t.Context(), others, start.Add(missingGrace+2*forgetAfter)); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := b.Snapshot().Node("fog-1"); known {
+		t.Error("the drain is over, and fog-1 is still known")
 	}
 }
 
@@ -306,95 +521,3 @@ type failing struct {
 }
 
 func (f failing) Apply(state.Command) (state.Result, error) { return state.Result{}, f.err }
-
-// TestMovesNeverBreak drains nodes at random, under changing leaders, with
-// agents that hear of things late and instances that take their time to start.
-// By whatever the camera's node has heard of, frames go to an instance of the
-// detector that is up. In the end it is where it can be.
-func TestMovesNeverBreak(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		b, l := newBare(t)
-		members := []tiering.Member{member("edge-1", tiering.Edge, 1, tiering.NodeAlive)}
-		ids := []string{"fog-1", "fog-2", "cloud-1"}
-		for _, id := range ids {
-			tier := tiering.Fog
-			if id == "cloud-1" {
-				tier = tiering.Cloud
-			}
-			members = append(members, member(id, tier, 2, tiering.NodeAlive))
-		}
-		must := func(err error) {
-			if err != nil {
-				rt.Fatal(err)
-			}
-		}
-		must(l.ReconcileNodes(t.Context(), members, start))
-		w := workflow("people")
-		w.Sources[0].Node = "edge-1"
-		_, _, err := l.Submit(t.Context(), w, "", start)
-		must(err)
-
-		// What agents run and know: the state as each has last heard of it.
-		heard := map[string][]tiering.Assignment{}
-		a := newAgents()
-		running := map[string]bool{} // nodes on which the detector runs
-		hear := func(n string) {
-			heard[n] = b.Snapshot().Assignments(n)
-			a.follow(b, n)
-			has := slices.ContainsFunc(heard[n], func(x tiering.Assignment) bool { return x.Placement.ID == detector })
-			if !has {
-				running[n] = false
-				a.up[detector+" on "+n] = false
-			}
-		}
-		up := func(n string) {
-			if slices.ContainsFunc(heard[n], func(x tiering.Assignment) bool { return x.Placement.ID == detector }) {
-				running[n] = true
-				a.up[detector+" on "+n] = true
-			}
-		}
-		all := append([]string{"edge-1"}, ids...)
-		for _, n := range all {
-			hear(n)
-			up(n)
-		}
-		serves := func() {
-			for _, as := range heard["edge-1"] {
-				if as.Source == nil {
-					continue
-				}
-				if len(as.Next) != 1 || !running[as.Next[0].Node] {
-					rt.Fatalf("frames go to %+v, and it runs on %v", as.Next, running)
-				}
-			}
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"drain": func(rt *rapid.T) {
-				drain(t, b, rapid.SampledFrom(ids).Draw(rt, "node"), rapid.Bool().Draw(rt, "on"))
-			},
-			"hear":   func(rt *rapid.T) { hear(rapid.SampledFrom(all).Draw(rt, "node")) },
-			"up":     func(rt *rapid.T) { up(rapid.SampledFrom(ids).Draw(rt, "node")) },
-			"leader": func(*rapid.T) { l = New(b, nil, l.log) },
-			"round": func(*rapid.T) {
-				must(l.Replan(t.Context(), start))
-				must(l.Move(t.Context(), a, start))
-			},
-			"": func(*rapid.T) { serves() },
-		})
-		for range 12 {
-			must(l.Replan(t.Context(), start))
-			must(l.Move(t.Context(), a, start))
-			for _, n := range all {
-				hear(n)
-				up(n)
-			}
-			serves()
-		}
-		p := placement(b, detector)
-		n, _ := b.Snapshot().Node(p.Node)
-		free := slices.ContainsFunc(ids, func(id string) bool { n, _ := b.Snapshot().Node(id); return !n.Drain })
-		if p.From != "" || n.Drain && free {
-			rt.Fatalf("%+v is not done; %s drains: %v", p, n.ID, n.Drain)
-		}
-	})
-}

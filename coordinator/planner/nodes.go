@@ -14,7 +14,7 @@ const (
 	// before it counts as failed: a new leader's list may not be complete yet.
 	missingGrace = 30 * time.Second
 	// forgetAfter is how long a dead node stays listed once membership has
-	// forgotten it.
+	// forgotten it. One that drains stays until somebody ends the drain.
 	forgetAfter = 24 * time.Hour
 )
 
@@ -54,7 +54,7 @@ func (l *Leader) ReconcileNodes(ctx context.Context, members []tiering.Member, a
 			l.missing[n.ID] = at
 		case n.Alive() && at.Sub(since) >= missingGrace:
 			do(&state.SetNodeStatus{Node: n.ID, Status: tiering.NodeFailed, At: at})
-		case !n.Alive() && at.Sub(n.Since) >= forgetAfter:
+		case !n.Alive() && !n.Drain && at.Sub(n.Since) >= forgetAfter:
 			do(&state.ForgetNode{Node: n.ID, At: at})
 			delete(l.missing, n.ID)
 		}

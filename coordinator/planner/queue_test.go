@@ -123,8 +123,8 @@ func TestQueueKnowsTheState(t *testing.T) {
 // idleProgress knows of no instance.
 type idleProgress struct{}
 
-func (idleProgress) Up(string, string) bool      { return false }
-func (idleProgress) Follows(string, uint64) bool { return false }
+func (idleProgress) Up(string, string, uint64) bool { return false }
+func (idleProgress) Follows(string, uint64) bool    { return false }
 
 // A workflow that is on its way is waited for, so that the same again changes
 // nothing.

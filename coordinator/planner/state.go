@@ -31,6 +31,7 @@ type Leader struct {
 	missing map[string]time.Time // since when membership does not list a node
 	refused map[string]attempt   // by workflow
 	stuck   map[string]uint64    // revision at which a placement could not leave its node
+	began   map[aMove]uint64     // revision as of which there is a move, or later
 }
 
 // attempt is what a workflow was when it could not be placed. While it is the
@@ -39,7 +40,7 @@ type attempt struct{ revision, version uint64 }
 
 // New returns the leader of a new term. rtt may be nil.
 func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
-	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}, stuck: map[string]uint64{}}
+	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
 }
 
 // Schedule is tiering.Schedule with a random source that follows from the

@@ -113,6 +113,22 @@ func (m *model) undrain(node string) {
 	}
 }
 
+// restart is a node's death, or return: frames of what moves there go to where
+// it comes from, and why it stays is forgotten with the return.
+func (m *model) restart(node string, returns bool) {
+	for id, x := range m.placements {
+		if x.Node == node && x.From != "" {
+			if !m.alive[node] {
+				x.Switched = 0
+			}
+			if returns {
+				x.Stays = ""
+			}
+			m.placements[id] = x
+		}
+	}
+}
+
 func (m *model) view() *tiering.View {
 	var nodes []tiering.Node
 	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
@@ -195,13 +211,25 @@ func TestMachineAgainstModel(t *testing.T) {
 			"register": func(t *rapid.T) {
 				n := rapid.SampledFrom(meshNodes()).Draw(t, "node")
 				expect(do(&RegisterNode{Node: n, At: at(int(index))}), true)
+				was := m.alive[n.ID]
 				m.nodes[n.ID], m.alive[n.ID] = n, true
+				m.restart(n.ID, !was)
 			},
 			"fail": func(t *rapid.T) {
-				id := rapid.SampledFrom(meshNodes()).Draw(t, "node").ID
+				ids := []string{}
+				for _, n := range meshNodes() {
+					ids = append(ids, n.ID)
+				}
+				for _, id := range slices.Sorted(maps.Keys(m.placements)) {
+					if x := m.placements[id]; x.From != "" { // between these something moves
+						ids = append(ids, x.Node, x.Node, x.From)
+					}
+				}
+				id := rapid.SampledFrom(ids).Draw(t, "node")
 				_, known := m.nodes[id]
 				expect(do(&SetNodeStatus{Node: id, Status: tiering.NodeFailed, At: at(int(index))}), known)
 				m.alive[id] = false
+				m.restart(id, false)
 			},
 			"forget": func(t *rapid.T) {
 				id := rapid.SampledFrom(meshNodes()).Draw(t, "node").ID
@@ -257,7 +285,7 @@ func TestMachineAgainstModel(t *testing.T) {
 						x.Switched, x.Stays = index, ""
 					}
 				case "finish":
-					ok := to == x.Node && (x.Switched != 0 || !m.alive[x.From])
+					ok := to == x.Node && m.alive[to] && (x.Switched != 0 || !m.alive[x.From])
 					expect(do(&FinishMove{Placement: id, Node: to, At: at(int(index))}), ok)
 					if ok {
 						x.From, x.Switched, x.Stays = "", 0, ""

@@ -54,6 +54,21 @@ func (c *change) stay(n *Node) {
 	}
 }
 
+// restart has what moves to a node that dies, or is back, prove itself again:
+// its instance there may have ended. Until it is up frames go to the old one.
+func (c *change) restart(node string) {
+	n, _ := get[Node](c.txn, tableNodes, node)
+	for _, p := range list[tiering.Placement](c.txn, tablePlacements, byNode, node) {
+		next := *p
+		if next.Switched = 0; n.Alive() && p.From != "" {
+			next.Stays = ""
+		}
+		if next != *p {
+			c.insert(tablePlacements, &next)
+		}
+	}
+}
+
 func (c *HoldPlacement) apply(tx *change) error {
 	tx.at = c.At
 	old, ok := get[tiering.Placement](tx.txn, tablePlacements, c.Placement)
@@ -72,7 +87,9 @@ func (c *HoldPlacement) apply(tx *change) error {
 	next := *old
 	next.Stays = c.Reason
 	tx.insert(tablePlacements, &next)
-	if w, ok := get[Workflow](tx.txn, tableWorkflows, old.Workflow); ok {
+	// Why a workflow does not run in full is the leader's to say, and matters
+	// more.
+	if w, ok := get[Workflow](tx.txn, tableWorkflows, old.Workflow); ok && tx.health(w).status == Running {
 		tx.settle(w)
 	}
 	return nil
@@ -117,6 +134,9 @@ func (c *FinishMove) apply(tx *change) error {
 	p, alive, err := tx.moving(c.Placement, c.Node)
 	if err != nil {
 		return err
+	}
+	if n, _ := get[Node](tx.txn, tableNodes, c.Node); !n.Alive() {
+		return fmt.Errorf("%w: node %s is not alive", ErrConflict, c.Node)
 	}
 	if alive && p.Switched == 0 {
 		return fmt.Errorf("%w: frames of %s still go to node %s", ErrConflict, c.Placement, p.From)

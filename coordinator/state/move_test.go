@@ -130,6 +130,20 @@ func TestMovesThatComeToNothing(t *testing.T) {
 		"the new node dies late": {true, func(f *fixture) {
 			f.must(&SetNodeStatus{Node: "fog-2", Status: tiering.NodeFailed, At: at(5)})
 		}, "fog-1 fog-2", "fog-1", "node-failed", Running},
+		"the new node dies late and returns": {true, func(f *fixture) {
+			f.must(&SetNodeStatus{Node: "fog-2", Status: tiering.NodeFailed, At: at(5)})
+			f.must(&HoldPlacement{Placement: detector, Node: "fog-2", Reason: "no room", At: at(5)})
+			f.nodes(node("fog-2", tiering.Fog, 4))
+			f.refused(&FinishMove{Placement: detector, Node: "fog-2", At: at(6)}, ErrConflict)
+			if reason := f.workflow("people").Reason; reason != "" {
+				f.Errorf("it moves on, and the workflow says %q", reason)
+			}
+		}, "fog-1 fog-2", "fog-1", "node-failed workflow-running node-returned workflow-running", Running},
+		"both nodes die": {true, func(f *fixture) {
+			f.must(&SetNodeStatus{Node: "fog-1", Status: tiering.NodeFailed, At: at(5)})
+			f.must(&SetNodeStatus{Node: "fog-2", Status: tiering.NodeLeft, At: at(5)})
+			f.refused(&FinishMove{Placement: detector, Node: "fog-2", At: at(6)}, ErrConflict)
+		}, "fog-1 fog-2", "", "node-failed workflow-degraded node-left workflow-degraded", Degraded},
 		"the drain ends": {false, func(f *fixture) {
 			f.must(&SetNodeDrain{Node: "fog-1", At: at(5)})
 		}, "fog-1", "fog-1", "node-undrained task-placed", Running},

@@ -47,6 +47,9 @@ func (c *RegisterNode) apply(tx *change) error {
 	}
 	tx.insert(tableNodes, n)
 	tx.assignments = true
+	if !known || !old.Alive() {
+		tx.restart(n.ID)
+	}
 	tx.nodeChanged(n.ID)
 	return nil
 }
@@ -74,6 +77,7 @@ func (c *SetNodeStatus) apply(tx *change) error {
 	n.Status, n.Since, n.ModifyIndex = c.Status, c.At, tx.index
 	tx.insert(tableNodes, &n)
 	tx.assignments = true
+	tx.restart(c.Node)
 	tx.nodeChanged(c.Node)
 	return nil
 }
