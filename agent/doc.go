@@ -48,9 +48,11 @@
 // and waits for its frames to be accounted for; a stage goes on until no frame
 // has come for as long as one is of use, which is the workflow's deadline. Both
 // give up after [Config].Drain: frames that then are still unaccounted for are
-// dropped as shutdown. A stage that still works on some has until they are of
-// no more use, if that is longer. The same holds for a stage that moves to
-// another node; an agent that shuts down takes no longer than Drain.
+// dropped as shutdown. A stage that still works on some, or sends them, has until
+// they are of no more use, if that is longer. A stage that has moved to another
+// node also waits that long for frames, so that it outlasts whatever may still
+// send it some; where frames have no deadline that is Drain. An agent that shuts
+// down takes no longer than Drain.
 //
 // A report says which assignments the agent follows. When a stage moves off a
 // node that is drained, its old instance is told to end only when every agent

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
@@ -29,6 +30,7 @@ type instance struct {
 	wanted context.Context // ends when the instance is to
 	stop   context.CancelFunc
 	done   chan struct{} // closed when it has ended
+	moves  atomic.Bool   // to another node, as was last heard
 
 	mu      sync.Mutex // guards what follows
 	feed    *pipeline.Feed
@@ -102,6 +104,7 @@ func work(a tiering.Assignment) tiering.Assignment {
 
 // redirect sets where frames go from now on.
 func (i *instance) redirect(w tiering.Assignment) {
+	i.moves.Store(w.Placement.From == i.agent.cfg.Node.ID)
 	if i.router == nil {
 		return
 	}
@@ -240,10 +243,12 @@ func (i *instance) runTask(life context.Context) error {
 	})
 	i.agent.board.Connect(p.ID, runner)
 	<-i.wanted.Done()
-	i.linger(life, runner)
+	start := time.Now()
+	i.linger(life, runner, start)
 	i.agent.board.Disconnect(p.ID)
 	stop()
 	worker.Wait()
+	i.hand(life, start)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/tiering"
@@ -17,6 +18,7 @@ type outbox struct {
 	queue   *Queue
 	sender  Sender
 	encoder Encoder
+	sending *atomic.Int64 // counts what it sends
 	log     *slog.Logger
 	limit   logLimit
 }
@@ -36,17 +38,23 @@ func (o *outbox) run(ctx context.Context, workers int) {
 					return
 				case <-o.queue.Ready():
 				}
-				for ctx.Err() == nil {
-					f, waited, ok := o.queue.PopNewest(time.Now())
-					if !ok {
-						break
-					}
-					o.send(ctx, f, waited)
+				for ctx.Err() == nil && o.next(ctx) {
 				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// next sends the newest frame; false: none waits.
+func (o *outbox) next(ctx context.Context) bool {
+	o.sending.Add(1)
+	defer o.sending.Add(-1)
+	f, waited, ok := o.queue.PopNewest(time.Now())
+	if ok {
+		o.send(ctx, f, waited)
+	}
+	return ok
 }
 
 // send encodes and sends one frame. Its wait for a worker counts as transfer:

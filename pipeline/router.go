@@ -42,6 +42,7 @@ type Router struct {
 	senders map[tiering.Transport]Sender
 	routes  atomic.Pointer[routes]
 	turn    atomic.Uint64
+	sending atomic.Int64  // frames that are in no outbox on their way through one
 	changed chan struct{} // tells Run of new outboxes
 	limit   logLimit
 
@@ -107,6 +108,8 @@ func (r *Router) SetOffers(offers []tiering.Offer) {
 	case r.changed <- struct{}{}:
 	default:
 	}
+	r.sending.Add(1)
+	defer r.sending.Add(-1)
 	for key, box := range old.outboxes {
 		if next.outboxes[key] != nil {
 			continue
@@ -143,7 +146,7 @@ func (r *Router) outboxFor(o tiering.Offer, old *routes) (*outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &outbox{offer: o, group: r.cfg.Group, queue: queue, sender: sender, encoder: r.cfg.Encoder, log: r.cfg.Log}, nil
+	return &outbox{offer: o, group: r.cfg.Group, queue: queue, sender: sender, encoder: r.cfg.Encoder, sending: &r.sending, log: r.cfg.Log}, nil
 }
 
 // Forward takes ownership of the frame and never blocks.
@@ -242,6 +245,11 @@ func (r *Router) Waiting() int {
 		n += box.queue.Len()
 	}
 	return n
+}
+
+// Unsent is 0 once no frame waits in an outbox or is being sent.
+func (r *Router) Unsent() int {
+	return r.Waiting() + int(r.sending.Load()) // in this order: so frames go
 }
 
 func (r *Router) ended() bool {

@@ -205,8 +205,22 @@ func TestRouterConcurrency(t *testing.T) {
 			if got := under.Load(); got != want {
 				t.Errorf("%d sends at once, want %d", got, want)
 			}
+			if n := r.Unsent(); n != 6 {
+				t.Errorf("%d frames wait or are being sent, want 6", n)
+			}
+			r.SetOffers(nil) // what is being sent is so nevertheless
+			if n := r.Unsent(); n != int(want) {
+				t.Errorf("%d frames are being sent, want %d", n, want)
+			}
+			r.SetOffers([]tiering.Offer{offerOf("d", "detect", "there", 0)})
+			for seq := range uint64(6 - want) {
+				r.Forward(c.frame(10+seq, 0))
+			}
 			pass(10 * time.Second)
-			c.want(t, map[Reason]int{ReasonNone: 6})
+			if n := r.Unsent(); n != 0 {
+				t.Errorf("%d frames wait or are being sent, want none", n)
+			}
+			c.want(t, map[Reason]int{ReasonNone: 6, ReasonNoRoute: 6 - int(want)})
 		})
 	}
 }

@@ -30,6 +30,11 @@ func drainCommand(env *environment) *cobra.Command {
 before the old one ends, so none is lost. Sources that are attached to the node
 stay: their cameras are there.
 
+A drained node may still hold frames: what has moved goes on there for as long
+as the workflow's deadline lets a frame be of use (2 s where it has none), and
+weft does not wait for that. Stop the node's weftd after that time: a weftd
+that is stopped gives its frames 2 s at most.
+
 weft waits until everything that can move has moved. What no other node has
 room for stays, and moves when there is room; weft ends with exit code 3 if
 something is left when the time is over. The drain goes on in any case. With
