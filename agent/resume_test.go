@@ -187,8 +187,8 @@ func TestOverlapEndsWhenBackInTouch(t *testing.T) {
 		m.script.want(assignments(people(), on))
 		pass(5 * time.Second)
 
+		m.nodes["edge"].stop() // its last words are heard
 		m.script.cut("edge")
-		m.nodes["edge"].stop()
 		moved := map[string]string{"gate": "fog", "resize": "fog", "detect": "fog", "draw": "cloud"}
 		m.script.want(assignments(people(), moved))
 		m.start("edge")
