@@ -62,7 +62,6 @@ type Gallery struct {
 	keep    map[string]int // by workflow, where it isn't retain
 	streams map[key]*stream
 	stats   Stats
-	failing bool // the last picture could not be written
 }
 
 type key struct{ workflow, source string }
@@ -160,15 +159,18 @@ func (g *Gallery) Add(workflow, source string, seq uint64, jpeg []byte) error {
 	case limit > 0:
 		g.stats.Written++
 	}
-	news := g.failing != (err != nil)
-	g.failing = err != nil
+	// Where none is to be kept, that nothing went wrong says nothing.
+	news := s.failing != (err != nil) && (err != nil || limit > 0)
+	if news {
+		s.failing = err != nil
+	}
 	g.mu.Unlock()
 	switch {
 	case news && err != nil:
 		g.log.Error("pictures are shown but not kept until there is room or leave to write", "directory", g.root.Name(),
 			"workflow", workflow, "source", source, "frame", seq, "err", err)
 	case news:
-		g.log.Info("pictures are kept again", "directory", g.root.Name())
+		g.log.Info("pictures are kept again", "directory", g.root.Name(), "workflow", workflow, "source", source)
 	}
 	return nil
 }

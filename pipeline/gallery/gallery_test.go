@@ -309,6 +309,58 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// A source whose pictures cannot be kept says so once, whatever becomes of
+// others, kept or not.
+func TestTroubleIsSaidOncePerSource(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "people")); err != nil { // out of the gallery
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	g, err := New(Config{Dir: dir, Retain: 3, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() })
+	if err := g.Keep("cars", 0); err != nil {
+		t.Fatal(err)
+	}
+	said := func(want ...string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != len(want) {
+			t.Fatalf("said %d lines, want %d:\n%s", len(lines), len(want), log.String())
+		}
+		for i, w := range want {
+			if !strings.Contains(lines[i], w) {
+				t.Errorf("line %d is %q, want %q in it", i, lines[i], w)
+			}
+		}
+	}
+	for seq := range uint64(5) {
+		add(t, g, "people", "gate", seq)
+		add(t, g, "people", "yard", seq)
+		add(t, g, "cars", "gate", seq) // none is kept
+		add(t, g, "bikes", "gate", seq)
+	}
+	said("not kept", "not kept")
+	if err := g.Keep("people", 0); err != nil {
+		t.Fatal(err)
+	}
+	add(t, g, "people", "gate", 5)
+	said("not kept", "not kept")
+	if err := g.Keep("people", 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "people")); err != nil {
+		t.Fatal(err)
+	}
+	add(t, g, "people", "gate", 6)
+	add(t, g, "people", "gate", 7)
+	said("source=gate", "source=yard", "source=gate")
+	said("not kept", "not kept", "kept again")
+}
+
 func TestAddRecoversWhenItsDirectoryIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	g := open(t, dir, 3)

@@ -14,7 +14,8 @@ import (
 
 // stream is what is known of one source of one workflow.
 type stream struct {
-	key key
+	key     key
+	failing bool // the last picture could not be written; guarded by the gallery's mu
 
 	mu      sync.Mutex // guards what is shown; held for no I/O
 	jpeg    []byte     // the newest, nil: not live
