@@ -116,12 +116,18 @@ func (d *drain) wait(ctx context.Context, n api.Node, limit time.Duration) (api.
 			n, known = now, true
 		case err == nil && known:
 			return now, fmt.Errorf("somebody has ended the drain of %s meanwhile", d.node)
-		case errors.As(err, new(*api.Error)) && !errors.Is(err, &api.Error{Code: api.CodeNoLeader}):
+		case errors.As(err, new(*api.Error)) && !passes(err):
 			return n, err
 		}
-		// A coordinator that does not answer now may do so the next time, and one
-		// that lags is yet to hear of the drain.
+		// A coordinator that does not answer now, or is busy, may do so the next
+		// time, and one that lags is yet to hear of the drain.
 	}
+}
+
+// passes reports whether the same question may be answered the next time.
+func passes(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && slices.Contains([]api.Code{api.CodeNoLeader, api.CodeNotAvailable, api.CodeTooMany, api.CodeInternal}, e.Code)
 }
 
 // look returns the node as it is now.

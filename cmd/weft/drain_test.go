@@ -115,6 +115,43 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A coordinator that is busy, starts or fails on a request does not end the wait.
+// One that says no does.
+func TestDrainWaitsForCoordinators(t *testing.T) {
+	f := startFake(t)
+	moves := api.Left{Placement: "people/detect@512#0", To: "cloud-1", Reason: "not up there yet"}
+	f.handle("POST /v1/nodes/fog-1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		f.send(w, http.StatusOK, drainingNode(tiering.NodeAlive, moves))
+	})
+	var answers atomic.Pointer[[]api.Error] // in turn, before that it is drained
+	var asked atomic.Int32
+	f.handle("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) {
+		if i := int(asked.Add(1)) - 1; i < len(*answers.Load()) {
+			e := (*answers.Load())[i]
+			f.send(w, e.Status, e)
+			return
+		}
+		f.send(w, http.StatusOK, []api.Node{drainingNode(tiering.NodeAlive)})
+	})
+	for _, c := range []struct {
+		code int
+		err  api.Error
+	}{
+		{exitOK, api.Error{Status: 429, Code: api.CodeTooMany, Detail: "too many requests"}},
+		{exitOK, api.Error{Status: 500, Code: api.CodeInternal, Detail: "something broke"}},
+		{exitOK, api.Error{Status: 503, Code: api.CodeNotAvailable, Detail: "not here, not now"}},
+		{exitOK, api.Error{Status: 503, Code: api.CodeNoLeader, Detail: "no leader"}},
+		{exitFailure, api.Error{Status: 401, Code: api.CodeUnauthorized, Detail: "the token has been revoked"}},
+	} {
+		answers.Store(&[]api.Error{c.err})
+		asked.Store(0)
+		got := weft(t, f.config, "node", "drain", "fog-1")
+		if got.code != c.code || (c.code == exitOK) != strings.Contains(got.out, "is drained") || c.code != exitOK && !strings.Contains(got.err, c.err.Detail) {
+			t.Errorf("%s: exit code %d, want %d\nstdout: %s\nstderr: %s", c.err.Code, got.code, c.code, got.out, got.err)
+		}
+	}
+}
+
 // TestDrainOfALiveMesh: the last node that could run a task keeps it, and says
 // why.
 func TestDrainOfALiveMesh(t *testing.T) {
