@@ -422,6 +422,11 @@ func TestReportsOfAMove(t *testing.T) {
 	}
 	say(from, 3, stage(1, pipeline.StatusRunning, 10))
 	say(to, 3)
+	say(from, m.Snapshot().Revision()+1, stage(1, pipeline.StatusRunning, 10))
+	if r.Up(p.ID, from, 3) || r.Follows(from, 1) {
+		t.Error("who follows the log of an earlier mesh is taken to follow this one")
+	}
+	say(from, 3, stage(1, pipeline.StatusRunning, 10))
 	if !r.Up(p.ID, from, 3) || r.Up(p.ID, from, 4) || r.Up(p.ID, to, 3) || r.Up(p.ID, "fog-9", 0) || !r.Follows(from, 3) || r.Follows(from, 4) || r.Follows("fog-9", 0) {
 		t.Error("what is up, and who follows, is not what was reported")
 	}

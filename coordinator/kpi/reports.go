@@ -84,7 +84,11 @@ func (s *Reports) Add(r *pipeline.Report, snap *state.Snapshot) error {
 		n = &nodeReports{}
 		s.nodes[r.Node] = n
 	}
-	n.index = r.Index
+	// An agent that is ahead of its leader still follows the log of a mesh that
+	// has begun anew.
+	if n.index = r.Index; n.index > snap.Revision() {
+		n.index = 0
+	}
 	before := n.running
 	n.running = make(map[startKey]*reported, len(r.Sources)+len(r.Stages))
 	put := func(e *reported, workflow string) {
