@@ -16,12 +16,16 @@ import (
 // ErrConfig reports a configuration that an agent cannot start with.
 var ErrConfig = errors.New("invalid agent configuration")
 
+// ErrUnknown reports that a coordinator answers, and that the node is none that
+// it gives anything to: it does not know it, yet or any more.
+var ErrUnknown = errors.New("a coordinator does not take this for a node of the mesh")
+
 // Control is the coordinator as an agent needs it.
 type Control interface {
 	// Assignments returns what the node is to run and the index of that
 	// state. It blocks while that is what it was at the index after, for a
 	// while; index 0 returns at once. Indexes only grow, whichever coordinator
-	// answers.
+	// answers. The error is ErrUnknown where one does not know the node.
 	Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error)
 	Report(ctx context.Context, r pipeline.Report) error
 }

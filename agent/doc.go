@@ -29,7 +29,8 @@
 // restart: a coordinator is asked first, and when none has said anything newer
 // for [Config.Grace], what the journal says is resumed. The grace is for a node
 // whose peers are only slow to be found: what was moved meanwhile is not
-// started here. Answers older than the journal are taken for those of a
+// started here. So it is for one that coordinators do not know yet, or any more:
+// they answer, and are waited for up to a minute. Answers older than the journal are taken for those of a
 // coordinator that lags, and disregarded for a minute, as those older than what
 // runs are.
 //

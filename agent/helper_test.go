@@ -53,6 +53,7 @@ type script struct {
 	down, deaf bool            // takes no questions, no reports
 	away       map[string]bool // nodes that cannot reach it
 	mute       bool            // takes questions and never answers
+	strange    error           // answer to all questions: the node is none of the mesh
 	asked      int
 	reports    []pipeline.Report
 	onReport   func() // called before a report is taken
@@ -100,6 +101,13 @@ func (s *script) cut(nodes ...string) {
 	s.changed = make(chan struct{})
 }
 
+// estrange sets how questions are answered; nil: as usual.
+func (s *script) estrange(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strange = err
+}
+
 // questions is how often assignments were asked for.
 func (s *script) questions() int {
 	s.mu.Lock()
@@ -133,6 +141,9 @@ func (s *script) Assignments(ctx context.Context, node string, after uint64) ([]
 	defer s.mu.Unlock()
 	if s.down || s.away[node] {
 		return nil, 0, errDown
+	}
+	if s.strange != nil {
+		return nil, 0, s.strange
 	}
 	return wire(s.wanted[node]), s.index, nil
 }

@@ -101,6 +101,58 @@ func TestWhatWasMovedIsNotResumed(t *testing.T) {
 	}
 }
 
+// A coordinator that answers, and does not know the node yet, is not taken for
+// none: what was moved meanwhile is not started here. For ever it is not waited
+// for, and one that does not answer at all later on is none.
+func TestAnUnknownNodeWaits(t *testing.T) {
+	t.Parallel()
+	moved := usual()
+	moved["detect"] = "cloud"
+	elsewhere := []string{"gate#0@edge", "resize#0@edge", "detect#0@cloud", "draw#0@cloud"}
+	both := append(slices.Clone(elsewhere), "detect#0@fog")
+	for name, c := range map[string]struct {
+		answers func(m *mesh)
+		after   time.Duration
+		runs    []string
+	}{
+		"it is known in the end": {func(m *mesh) {
+			pass(50 * time.Second)
+			m.script.estrange(nil)
+		}, 5 * time.Second, elsewhere},
+		"it is not known for long": {func(*mesh) {}, unknownFor - time.Second, elsewhere},
+		"it is never known":        {func(*mesh) {}, unknownFor + time.Second, both},
+		"then nobody answers": {func(m *mesh) {
+			pass(20 * time.Second)
+			m.script.cut("fog")
+		}, 4 * time.Second, both},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newMesh(t, newShop())
+				m.script.want(assignments(people(), usual()))
+				pass(5 * time.Second)
+				m.nodes["fog"].stop()
+				m.script.want(assignments(people(), moved))
+				pass(5 * time.Second) // the others follow, and ask for news
+				m.script.estrange(fmt.Errorf("no: %w", ErrUnknown))
+				asked := m.script.questions()
+				m.start("fog")
+				c.answers(m)
+				pass(c.after)
+				m.runs(c.runs...)
+				if n := len(m.shop.entries("open", "people/detect#0@fog")); (n == 1) != (len(c.runs) == len(elsewhere)) {
+					t.Errorf("detection was started %d times on fog", n)
+				}
+				if n := m.script.questions() - asked; n > 300 {
+					t.Errorf("it was asked %d times", n)
+				}
+				m.stop()
+			})
+		})
+	}
+}
+
 // A coordinator that takes the question and never answers holds up nothing.
 func TestResumeDespiteSilence(t *testing.T) {
 	t.Parallel()

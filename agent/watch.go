@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// outdatedFor is how long answers older than what runs are disregarded: by
 	// then a coordinator that lags has caught up, or the log has begun anew.
 	outdatedFor = time.Minute
+	// unknownFor is how long after a start a coordinator that does not know the
+	// node holds up what the journal says: by then it has heard of it.
+	unknownFor = time.Minute
 )
 
 // progress is how far an agent has followed its coordinators, of which one
@@ -47,10 +51,10 @@ func (p *progress) lose() { *p = progress{matched: p.matched, asleep: p.asleep} 
 
 // watch makes what runs match what the coordinator wants, until ctx ends.
 // last is what the run before was told; it is resumed when no coordinator has
-// said anything newer after a while.
+// said anything newer, nor that it does not know the node, after a while.
 func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
 	p := progress{matched: last.index, asleep: last.index != 0}
-	resume := time.Now().Add(a.cfg.Grace)
+	resume, latest := time.Now().Add(a.cfg.Grace), time.Now().Add(unknownFor)
 	retry, silent := retryFirst, false
 	for {
 		if p.asleep && !time.Now().Before(resume) {
@@ -72,6 +76,12 @@ func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
 			}
 			p.lose()
 			silent, pause, retry = true, retry, min(2*retry, retryMax)
+			if p.asleep && errors.Is(err, ErrUnknown) {
+				// It answers, and will say what to run. It is asked again before then.
+				if later := time.Now().Add(a.cfg.Grace); later.Before(latest) {
+					resume, pause = later, min(pause, a.cfg.Grace/2)
+				}
+			}
 		default:
 			if silent {
 				a.cfg.Log.Info("a coordinator answers again")

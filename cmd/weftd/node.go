@@ -140,7 +140,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	worker, err := agent.New(agent.Config{
 		Node: self, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
-	}, hex.EncodeToString(run), client, shop,
+	}, hex.EncodeToString(run), control{client}, shop,
 		agent.Links{
 			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},
 			Encoder: vision.Codec{},

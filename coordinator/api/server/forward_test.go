@@ -151,6 +151,21 @@ func TestWhenTheLeaderIsNotThere(t *testing.T) {
 	}
 }
 
+// A coordinator without a leader may know no node at all: that it does not know
+// one says nothing, and another coordinator may.
+func TestUnknownWithoutALeader(t *testing.T) {
+	f := newFake(t)
+	ada := f.caller(pki.Operator, "ada")
+	ask := func() *api.Error { return ada.do("GET", "/v1/nodes/nobody/assignments", "").problem(t) }
+	if e := ask(); e.Code != api.CodeNotFound {
+		t.Errorf("with a leader: %+v", e)
+	}
+	f.server.control = follow{f, "", ""}
+	if e := ask(); e.Code != api.CodeNoLeader || !strings.Contains(e.Detail, "not known to this coordinator") {
+		t.Errorf("without: %+v", e)
+	}
+}
+
 // TestTheLeaderHearsWhoAsked, whoever the caller claims to be.
 func TestTheLeaderHearsWhoAsked(t *testing.T) {
 	t.Parallel()

@@ -130,6 +130,11 @@ func (s *Server) getAssignments(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if _, known := snap.Node(node); !known {
+		// After a restart a coordinator that is cut off knows less than the node
+		// does, which must not wait for it.
+		if _, _, led := s.control.Leader(); !led {
+			return noLeader("node %s is not known to this coordinator, and there is no leader who could know it", node)
+		}
 		return notFound("node %s is not known to the coordinators yet: has it joined the gossip?", node)
 	}
 	as := orEmpty(snap.Assignments(node))
