@@ -100,6 +100,9 @@ func New(conf Config) (*Broker, error) {
 	limits.MaximumSessionExpiryInterval = 0
 	limits.RetainAvailable = 0
 	limits.TopicAliasMaximum = 0
+	// An acknowledgement of mochi's carries what the publication did, and the
+	// one of QoS 2 is kept until the client releases it.
+	limits.Compatibilities.NoInheritedPropertiesOnAck = true
 	server := mochi.New(&mochi.Options{
 		Capabilities: limits, Logger: log, SysTopicResendInterval: sysInterval,
 		ClientNetReadBufferSize: bufferSize, ClientNetWriteBufferSize: bufferSize,

@@ -58,6 +58,10 @@ func (g *gate) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	}
 	// mochi forgets that a message which introduced an alias was dropped.
 	cl.Properties.Props.TopicAliasMaximum = 0
+	// A delayed will would outlive its connection, and one for each identifier.
+	cl.Properties.Will.WillDelayInterval = 0
+	// Each is as large as a packet, and nobody reads them.
+	cl.Properties.Props.User, cl.Properties.Will.User = nil, nil
 	return nil
 }
 
@@ -76,18 +80,32 @@ func (g *gate) turnAway(cl *mochi.Client, v5, v3 packets.Code) error {
 // without TLS everybody is let in.
 func (g *gate) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 
-// OnPacketRead ends the connection of a client that publishes what it may not:
-// MQTT 5 has a reason code for it, MQTT 3 no other way to say so.
+// OnPacketRead ends the connection of a client that publishes what it may not,
+// or acknowledges what nobody sent: deliveries are of QoS 0, and mochi takes a
+// PUBCOMP for any message as leave to send one more.
 func (g *gate) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type != packets.Publish || g.may(cl, pk.TopicName, true) {
-		return pk, nil
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		if g.may(cl, pk.TopicName, true) {
+			return pk, nil
+		}
+		g.refuse(cl, "publish", pk.TopicName)
+		end(g.server, cl, packets.ErrNotAuthorized)
+		return pk, packets.ErrRejectPacket
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		end(g.server, cl, packets.ErrProtocolViolation)
+		return pk, packets.ErrRejectPacket
 	}
-	g.refuse(cl, "publish", pk.TopicName)
+	return pk, nil
+}
+
+// end ends a connection. MQTT 5 has a reason code for it, MQTT 3 no other way
+// to say so.
+func end(server *mochi.Server, cl *mochi.Client, code packets.Code) {
 	if cl.Properties.ProtocolVersion >= 5 {
-		_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // says what it returns
+		_ = server.DisconnectClient(cl, code) // says what it returns
 	}
-	cl.Stop(packets.ErrNotAuthorized)
-	return pk, packets.ErrRejectPacket
+	cl.Stop(code)
 }
 
 // OnPacketEncode tells MQTT 5 clients what mochi forgets to.

@@ -173,6 +173,8 @@ func (c *v5) receive(kind byte) packets.Packet {
 		err = pk.DisconnectDecode(body)
 	case packets.Publish:
 		err = pk.PublishDecode(body)
+	case packets.Pubrec:
+		err = pk.PubrecDecode(body)
 	}
 	if err != nil {
 		c.t.Fatal(err)
@@ -539,5 +541,81 @@ func TestMosquittoClients(t *testing.T) {
 		if heard.String() != "{}\n" {
 			t.Errorf("MQTT %s: heard %q", version, heard.String())
 		}
+	}
+}
+
+// What a client publishes with QoS 2 and never releases is bounded by the
+// receive maximum, and of each only the acknowledgement is held; no packet
+// gives back what it did not take.
+func TestUnreleasedPublications(t *testing.T) {
+	const pending = 8
+	m := startMesh(t, Config{Pending: pending})
+	heavy := packets.Properties{User: []packets.UserProperty{{Key: "k", Val: strings.Repeat("x", 60_000)}}}
+	publish := func(c *v5, id int) {
+		c.send(packets.Publish, packets.Packet{
+			FixedHeader: packets.FixedHeader{Qos: 2}, PacketID: uint16(id), TopicName: "weft/v1/detections/a/b", Payload: []byte("x"), Properties: heavy,
+		})
+	}
+	hoarder, _ := m.v5(t, pki.Agent, "edge-1", nil)
+	for id := 1; id <= pending; id++ {
+		publish(hoarder, id)
+		hoarder.receive(packets.Pubrec)
+	}
+	for _, cl := range m.server.Clients.GetAll() {
+		held := cl.State.Inflight.GetAll(false)
+		if len(held) != pending {
+			t.Errorf("%d are held, want %d", len(held), pending)
+		}
+		for _, pk := range held {
+			if len(pk.Properties.User) > 0 || len(pk.Payload) > 0 {
+				t.Fatal("more is held than an acknowledgement")
+			}
+		}
+	}
+	publish(hoarder, pending+1)
+	if pk := hoarder.receive(packets.Disconnect); pk.ReasonCode != packets.ErrReceiveMaximum.Code {
+		t.Errorf("one more: reason code %#x", pk.ReasonCode)
+	}
+	for _, kind := range []byte{packets.Puback, packets.Pubrec, packets.Pubcomp} {
+		c, _ := m.v5(t, pki.Agent, "edge-2", nil)
+		if _, err := c.Write([]byte{kind << 4, 2, 0xff, 0xfe}); err != nil {
+			t.Fatal(err)
+		}
+		if pk := c.receive(packets.Disconnect); pk.ReasonCode != packets.ErrProtocolViolation.Code {
+			t.Errorf("a packet of type %d that answers nothing: reason code %#x", kind, pk.ReasonCode)
+		}
+	}
+	// Whoever releases what it publishes goes on for ever.
+	honest := m.join(t, pki.Agent, "edge-3", nil)
+	for range 3 * pending {
+		done(t, honest.Publish("weft/v1/detections/a/b", 2, false, "x"))
+	}
+}
+
+// A will comes when its connection ends, whatever delay it asks for: those that
+// wait would stay when their clients have gone.
+func TestWillsAreNotDelayed(t *testing.T) {
+	m := startMesh(t, Config{})
+	frames := inbox(t, m.join(t, pki.Agent, "fog-1", nil), "weft/v1/frames/fog-1/+/+")
+	c, _ := m.v5(t, pki.Agent, "edge-2", func(pk *packets.Packet) {
+		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 1<<31, true
+		pk.Properties.User = []packets.UserProperty{{Key: "k", Val: strings.Repeat("x", 60_000)}}
+		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, "weft/v1/frames/fog-1/edge-2/R", []byte("own")
+		pk.Connect.WillProperties.WillDelayInterval = 1 << 31
+		pk.Connect.WillProperties.User = pk.Properties.User
+	})
+	for id, cl := range m.server.Clients.GetAll() {
+		if len(cl.Properties.Props.User) > 0 || len(cl.Properties.Will.User) > 0 {
+			t.Errorf("what %s says of itself is kept", id)
+		}
+	}
+	_ = c.Close()
+	select {
+	case s := <-frames:
+		if s != "weft/v1/frames/fog-1/edge-2/R own" {
+			t.Errorf("got %s", s)
+		}
+	case <-time.After(patience):
+		t.Error("the will is kept")
 	}
 }
