@@ -24,6 +24,7 @@ type caller struct {
 	name    string      // for people, and unique
 	subject pki.Subject // of a certificate; zero for a token
 	token   string      // its public ID; empty for a certificate
+	until   time.Time   // when the token expires; zero: never
 	scope   state.Scope // empty for an agent
 	via     string      // the coordinator that sent it on; empty: none
 }
@@ -126,7 +127,16 @@ func (s *Server) tokenOf(id string, now time.Time) (caller, error) {
 	case t.Expired(now):
 		return caller{}, unauthorized("the token %s (%s) expired on %s; `weft token create` makes another", t.Name, id, t.Expires.Format(time.RFC3339))
 	}
-	return caller{name: tokenClaim + t.Name + ":" + id, token: id, scope: t.Scope}, nil
+	return caller{name: tokenClaim + t.Name + ":" + id, token: id, until: t.Expires, scope: t.Scope}, nil
+}
+
+// still reports whether a caller that was let in would be again.
+func (s *Server) still(who caller, now time.Time) bool {
+	if who.token == "" {
+		return true // certificates are checked in handshakes
+	}
+	_, err := s.tokenOf(who.token, now)
+	return err == nil
 }
 
 // agents says what of a route is for the agents on nodes.

@@ -12,7 +12,7 @@ import (
 )
 
 // getEvents streams events as server-sent events, whose id is the index. It
-// ends when the caller or this server goes.
+// ends when the caller or this server goes, and with the caller's token.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	after, err := index("after", r.URL.Query().Get("after"))
 	if err != nil {
@@ -32,12 +32,17 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	ctx, cancel := contextUntil(r.Context(), s.done)
 	defer cancel()
+	who := callerOf(r)
+	if !who.until.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, who.until)
+		defer cancel()
+	}
 	for text := []byte(nil); ; {
 		if err := s.push(w, text); err != nil {
 			return nil
 		}
 		events, err := s.control.Events(ctx, after)
-		if err != nil {
+		if err != nil || !s.still(who, time.Now()) {
 			return nil
 		}
 		if text, err = eventStream(events); err != nil {

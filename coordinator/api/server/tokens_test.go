@@ -55,19 +55,21 @@ func TestScopes(t *testing.T) {
 		"POST /v1/workflows": "submit admin", "DELETE /v1/workflows/{workflow}": "submit admin",
 		"GET /v1/tokens": "admin", "POST /v1/tokens": "admin", "DELETE /v1/tokens/{token}": "admin",
 		"POST /v1/nodes/{node}/drain": "admin", "GET /v1/gossip-keys": "admin", "POST /v1/gossip-keys": "admin",
+		"GET /v1/events":                   "read submit admin",
 		"GET /v1/nodes/{node}/assignments": "", "POST /v1/nodes/{node}/report": "", // no token is a node
 	}
 	for _, scope := range state.Scopes() {
 		header := f.token("t-"+string(scope), scope, time.Time{})
 		for _, rt := range f.server.routes() {
-			if rt.path == "/v1/events" {
-				continue // its answer has no end
-			}
 			want, known := allowed[rt.method+" "+rt.path]
 			if !known {
 				t.Errorf("%s %s: this test does not say who may", rt.method, rt.path)
 			}
-			a := c.send(mistaken(c.request(rt.method, example(rt.path), "", header...)))
+			path := example(rt.path)
+			if rt.path == "/v1/events" {
+				path += "?after=x" // its answer would have no end
+			}
+			a := c.send(mistaken(c.request(rt.method, path, "", header...)))
 			if may := strings.Contains(want, string(scope)); may != (a.status != http.StatusForbidden) {
 				t.Errorf("%s %s with scope %s: status %d %s", rt.method, rt.path, scope, a.status, a.body)
 			}
@@ -129,6 +131,30 @@ func TestTokensThatAreNotTaken(t *testing.T) {
 			t.Errorf("%s: %+v %v", name, e, a.header)
 		}
 	}
+}
+
+// TestStreamsEndWithTheirTokens: one that is revoked is told nothing more, not
+// even of that, and one that expires ends its stream.
+func TestStreamsEndWithTheirTokens(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.run()
+	c := stranger(t, f.ca, f.server)
+	spy, good := f.token("spy", state.ScopeRead, time.Time{}), f.token("good", state.ScopeRead, time.Now().Add(time.Hour))
+	short := f.token("short", state.ScopeRead, time.Now().Add(2*time.Second))
+	now := fmt.Sprint("/v1/events?after=", f.index)
+	revoked, on, expires := c.listen(t.Context(), now, spy...), c.listen(t.Context(), now, good...), c.listen(t.Context(), now, short...)
+	if m := receive(t, "the end of a token that expires", expires); m != (message{}) {
+		t.Errorf("it is told %+v", m)
+	}
+	f.apply(&state.DeleteToken{Name: "spy"})
+	if m := receive(t, "the end of a token that was revoked", revoked); m != (message{}) {
+		t.Errorf("it is told %+v", m)
+	}
+	if m := receive(t, "the next event", on); m.event != string(state.TokenRevoked) {
+		t.Errorf("%+v", m)
+	}
+	f.stop()
 }
 
 // TestTokens takes a token through its life on a real mesh, by way of a

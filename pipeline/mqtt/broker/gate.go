@@ -90,10 +90,10 @@ func (g *gate) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet
 			return pk, nil
 		}
 		g.refuse(cl, "publish", pk.TopicName)
-		end(g.server, cl, packets.ErrNotAuthorized)
+		g.end(cl, packets.ErrNotAuthorized)
 		return pk, packets.ErrRejectPacket
 	case packets.Puback, packets.Pubrec, packets.Pubcomp:
-		end(g.server, cl, packets.ErrProtocolViolation)
+		g.end(cl, packets.ErrProtocolViolation)
 		return pk, packets.ErrRejectPacket
 	}
 	return pk, nil
@@ -101,9 +101,9 @@ func (g *gate) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet
 
 // end ends a connection. MQTT 5 has a reason code for it, MQTT 3 no other way
 // to say so.
-func end(server *mochi.Server, cl *mochi.Client, code packets.Code) {
+func (g *gate) end(cl *mochi.Client, code packets.Code) {
 	if cl.Properties.ProtocolVersion >= 5 {
-		_ = server.DisconnectClient(cl, code) // says what it returns
+		_ = g.server.DisconnectClient(cl, code) // says what it returns
 	}
 	cl.Stop(code)
 }
