@@ -41,6 +41,9 @@ func tokenCreateCommand(env *environment) *cobra.Command {
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Make a token and print it, this once", Args: exactly(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noSecret(args[0]); err != nil {
+				return err
+			}
 			if !slices.Contains(state.Scopes(), state.Scope(scope)) {
 				return wrongUsage("--scope %q: use read, submit or admin", scope)
 			}
@@ -103,6 +106,9 @@ func tokenRevokeCommand(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke NAME", Short: "Make a token invalid", Args: exactly(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noSecret(args[0]); err != nil {
+				return err
+			}
 			type revoked struct {
 				Token string `json:"token"`
 			}
@@ -115,4 +121,15 @@ func tokenRevokeCommand(env *environment) *cobra.Command {
 			}, func(p *page, r revoked) { p.linef("token %s revoked", r.Token) })
 		},
 	}
+}
+
+// noSecret refuses a token in place of its name, which would be sent and may be
+// written down.
+func noSecret(name string) error {
+	s, err := api.ParseSecret(name)
+	if err != nil {
+		return nil
+	}
+	return wrongUsage("%s is a token, not the name of one: `weft token list` shows the name of the one with ID %s. "+
+		"Your shell may have the secret in its history: revoke it by its name", s, s.ID)
 }

@@ -83,12 +83,16 @@ func TestMistakesWithTokens(t *testing.T) {
 		"no file":   {"tokenFile: nowhere", "nowhere: no such file"},
 		"wrong CA":  {"token: " + token, "is not the certificate of a mesh CA"},
 		"scope":     {"", ""},
+		"revoke":    {"", ""},
+		"create":    {"", ""},
 		"lifetime":  {"", ""},
 		"lifetime2": {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"nodes"}
 			switch name {
+			case "revoke", "create":
+				args, tc.want = []string{"token", name, token}, "weft: "+api.Mask(token)+" is a token, not the name of one: `weft token list` shows the name of the one with ID "+token[5:21]
 			case "scope":
 				args, tc.want = []string{"token", "create", "x", "--scope", "root"}, `--scope "root": use read, submit or admin`
 			case "lifetime":

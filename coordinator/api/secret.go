@@ -23,6 +23,12 @@ type Secret struct {
 
 var secretForm = regexp.MustCompile(`^weft_([0-9a-f]{16})_([0-9a-f]{64})$`)
 
+// secretInside also finds a secret that is cut short.
+var secretInside = regexp.MustCompile(`weft_([0-9a-f]{16})_[0-9a-f]+`)
+
+// Mask leaves the secrets of tokens out of a text.
+func Mask(text string) string { return secretInside.ReplaceAllString(text, "weft_${1}_…") }
+
 // NewSecret draws a token.
 func NewSecret() Secret {
 	var (

@@ -12,8 +12,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/DeRuina/timberjack"
 	"golang.org/x/time/rate"
@@ -28,9 +30,10 @@ const (
 	auditFile   = "audit.log"
 	refusedFile = "refused.log"
 
-	auditMB      = 10 // of one file
-	auditBackups = 9  // besides
-	maxPath      = 1 << 10
+	auditMB        = 10 // of one file
+	auditBackups   = 49 // besides; with the rate of writes that is half a day of one caller that does nothing else
+	refusedBackups = 9
+	maxText        = 256 // bytes of what a caller names, as it is in the file
 
 	refusedRate, refusedBurst = 5, 100 // recorded a second, and at once
 )
@@ -96,7 +99,7 @@ func newAudit(dir string, log *slog.Logger) (*audit, error) {
 		}
 	}
 	return &audit{
-		log: log, done: newLines(filepath.Join(dir, auditFile), auditMB, auditBackups), refused: newLines(filepath.Join(dir, refusedFile), auditMB, auditBackups),
+		log: log, done: newLines(filepath.Join(dir, auditFile), auditMB, auditBackups), refused: newLines(filepath.Join(dir, refusedFile), auditMB, refusedBackups),
 		rate: rate.NewLimiter(refusedRate, refusedBurst),
 	}, nil
 }
@@ -173,7 +176,7 @@ func (s *Server) recorded(w http.ResponseWriter, r *http.Request, rt *route) {
 	begin := time.Now()
 	rec := &record{
 		Time: begin.UTC(), Node: s.cfg.Node, Source: r.RemoteAddr,
-		Method: r.Method, Path: r.URL.Path[:min(len(r.URL.Path), maxPath)], Scope: rt.scope,
+		Method: r.Method, Path: bounded(r.URL.Path), Scope: rt.scope,
 	}
 	out := &recorder{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
@@ -237,10 +240,34 @@ func recordOf(r *http.Request) *record {
 
 // about says in the record what a body names.
 func about(r *http.Request, subject string) {
-	recordOf(r).Subject = subject[:min(len(subject), maxPath)]
+	recordOf(r).Subject = bounded(subject)
 }
 
-// recorder notes what is answered.
+// bounded is a text that a caller chose, fit for a record: without secrets, and
+// cut where it would take more than maxText in JSON.
+func bounded(text string) string {
+	text = api.Mask(text)
+	room := maxText
+	for i, r := range text {
+		if room -= jsonLen(r); room < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+// jsonLen is the most bytes that a rune takes in JSON as Go writes it.
+func jsonLen(r rune) int {
+	switch {
+	case r == '"' || r == '\\':
+		return 2
+	case r < ' ' || strings.ContainsRune("<>&\u2028\u2029\ufffd\u007f", r):
+		return len(`\u0000`)
+	}
+	return utf8.RuneLen(r)
+}
+
+// recorder notes what is answered in the end.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -248,7 +275,7 @@ type recorder struct {
 }
 
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
+	if r.status == 0 && status >= http.StatusOK {
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)

@@ -3,12 +3,15 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -323,3 +326,169 @@ func (d *smallDisk) Write(p []byte) (int, error) {
 }
 
 func (d *smallDisk) Close() error { return nil }
+
+// TestRequestsThatDoNothingPushOutNothing: a caller's writes have a rate of
+// their own, and what it names is short in the record however it is written.
+func TestRequestsThatDoNothingPushOutNothing(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.submit = func() error { return fmt.Errorf("%w: no", coordinator.ErrNotFound) }
+	f.server.rates.writers = newBuckets(1, writeBurst) // slow enough for any machine to be faster
+	f.run()
+	c, ada := stranger(t, f.ca, f.server), f.caller(pki.Operator, "ada")
+	bearer := f.token("ci", state.ScopeAdmin, time.Time{})
+	path := "/v1/workflows/" + strings.Repeat("%01", 1000)
+	let := 0
+	for limited := false; !limited; let++ {
+		switch a := c.send(mistaken(c.request("DELETE", path, "", bearer...))); {
+		case a.status == http.StatusTooManyRequests && a.problem(t).Code == api.CodeTooMany && a.header.Get("Retry-After") != "":
+			limited = true
+		case a.status != http.StatusNotFound || let > 2*callerBurst:
+			t.Fatalf("write %d: %d %s", let, a.status, a.body)
+		}
+	}
+	if let <= writeBurst {
+		t.Errorf("only %d writes at once", let)
+	}
+	if a := c.do("GET", "/v1/mesh", "", bearer...); a.status != http.StatusOK {
+		t.Errorf("a read of that caller: %d %s", a.status, a.body)
+	}
+	if a := ada.do("DELETE", "/v1/workflows/people", ""); a.status != http.StatusNotFound {
+		t.Errorf("a write of another: %d %s", a.status, a.body)
+	}
+	f.submit = func() error { return nil }
+	long := ada.request("POST", "/v1/tokens", `{"name":"`+strings.Repeat(`\u0001`, 500)+`","scope":"read","lifetime_s":0}`, "Content-Type", "application/json")
+	if a := ada.send(mistaken(long)); a.status != http.StatusCreated {
+		t.Errorf("a long name: %d %s", a.status, a.body)
+	}
+	f.stop()
+	b, err := os.ReadFile(filepath.Join(f.server.cfg.AuditDir, auditFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if len(line) > 1000 {
+			t.Fatalf("a line of %d bytes: %s", len(line), line)
+		}
+	}
+}
+
+func TestTextInRecordsIsBounded(t *testing.T) {
+	secret := api.NewSecret()
+	for in, want := range map[string]string{
+		"/v1/workflows/people":                                           "/v1/workflows/people",
+		strings.Repeat("x", 300):                                         strings.Repeat("x", maxText),
+		strings.Repeat("é", 300):                                         strings.Repeat("é", maxText/2),
+		strings.Repeat("\x01", 300):                                      strings.Repeat("\x01", maxText/6),
+		strings.Repeat("<\u2028", 300):                                   strings.Repeat("<\u2028", maxText/12),
+		strings.Repeat(`"`, 300):                                         strings.Repeat(`"`, maxText/2),
+		strings.Repeat("\xff", 300):                                      strings.Repeat("\xff", maxText/6),
+		"/v1/tokens/" + secret.Reveal() + "/" + secret.Reveal():          "/v1/tokens/" + secret.String() + "/" + secret.String(),
+		strings.Repeat("x", maxText-len("weft_")) + secret.Reveal()[:30]: strings.Repeat("x", maxText-len("weft_")) + "weft_",
+	} {
+		got := bounded(in)
+		if got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+		if b, err := json.Marshal(got); err != nil || len(b)-2 > maxText {
+			t.Errorf("%q has %d bytes in a record, %v", in, len(b)-2, err)
+		}
+	}
+}
+
+// TestSecretsByMistakeAreNotRecorded: a token where its name should be.
+func TestSecretsByMistakeAreNotRecorded(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	var log bytes.Buffer
+	f.server.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	secret := strings.TrimPrefix(f.token("ci", state.ScopeSubmit, time.Time{})[1], "Bearer ")
+	ada := f.caller(pki.Operator, "ada")
+	ada.do("DELETE", "/v1/tokens/"+secret, "")
+	ada.do("POST", "/v1/tokens", fmt.Sprintf(`{"name":%q,"scope":"read","lifetime_s":0}`, secret), "Content-Type", "application/json")
+	f.submit = func() error { return errors.New("broken") }
+	ada.do("DELETE", "/v1/tokens/"+secret, "") // is logged
+	f.caller(pki.Agent, "edge-1").do("DELETE", "/v1/tokens/"+secret, "")
+	f.stop()
+	said := log.String()
+	for _, name := range []string{auditFile, refusedFile} {
+		b, err := os.ReadFile(filepath.Join(f.server.cfg.AuditDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said += string(b)
+	}
+	parsed, err := api.ParseSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(said, secret[30:]) || strings.Count(said, parsed.String()) < 7 {
+		t.Errorf("said\n%s", said)
+	}
+}
+
+// TestRefusalsNameTheToken, as far as it is known to be the bearer's.
+func TestRefusalsNameTheToken(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.run()
+	c := stranger(t, f.ca, f.server)
+	good, old := f.token("good", state.ScopeAdmin, time.Time{}), f.token("old", state.ScopeAdmin, time.Now().Add(-time.Second))
+	id := func(header []string) string { return header[1][len("Bearer weft_"):][:16] }
+	forged := []string{"Authorization", "Bearer weft_" + id(good) + api.NewSecret().Reveal()[len("weft_")+16:]}
+	unknown := []string{"Authorization", "Bearer " + api.NewSecret().Reveal()}
+	var want []string
+	for _, x := range []struct {
+		header []string
+		name   string
+	}{
+		{old, "token:old:" + id(old)}, {forged, "token:" + id(good) + " (claimed)"}, {unknown, "token:" + id(unknown) + " (claimed)"}, {nil, ""},
+	} {
+		if a := c.do("DELETE", "/v1/workflows/people", "", x.header...); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", x.name, a.status, a.body)
+		}
+		want = append(want, x.name)
+	}
+	f.stop()
+	var got []string
+	for _, r := range records(t, f.server, refusedFile) {
+		got = append(got, r.Caller)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+}
+
+// TestTheOutcomeIsTheLastAnswer: a caller that has "100 Continue" sent first
+// does not get that recorded in place of it.
+func TestTheOutcomeIsTheLastAnswer(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, "c1", "c2", "c3")
+	follower := m.follower()
+	conf := m.issue(pki.Operator, "ada").ClientTLS(pki.Coordinator)
+	conf.NextProtos = []string{"http/1.1"}
+	conn, err := tls.Dial("tcp", follower.server.Addr(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /v1/workflows HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/yaml\r\nContent-Length: %d\r\n\r\n%s", len(people), people); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	var resp *http.Response
+	for resp == nil || resp.StatusCode/100 == 1 {
+		if resp, err = http.ReadResponse(in, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer resp.Body.Close()
+	var answers []record
+	wait(t, "the answer is recorded", func() bool {
+		answers = slices.DeleteFunc(records(t, follower.server, auditFile), func(r record) bool { return r.Phase != phaseAnswer })
+		return len(answers) > 0
+	})
+	if answers[0].Status != resp.StatusCode {
+		t.Errorf("answered %d, recorded %+v", resp.StatusCode, answers[0])
+	}
+}

@@ -51,7 +51,8 @@ func (c caller) in(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
 }
 
-// authenticate finds out who sent a request.
+// authenticate finds out who sent a request. With an error the caller has no
+// rights, and the name for the record that it gave itself, if any.
 func (s *Server) authenticate(r *http.Request, now time.Time) (caller, error) {
 	peer, shown := pki.Peer(r.TLS)
 	header := r.Header.Values("Authorization")
@@ -113,7 +114,7 @@ func (s *Server) bearer(header []string, now time.Time) (caller, error) {
 		hash = t.Hash
 	}
 	if !secret.Matches(hash) {
-		return caller{}, unauthorized("the token %s is not valid here: it was revoked, or it is of another mesh; `weft token create` makes one", secret)
+		return caller{name: tokenClaim + secret.ID + " (claimed)"}, unauthorized("the token %s is not valid here: it was revoked, or it is of another mesh; `weft token create` makes one", secret)
 	}
 	return s.tokenOf(secret.ID, now)
 }
@@ -123,12 +124,15 @@ func (s *Server) tokenOf(id string, now time.Time) (caller, error) {
 	t, known := s.control.Snapshot().Token(id)
 	switch {
 	case !known:
-		return caller{}, unauthorized("the token %s has been revoked; `weft token create` makes another", id)
+		return caller{name: tokenClaim + id}, unauthorized("the token %s has been revoked; `weft token create` makes another", id)
 	case t.Expired(now):
-		return caller{}, unauthorized("the token %s (%s) expired on %s; `weft token create` makes another", t.Name, id, t.Expires.Format(time.RFC3339))
+		return caller{name: name(t)}, unauthorized("the token %s (%s) expired on %s; `weft token create` makes another", t.Name, id, t.Expires.Format(time.RFC3339))
 	}
-	return caller{name: tokenClaim + t.Name + ":" + id, token: id, until: t.Expires, scope: t.Scope}, nil
+	return caller{name: name(t), token: id, until: t.Expires, scope: t.Scope}, nil
 }
+
+// name is a token's, for people.
+func name(t *state.Token) string { return tokenClaim + t.Name + ":" + t.ID }
 
 // still reports whether a caller that was let in would be again.
 func (s *Server) still(who caller, now time.Time) bool {

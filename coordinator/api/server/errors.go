@@ -21,7 +21,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	gone := errors.Is(r.Context().Err(), context.Canceled) // the caller, which explains it
 	if e.Code == api.CodeInternal && !gone {
-		s.cfg.Log.Error("API request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		s.cfg.Log.Error("API request failed", "method", r.Method, "path", bounded(r.URL.Path), "err", err)
 	}
 	e.Title = http.StatusText(e.Status)
 	b, err := json.Marshal(e)

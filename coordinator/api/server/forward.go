@@ -29,6 +29,7 @@ func (s *Server) newForwarder() http.Handler {
 			p.SetURL(&url.URL{Scheme: "https", Host: to.addr})
 			p.Out.Header.Del("Authorization")                      // its secret goes no further
 			p.Out.Header.Set(forwardedFor, callerOf(p.In).claim()) // whatever the caller claims
+			p.Out.Header.Del("Expect")                             // answered here, once the body is read
 			p.Out.Header.Del(requestIDHeader)
 			if id := recordOf(p.In).RequestID; id != "" {
 				p.Out.Header.Set(requestIDHeader, id) // so that the records of both can be joined

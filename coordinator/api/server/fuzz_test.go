@@ -69,7 +69,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 			f.Fatal(err, r.Err)
 		}
 	}
-	out.server.rates = &rates{newBuckets(rate.Inf, 1), newBuckets(rate.Inf, 1)}
+	out.server.rates = &rates{newBuckets(rate.Inf, 1), newBuckets(rate.Inf, 1), newBuckets(rate.Inf, 1)}
 	out.handler = out.server.handler()
 	return out
 }

@@ -14,24 +14,29 @@ const (
 	// An agent reports once a second and asks for its assignments when they have
 	// changed; an operator's commands ask a few times a second.
 	callerRate, callerBurst = 100, 500
+	// Each write is two lines of the audit log, also one that comes to nothing.
+	writeRate, writeBurst = 5, 100
 	// Strangers have shown neither a certificate nor a valid token.
 	strangerRate, strangerBurst = 10, 50
-	maxRates                    = 4096 // of each of the two
+	maxRates                    = 4096 // of each of the three
 )
 
 // rates bounds how often each may ask. Callers go by their names, so that many
 // behind one address do not take from each other; strangers go by address, in
 // a table of their own, so that they cannot push callers out.
 type rates struct {
-	callers, strangers buckets
+	callers, strangers, writers buckets
 }
 
 func newRates() *rates {
-	return &rates{callers: newBuckets(callerRate, callerBurst), strangers: newBuckets(strangerRate, strangerBurst)}
+	return &rates{callers: newBuckets(callerRate, callerBurst), strangers: newBuckets(strangerRate, strangerBurst), writers: newBuckets(writeRate, writeBurst)}
 }
 
 // caller is how long a caller has to wait; 0: it may go on.
 func (r *rates) caller(name string, now time.Time) time.Duration { return r.callers.take(name, now) }
+
+// writer is the same for writes, which count as requests too.
+func (r *rates) writer(name string, now time.Time) time.Duration { return r.writers.take(name, now) }
 
 // stranger is the same for one that is known by its address only.
 func (r *rates) stranger(addr string, now time.Time) time.Duration {

@@ -69,7 +69,7 @@ func TestOneCallerDoesNotTakeFromOthers(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	// Slow enough for any machine to be faster.
-	f.server.rates = &rates{newBuckets(1, 20), newBuckets(1, 20)}
+	f.server.rates = &rates{newBuckets(1, 20), newBuckets(1, 20), newBuckets(1, 20)}
 	handler := f.server.handler()
 	do := func(r *http.Request) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()

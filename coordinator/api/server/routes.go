@@ -135,9 +135,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route, begin 
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route) (caller, error) {
 	now := time.Now()
 	who, err := s.authenticate(r, now)
-	limited := s.rates.caller(who.name, now)
+	var limited time.Duration
 	if err != nil {
 		limited = s.rates.stranger(addressOf(r), now)
+	} else if limited = s.rates.caller(who.name, now); limited == 0 && rt.write() {
+		limited = s.rates.writer(who.name, now)
 	}
 	switch {
 	case limited > 0:
