@@ -176,8 +176,8 @@ type call struct {
 	query        url.Values
 	contentType  string
 	body         []byte
-	// repeatable: another coordinator is asked even if this one may have
-	// carried it out.
+	// repeatable: another coordinator is asked even if this one, or the leader,
+	// may have carried it out.
 	repeatable bool
 }
 
@@ -202,7 +202,7 @@ func (c *Client) ask(ctx context.Context, what call, read func(*http.Response) e
 		case err == nil:
 			err = c.receive(addr, resp, read)
 			known, ok := errors.AsType[*Error](err)
-			if !ok || !known.elsewhere() {
+			if !ok || !known.elsewhere() && (!what.repeatable || known.Code != CodeUncertain) {
 				return err
 			}
 			answered = known

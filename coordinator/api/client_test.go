@@ -136,13 +136,15 @@ func requests(c *Client) map[string]func(context.Context) error {
 		"mesh":   func(ctx context.Context) error { _, err := c.Mesh(ctx); return err },
 		"plan":   func(ctx context.Context) error { _, err := c.Plan(ctx, "p.yaml", []byte("x")); return err },
 		"report": func(ctx context.Context) error { return c.Report(ctx, pipeline.Report{Node: "n"}) },
+		"drain":  func(ctx context.Context) error { _, err := c.Drain(ctx, "n", true); return err },
 		"submit": func(ctx context.Context) error { _, err := c.Submit(ctx, "p.yaml", []byte("x")); return err },
 		"stop":   func(ctx context.Context) error { return c.Stop(ctx, "people") },
 	}
 }
 
+var twice = []string{"mesh", "plan", "report", "drain"}
+
 func TestClientAsksOneAfterTheOther(t *testing.T) {
-	twice := []string{"mesh", "plan", "report"}
 	for _, c := range []struct {
 		name  string
 		first answers // nil: it is not there
@@ -184,7 +186,7 @@ func TestClientAsksOneAfterTheOther(t *testing.T) {
 func TestClientTakesAnErrorForAnAnswer(t *testing.T) {
 	for _, known := range []Error{
 		{Status: 400, Code: CodeInvalid}, {Status: 404, Code: CodeNotFound}, {Status: 409, Code: CodeRefused},
-		{Status: 500, Code: CodeInternal}, {Status: 503, Code: CodeUncertain},
+		{Status: 500, Code: CodeInternal},
 	} {
 		m := newMesh(t)
 		m.add("a", fails(known.Status, known.Code, "so it is"))
@@ -194,9 +196,34 @@ func TestClientTakesAnErrorForAnAnswer(t *testing.T) {
 			if !errors.Is(err, &known) || err.Error() != "so it is" || m.were() != "a" {
 				t.Errorf("%s, %s: %v", known.Code, kind, err)
 			}
-			if errors.Is(err, ErrUncertain) != (known.Code == CodeUncertain) || errors.Is(err, &Error{Code: CodeConflict}) {
+			if errors.Is(err, ErrUncertain) || errors.Is(err, &Error{Code: CodeConflict}) {
 				t.Errorf("%s is taken for another", known.Code)
 			}
+		}
+	}
+}
+
+// TestUncertain: what may be done twice is asked for again, and nothing else is.
+func TestUncertain(t *testing.T) {
+	known := Error{Status: 503, Code: CodeUncertain}
+	m := newMesh(t)
+	m.add("a", fails(known.Status, known.Code, "so it is"))
+	for kind, do := range requests(m.client) {
+		if err := do(t.Context()); !errors.Is(err, &known) || !errors.Is(err, ErrUncertain) || err.Error() != "so it is" || m.were() != "a" {
+			t.Errorf("%s with one coordinator: %v", kind, err)
+		}
+	}
+	for kind := range requests(m.client) {
+		m := newMesh(t)
+		m.add("a", fails(known.Status, known.Code, "so it is"))
+		m.add("b", well)
+		err := requests(m.client)[kind](t.Context())
+		if got := m.were(); slices.Contains(twice, kind) {
+			if err != nil || got != "a b" {
+				t.Errorf("%s: %v; asked %q", kind, err, got)
+			}
+		} else if !errors.Is(err, ErrUncertain) || got != "a" {
+			t.Errorf("%s: %v; asked %q", kind, err, got)
 		}
 	}
 }

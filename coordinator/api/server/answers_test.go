@@ -283,6 +283,13 @@ func TestCodes(t *testing.T) {
 		if e.Status != c.status || e.Code != c.code || !strings.Contains(e.Detail, c.detail) {
 			t.Errorf("%v: %+v", c.err, e)
 		}
+		// Twice is once, but the caller is told all the same.
+		if c.code == api.CodeUncertain {
+			drain := ada.do("POST", "/v1/nodes/edge-1/drain", `{"drain":true}`, "Content-Type", "application/json").problem(t)
+			if drain.Code != c.code || drain.Detail != e.Detail {
+				t.Errorf("drain: %+v", drain)
+			}
+		}
 		// A plan changes nothing, so nothing is uncertain.
 		want := c.code
 		if want == api.CodeUncertain {

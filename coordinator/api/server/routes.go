@@ -51,7 +51,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/nodes", read, noAgent, either, 0, s.getNodes},
 		{"GET", "/v1/nodes/{node}/assignments", certificate, itsAgent, here, 0, s.getAssignments},
 		{"POST", "/v1/nodes/{node}/report", certificate, itsAgent, leader, maxReport, s.postReport},
-		{"POST", "/v1/nodes/{node}/drain", admin, noAgent, leader, maxDrain, s.postDrain},
+		{"POST", "/v1/nodes/{node}/drain", admin, noAgent, leaderOnce, maxDrain, s.postDrain},
 		{"GET", "/v1/models", read, noAgent, here, 0, s.getModels},
 		{"POST", "/v1/plan", read, noAgent, leader, maxDocument, s.postPlan},
 		{"GET", "/v1/workflows", read, noAgent, either, 0, s.getWorkflows},
