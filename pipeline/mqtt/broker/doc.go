@@ -13,7 +13,9 @@
 // packet, by the messages that wait for a slow subscriber (further ones are
 // dropped and counted), by how long a stuck one may take nothing before it is
 // disconnected, by its connections and subscriptions, and by the time a
-// connection may take to introduce itself. Publications of any QoS are
-// acknowledged, deliveries are of QoS 0. Nothing is kept: no session outlives
-// its connection, no message is retained, nothing survives a restart.
+// connection may take to introduce itself. Connections whose other end is not
+// known yet have places of their own, for which the oldest gives way to the
+// newest, so that strangers who hold some shut nobody out. Publications of any
+// QoS are acknowledged, deliveries are of QoS 0. Nothing is kept: no session
+// outlives its connection, no message is retained, nothing survives a restart.
 package broker

@@ -619,3 +619,27 @@ func TestWillsAreNotDelayed(t *testing.T) {
 		t.Error("the will is kept")
 	}
 }
+
+// Strangers that hold connections shut nobody out, whether they share an
+// address with a client or not, and clients do not give way to them.
+func TestStrangersShutNobodyOut(t *testing.T) {
+	m := startMesh(t, Config{})
+	first := m.join(t, pki.Agent, "fog-1", nil)
+	for _, ip := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		for range 256 {
+			c, err := d.Dial("tcp", m.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+	}
+	m.join(t, pki.Agent, "edge-1", nil)
+	done(t, first.Publish("weft/v1/detections/a/b", 1, false, "x"))
+	m.listener.mu.Lock()
+	defer m.listener.mu.Unlock()
+	if n := len(m.listener.conns); n > 600 {
+		t.Errorf("%d connections are held", n)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/listeners"
 
+	"github.com/weft-mesh/weft/internal/lobby"
 	"github.com/weft-mesh/weft/internal/pki"
 )
 
@@ -20,8 +21,12 @@ const (
 	// its CONNECT packet together. mochi itself would wait for ever.
 	introduction = 10 * time.Second
 	acceptRetry  = 100 * time.Millisecond
-	// maxConnections leaves room for some that are not clients yet.
+	// maxConnections is for those who are known, and leaves room for some that
+	// are not clients yet.
 	maxConnections = maxClients + 128
+	// Of those whom the handshake has not made known yet, as many from one
+	// network as a mesh has nodes behind one address.
+	maxStrangers, maxStrangersEach = 512, 256
 )
 
 // listener is mochi's way to its connections. Unlike mochi's own listeners it
@@ -35,9 +40,12 @@ type listener struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 
+	strangers *lobby.Lobby
+
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // below TLS; nil once closed
-	owners map[string]int        // connections of each
+	known  int
+	owners map[string]int // connections of each
 	wg     sync.WaitGroup
 }
 
@@ -45,7 +53,7 @@ func newListener(tcp net.Listener, conf Config, trouble *limited) *listener {
 	ctx, stop := context.WithCancel(context.Background())
 	return &listener{
 		tcp: tcp, conf: conf, trouble: trouble, failed: make(chan error, 1),
-		ctx: ctx, stop: stop, conns: map[net.Conn]struct{}{}, owners: map[string]int{},
+		ctx: ctx, stop: stop, strangers: lobby.New(maxStrangers, maxStrangersEach), conns: map[net.Conn]struct{}{}, owners: map[string]int{},
 	}
 }
 
@@ -89,8 +97,14 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 
 func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 	defer l.remove(raw)
+	leave, full := l.strangers.Enter(raw, raw.RemoteAddr().String())
+	defer leave()
+	if full {
+		l.trouble.warn(time.Now(), "too many connections that have not said whose they are, the oldest closed", "remote", raw.RemoteAddr().String())
+	}
 	_ = raw.SetDeadline(time.Now().Add(introduction)) // mochi sets its own after CONNECT
 	var conn net.Conn = &paced{raw, l.conf.Stall}
+	who := "" // without TLS
 	if l.conf.TLS != nil {
 		c, err := l.handshake(conn)
 		if err != nil {
@@ -100,14 +114,14 @@ func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 			linger(raw)
 			return
 		}
-		if !l.enter(owner(c.who)) {
-			l.trouble.warn(time.Now(), "too many connections with one certificate, one turned away",
-				"remote", raw.RemoteAddr().String(), "who", c.who.String(), "limit", l.conf.PerOwner)
-			return
-		}
-		defer l.leave(owner(c.who))
-		conn = c
+		conn, who = c, owner(c.who)
 	}
+	if limit := l.enter(who); limit > 0 {
+		l.trouble.warn(time.Now(), "too many connections, one turned away", "remote", raw.RemoteAddr().String(), "who", who, "limit", limit)
+		return
+	}
+	defer l.leave(who)
+	leave()
 	if err := establish(l.ID(), conn); err != nil && l.ctx.Err() == nil {
 		l.conf.Log.Debug("mqtt broker: connection ended", "remote", raw.RemoteAddr().String(), "error", err)
 	}
@@ -126,20 +140,26 @@ func (l *listener) handshake(conn net.Conn) (*known, error) {
 	return &known{c, who}, nil
 }
 
-// enter is false when the owner has too many connections.
-func (l *listener) enter(owner string) bool {
+// enter counts a connection of an owner. If there are too many, of the owner
+// or in all, it returns how many there may be.
+func (l *listener) enter(owner string) (limit int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.owners[owner] >= l.conf.PerOwner {
-		return false
+	switch {
+	case owner != "" && l.owners[owner] >= l.conf.PerOwner:
+		return l.conf.PerOwner
+	case l.known >= maxConnections:
+		return maxConnections
 	}
+	l.known++
 	l.owners[owner]++
-	return true
+	return 0
 }
 
 func (l *listener) leave(owner string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.known--
 	if l.owners[owner]--; l.owners[owner] == 0 {
 		delete(l.owners, owner)
 	}
@@ -156,15 +176,11 @@ func linger(raw net.Conn) {
 	_, _ = io.CopyN(io.Discard, raw, most)
 }
 
-// add is false when the broker stops or has too many connections.
+// add is false when the broker stops.
 func (l *listener) add(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conns == nil {
-		return false
-	}
-	if len(l.conns) >= maxConnections {
-		l.trouble.warn(time.Now(), "too many connections, one turned away", "remote", c.RemoteAddr().String(), "limit", maxConnections)
 		return false
 	}
 	l.conns[c] = struct{}{}
