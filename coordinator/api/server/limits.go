@@ -19,6 +19,8 @@ const (
 	maxHeld, maxHeldEach     = 16384, 64   // requests held open at a time, and of one caller
 	maxBodies, maxBodiesEach = 16384, 16   // with a body, which takes memory while it arrives
 	maxConns, maxConnsEach   = 16384, 1024 // connections, and from one address
+	// Connections that have not said whose they are.
+	maxStrangers, maxStrangersEach = 1024, 256
 
 	// A connection on which nothing comes is tried with a ping, so that a
 	// request held for a machine that has gone is not held for ever.
@@ -36,13 +38,14 @@ type limits struct {
 	forward time.Duration // the leader to answer, and the caller to take that
 	idle    time.Duration // between requests
 
-	conns, connsEach int
+	conns, connsEach         int
+	strangers, strangersEach int
 }
 
 func defaultLimits() limits {
 	return limits{
 		header: 10 * time.Second, body: 30 * time.Second, answer: 30 * time.Second, forward: time.Minute, idle: 2 * time.Minute,
-		conns: maxConns, connsEach: maxConnsEach,
+		conns: maxConns, connsEach: maxConnsEach, strangers: maxStrangers, strangersEach: maxStrangersEach,
 	}
 }
 

@@ -25,6 +25,7 @@ func impatient(t *testing.T) *fake {
 	f.server.limits = limits{
 		header: 2 * time.Second, body: 200 * time.Millisecond, answer: 200 * time.Millisecond,
 		forward: 200 * time.Millisecond, idle: time.Second, conns: maxConns, connsEach: maxConnsEach,
+		strangers: maxStrangers, strangersEach: maxStrangersEach,
 	}
 	return f
 }

@@ -2,12 +2,13 @@ package server
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
+
+	"github.com/weft-mesh/weft/internal/lobby"
 )
 
 const (
@@ -77,22 +78,4 @@ func (b *buckets) take(name string, now time.Time) time.Duration {
 }
 
 // addressOf is where a request comes from.
-func addressOf(r *http.Request) string { return network(r.RemoteAddr) }
-
-// network is the address of host:port without the port; of IPv6 the /64, which
-// is what one machine has.
-func network(hostPort string) string {
-	ap, err := netip.ParseAddrPort(hostPort)
-	if err != nil {
-		return hostPort
-	}
-	a := ap.Addr().Unmap()
-	if a.Is4() {
-		return a.String()
-	}
-	p, err := a.WithZone("").Prefix(64)
-	if err != nil {
-		return a.String()
-	}
-	return p.String()
-}
+func addressOf(r *http.Request) string { return lobby.Network(r.RemoteAddr) }

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,17 +51,6 @@ func TestRates(t *testing.T) {
 	}
 	if r.caller("ada", now) == 0 {
 		t.Error("ada was forgotten")
-	}
-}
-
-func TestNetworks(t *testing.T) {
-	for in, want := range map[string]string{
-		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7", "pipe": "pipe",
-		"[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[fe80::1%eth0]:5": "fe80::/64",
-	} {
-		if got := network(in); got != want {
-			t.Errorf("%s: %s, want %s", in, got, want)
-		}
 	}
 }
 
@@ -121,14 +112,14 @@ func TestOneCallerDoesNotTakeFromOthers(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsAreBounded: one address that holds all that it gets does
-// not keep others out, and gets more when it lets some go.
-func TestIdleConnectionsAreBounded(t *testing.T) {
+// TestConnectionsAreBounded: those of strangers give way, the oldest first, and
+// those of callers stay, as many as there may be; the others are served too.
+func TestConnectionsAreBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBoundedListener(l, 6, 4, quiet())
+	b := newBoundedListener(l, limits{conns: 5, connsEach: 3, strangers: 6, strangersEach: 4}, quiet())
 	accepted := make(chan net.Conn, 100)
 	ended := make(chan struct{})
 	go func() {
@@ -142,7 +133,11 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-ended })
-	from := func(ip string) net.Conn {
+	type pair struct {
+		near net.Conn
+		far  *boundedConn
+	}
+	from := func(ip string) pair {
 		t.Helper()
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
 		c, err := d.Dial("tcp", l.Addr().String())
@@ -150,60 +145,90 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		return c
+		return pair{c, receive(t, "a connection", accepted).(*boundedConn)}
 	}
-	var held []net.Conn
-	for range 4 {
-		from("127.0.0.2")
-		held = append(held, receive(t, "a connection", accepted))
+	many := func(n int, ip string) (out []pair) {
+		for range n {
+			out = append(out, from(ip))
+		}
+		return out
 	}
-	hungUp(t, from("127.0.0.2"))
+	callers := many(4, "127.0.0.2")
+	for range 2 { // twice counts once
+		for _, c := range callers {
+			c.far.keep()
+		}
+	}
+	if b.count != 3 || b.by["127.0.0.2"] != 3 {
+		t.Errorf("%d callers are counted: %v", b.count, b.by)
+	}
+	strangers := many(4, "127.0.0.2")
+	hungUp(t, callers[3].near) // one too many, of callers and of strangers
+	hungUp(t, append(strangers, many(1, "127.0.0.2")...)[0].near)
+	others := many(3, "127.0.0.3")
+	hungUp(t, strangers[1].near) // all in all
 	for range 2 {
-		from("127.0.0.3")
-		held = append(held, receive(t, "another's connection", accepted))
+		_ = callers[0].far.Close()
 	}
-	hungUp(t, from("127.0.0.4")) // all in all
-	for range 2 {                // twice counts once
-		_ = held[0].Close()
+	strangers[0].far.keep() // too late
+	strangers[2].far.keep()
+	for _, c := range others {
+		c.far.keep()
 	}
-	from("127.0.0.2")
-	held = append(held, receive(t, "a connection in place of one", accepted))
-	hungUp(t, from("127.0.0.2"))
-	for _, c := range held {
-		_ = c.Close()
+	if b.count != 5 || b.by["127.0.0.2"] != 3 || b.by["127.0.0.3"] != 2 {
+		t.Errorf("%d callers are counted: %v", b.count, b.by)
+	}
+	for _, c := range slices.Concat(callers, strangers, others) {
+		_ = c.far.Close()
 	}
 	if b.count != 0 || len(b.by) != 0 {
 		t.Errorf("%d are counted: %v", b.count, b.by)
 	}
 }
 
-// TestManyIdleConnections: over TLS, a machine holds idle connections in every
-// stage; another is served all the same, and they are ended.
-func TestManyIdleConnections(t *testing.T) {
+// TestStrangersShutNobodyOut: over TLS, machines hold idle connections; one that
+// is new is served all the same, also if it shares their address, and those of
+// callers stay open.
+func TestStrangersShutNobodyOut(t *testing.T) {
 	t.Parallel()
-	f := impatient(t)
-	f.server.limits.connsEach = 50
-	var mu sync.Mutex
-	var idle []net.Conn
-	hold := func(c net.Conn) {
-		mu.Lock()
-		defer mu.Unlock()
-		idle = append(idle, c)
-	}
+	f := newFake(t)
+	bearer := f.token("ci", state.ScopeRead, time.Time{})
 	f.run()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
-	for range 100 {
-		c, err := d.Dial("tcp", f.server.Addr())
-		if err != nil {
-			t.Fatal(err)
+	dialled := map[string]int{}
+	var mu sync.Mutex
+	counting := func(who string, c *testCaller) *testCaller {
+		tr := api.NewTransport(c.tls, func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			dialled[who]++
+			mu.Unlock()
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		})
+		t.Cleanup(tr.CloseIdleConnections)
+		return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, c.base, c.tls}
+	}
+	ada, ci := counting("ada", f.caller(pki.Operator, "ada")), counting("ci", stranger(t, f.ca, f.server))
+	served := func(c *testCaller, header ...string) {
+		t.Helper()
+		if a := c.do("GET", "/v1/mesh", "", header...); a.status != http.StatusOK {
+			t.Errorf("%d %s", a.status, a.body)
 		}
-		hold(c)
 	}
-	if a := f.caller(pki.Operator, "ada").do("GET", "/v1/mesh", ""); a.status != http.StatusOK {
-		t.Errorf("%d %s", a.status, a.body)
+	served(ada)
+	served(ci, bearer...)
+	for _, ip := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		for range maxConnsEach / 2 {
+			c, err := d.Dial("tcp", f.server.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
 	}
-	for _, c := range idle {
-		hungUp(t, c)
-		_ = c.Close()
+	served(f.caller(pki.Agent, "edge-1"))
+	served(ada)
+	served(ci, bearer...)
+	if dialled["ada"] != 1 || dialled["ci"] != 1 {
+		t.Errorf("connections were lost: dialled %v", dialled)
 	}
 }

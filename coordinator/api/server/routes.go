@@ -151,6 +151,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route) (calle
 		}
 		return who, err
 	}
+	keepConn(r)
 	// An operator's browser may hold the certificate.
 	if err := s.browsers.Check(r); err != nil {
 		return who, forbidden("%v", err)

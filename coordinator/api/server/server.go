@@ -139,6 +139,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 func (s *Server) Run(ctx context.Context) error {
 	h := &http.Server{
 		Handler:           s.handler(),
+		ConnContext:       withConn,
 		TLSConfig:         pki.OptionalClient(s.cfg.ServerTLS),
 		ReadHeaderTimeout: s.limits.header,
 		IdleTimeout:       s.limits.idle,
@@ -147,7 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	listener := newBoundedListener(s.listener, s.limits.conns, s.limits.connsEach, s.cfg.Log)
+	listener := newBoundedListener(s.listener, s.limits, s.cfg.Log)
 	go func() { failed <- h.ServeTLS(listener, "", "") }()
 	var err error
 	select {
