@@ -78,8 +78,8 @@ func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
 			silent, pause, retry = true, retry, min(2*retry, retryMax)
 			if p.asleep && errors.Is(err, ErrUnknown) {
 				// It answers, and will say what to run. It is asked again before then.
-				if later := time.Now().Add(a.cfg.Grace); later.Before(latest) {
-					resume, pause = later, min(pause, a.cfg.Grace/2)
+				if resume = time.Now().Add(a.cfg.Grace); resume.After(latest) {
+					resume = latest
 				}
 			}
 		default:
@@ -97,8 +97,8 @@ func (a *Agent) watch(ctx, life context.Context, last known, keep *keeper) {
 			// shuts down, which is not to be pressed.
 		}
 		pause = jitter(pause)
-		if p.asleep {
-			pause = min(pause, time.Until(resume))
+		if p.asleep { // a coordinator that is found late is to be heard first
+			pause = min(pause, a.cfg.Grace/4, time.Until(resume))
 		}
 		if !sleep(ctx, pause) {
 			return
