@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,8 +16,9 @@ import (
 // late is a transport whose answers can be held back.
 type late struct {
 	*raft.InmemTransport
-	cut     atomic.Bool // nothing gets through but what is held
-	holding atomic.Bool // the next heartbeat to A is answered, and the answer held
+	cut     atomic.Bool  // nothing gets through but what is held
+	lost    atomic.Int32 // to A, so far
+	holding atomic.Bool  // the next heartbeat to A is answered, and the answer held
 	held    chan struct{}
 	release chan struct{}
 }
@@ -32,6 +34,9 @@ func (l *late) AppendEntries(id raft.ServerID, a raft.ServerAddress, args *raft.
 		return err
 	}
 	if l.cut.Load() {
+		if id == "A" {
+			l.lost.Add(1)
+		}
 		return errCut
 	}
 	return l.InmemTransport.AppendEntries(id, a, args, resp)
@@ -83,20 +88,32 @@ func TestVerifyTakesNoEarlierAnswer(t *testing.T) {
 		t.Cleanup(func() { _ = r.Shutdown().Error() })
 		rs = append(rs, r)
 	}
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(20 * time.Second); !holds(); {
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Fatalf("gave up waiting: %s", what)
+			}
+		}
+	}
 	leader := func(among ...*raft.Raft) (found *raft.Raft) {
-		for end := time.Now().Add(20 * time.Second); found == nil; time.Sleep(time.Millisecond) {
+		until("a leader", func() bool {
 			for _, r := range among {
 				if r.State() == raft.Leader {
 					found = r
 				}
 			}
-			if time.Now().After(end) {
-				t.Fatal("gave up waiting for a leader")
-			}
-		}
+			return found != nil
+		})
 		return found
 	}
 	old, link := rs[0], ts[0]
+	release := sync.OnceFunc(func() { close(link.release) })
+	t.Cleanup(release)
 	for leader(rs...) != old {
 		_ = leader(rs...).LeadershipTransferToServer("L", "L").Error()
 	}
@@ -117,11 +134,13 @@ func TestVerifyTakesNoEarlierAnswer(t *testing.T) {
 	if old.State() != raft.Leader {
 		t.Fatal("the old leader knows")
 	}
+	before := old.LastIndex()
 	verified := make(chan error, 1)
 	go func() { verified <- c.Verify(t.Context()) }()
-	time.Sleep(50 * time.Millisecond) // it has asked; were it later, this test would find nothing
-	close(link.release)
-	time.Sleep(50 * time.Millisecond) // the same for the answer
+	until("it asks", func() bool { return old.LastIndex() > before })
+	lost := link.lost.Load()
+	release()
+	until("the answer is in", func() bool { return link.lost.Load() > lost }) // the same goroutine asks A again
 	link.cut.Store(false)
 	select {
 	case err := <-verified:
