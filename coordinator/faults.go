@@ -58,7 +58,7 @@ func lost(kind error, path, format string, args ...any) error {
 type extent struct {
 	first, last uint64 // of the log
 	snapshot    uint64 // newest that can be read
-	newest      uint64 // newest that there is, readable or not
+	newest      uint64 // newest that there is, readable or not; may be lower, of a later term
 	closed      uint64 // end of the log when it was last closed
 	applied     uint64 // last entry that this process has applied
 }
@@ -68,7 +68,7 @@ type extent struct {
 func (e extent) whole(logDir, snapshotDir string) error {
 	end := max(e.last, e.snapshot)
 	switch {
-	case e.newest > end, e.snapshot < e.newest && e.first > e.snapshot+1:
+	case e.newest > end, e.newest < e.snapshot, e.snapshot < e.newest && e.first > e.snapshot+1:
 		return lost(ErrCorruptSnapshot, snapshotDir, "the snapshot at entry %d cannot be read, and the log has entries %d to %d", e.newest, e.first, e.last)
 	case e.last > 0 && e.first > e.snapshot+1:
 		return lost(ErrCorruptSnapshot, snapshotDir, "the log begins at entry %d, and the newest snapshot is at entry %d", e.first, e.snapshot)

@@ -13,12 +13,16 @@ import (
 // fsm is the state machine as Raft wants it. Raft calls it from one goroutine.
 //
 // The machine outlives a Raft that has to be started again, so that readers
-// never see an older state: what is replayed up to where the machine is already
-// is left out.
+// never see an older state: what is replayed up to where the machine was when
+// this Raft began is left out. It is what this coordinator has on its disk; what
+// a leader sends is never left out, even if it is behind: after a recovery with
+// several survivors the state of another one counts.
 type fsm struct {
 	machine *state.Machine
 	learnt  func(cluster string) error // what mesh this is
 	fault   func(error) error          // something is wrong with the log
+	had     uint64                     // entry up to which Raft's replay is left out
+	own     bool                       // the next snapshot is from the own disk
 	seen    uint64                     // last entry that this Raft has brought
 	stuck   error                      // the entry that could not be applied
 }
@@ -36,7 +40,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 		return f.stuck
 	}
 	f.seen = l.Index
-	if l.Index <= f.machine.Snapshot().Index() {
+	if l.Index <= f.had {
 		return state.Result{Index: l.Index}
 	}
 	result, err := f.machine.Apply(l.Index, l.Data)
@@ -79,9 +83,12 @@ func (f *fsm) restore(r io.Reader) error {
 		return err
 	}
 	f.seen = restored.Snapshot().Index()
-	if f.seen <= f.machine.Snapshot().Index() {
+	own := f.own
+	f.own = false
+	if own && f.seen <= f.had {
 		return nil
 	}
+	f.had = min(f.had, f.seen)
 	f.machine.Become(restored)
 	return f.identify()
 }

@@ -162,7 +162,7 @@ func (d *disk) replay() (*state.Snapshot, error) {
 		return nil, err
 	}
 	for _, meta := range metas {
-		if meta.Index != d.newest {
+		if (position{meta.Term, meta.Index}) != d.newest {
 			continue
 		}
 		_, r, err := d.snapshots.Open(meta.ID)
@@ -178,7 +178,7 @@ func (d *disk) replay() (*state.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := d.newest + 1; i <= last; i++ {
+	for i := d.newest.index + 1; i <= last; i++ {
 		var l raft.Log
 		if err := d.store.GetLog(i, &l); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,4 +131,76 @@ func TestPeersAsConsulWritesThem(t *testing.T) {
 	if err != nil || len(conf.Servers) != 2 || conf.Servers[0].Suffrage == conf.Servers[1].Suffrage {
 		t.Fatalf("%+v, %v", conf, err)
 	}
+}
+
+// Two survivors whose logs parted: c1 has more entries, c2 fewer of a later
+// term. c2 is elected, and c1 has to become as it is, with less than it had.
+func TestRecoveryOfSurvivorsThatDiffer(t *testing.T) {
+	t.Parallel()
+	run := func(dir string, restarts int, names ...string) {
+		t.Helper()
+		for range restarts {
+			cl := newClusterOf(t, nil)
+			cl.expect = 1
+			cl.gossip.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)
+			cl.gossip.set(worker("fog-1", tiering.Fog, 2), tiering.NodeAlive)
+			cl.start("c1", dir)
+			cl.leader()
+			cl.alive("edge-1", "fog-1")
+			for _, n := range names {
+				cl.submit(small(n))
+			}
+			names = nil
+			cl.halt("c1")
+		}
+	}
+	dirs := map[string]string{"c1": t.TempDir(), "c2": t.TempDir()}
+	run(dirs["c1"], 1, "base")
+	if err := os.CopyFS(dirs["c2"], os.DirFS(dirs["c1"])); err != nil {
+		t.Fatal(err)
+	}
+	var lost []string
+	for i := range 24 {
+		lost = append(lost, fmt.Sprintf("lost-%d", i))
+	}
+	run(dirs["c1"], 1, lost...)
+	run(dirs["c2"], 3, "kept")
+	peers := []Peer{{ID: "c1", Address: "c1:1"}, {ID: "c2", Address: "c2:1"}}
+	at := map[string]uint64{}
+	for id, dir := range dirs {
+		r, err := Recover(Config{ID: id, Cluster: "test", DataDir: dir, Log: discard()}, peers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[id] = r.Entry
+	}
+	if at["c1"] <= at["c2"] {
+		t.Fatalf("the logs end at %v, which is not what this test is about", at)
+	}
+	cl := newClusterOf(t, nil)
+	cl.expect = 2
+	cl.gossip.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)
+	cl.gossip.set(worker("fog-1", tiering.Fog, 2), tiering.NodeAlive)
+	for id, dir := range dirs {
+		cl.startAt(id, id+":1", dir)
+	}
+	same := func(last string) {
+		t.Helper()
+		cl.everywhere("what c2 had", func(s *state.Snapshot) bool {
+			_, lost := s.Workflow("lost-0")
+			return !lost && running(s, "base") && running(s, "kept") && running(s, last)
+		})
+	}
+	if lead := cl.leader().cfg.ID; lead != "c2" {
+		t.Fatalf("%s leads", lead)
+	}
+	cl.submit(small("after-0"))
+	same("after-0")
+	// c1's older snapshot has the higher index, and must not be taken for newer.
+	cl.halt("c1")
+	cl.startAt("c1", "c1:1", dirs["c1"])
+	for i := range 24 { // past what c1 had
+		cl.submit(small(fmt.Sprintf("after-%d", i+1)))
+	}
+	same("after-24")
 }

@@ -37,8 +37,8 @@ type disk struct {
 	meta        *metadb.BoltMetaDB // the log's; closing the log leaves it open
 	store       *store
 	snapshots   *raft.FileSnapshotStore
-	newest      uint64 // snapshot that can be read
-	verified    bool   // nothing is missing
+	newest      position // snapshot that can be read
+	verified    bool     // nothing is missing
 }
 
 // stack is Raft and what it stands on.
@@ -85,7 +85,7 @@ func (c *Coordinator) open() (_ *stack, err error) {
 	conf.ShutdownOnRemove = false
 	c.cfg.Timing.override(conf)
 	machine := &fsm{
-		machine: c.machine, fault: s.store.fail,
+		machine: c.machine, fault: s.store.fail, had: c.machine.Snapshot().Index(), own: s.newest.index > 0,
 		// Not through s.store: that the ID is not kept is no reason to stop.
 		learnt: func(id string) error { return c.identified(id, s.store.WAL) },
 	}
@@ -201,8 +201,11 @@ func (d *disk) verify(applied uint64) error {
 	if err != nil {
 		return err
 	}
+	var newest, readable position
 	for _, name := range dirs {
-		e.newest = max(e.newest, snapshotIndex(name))
+		if p := snapshotAt(name); newest.before(p) {
+			newest = p
+		}
 	}
 	good, err := d.snapshots.List()
 	if err != nil {
@@ -211,17 +214,18 @@ func (d *disk) verify(applied uint64) error {
 	for _, meta := range good {
 		_, r, err := d.snapshots.Open(meta.ID) // compares its checksum
 		if err == nil {
-			e.snapshot = meta.Index
+			readable = position{meta.Term, meta.Index}
 			err = r.Close()
 		}
 		if err == nil {
 			break
 		}
 	}
+	e.snapshot, e.newest = readable.index, newest.index
 	if err := e.whole(d.logDir, d.snapshotPath()); err != nil {
 		return err
 	}
-	d.newest, d.verified = e.snapshot, true
+	d.newest, d.verified = readable, true
 	if err := d.setAside(dirs); err != nil {
 		return storageFault(err, d.snapshotPath())
 	}
@@ -235,7 +239,7 @@ func (d *disk) verify(applied uint64) error {
 // Raft refuses to start if it sees no others.
 func (d *disk) setAside(snapshots []string) error {
 	for _, name := range snapshots {
-		if snapshotIndex(name) <= d.newest {
+		if !d.newest.before(snapshotAt(name)) {
 			continue
 		}
 		to := filepath.Join(d.dir, "damaged", name)
@@ -267,17 +271,27 @@ func (d *disk) snapshotDirs() ([]string, error) {
 	return out, nil
 }
 
-// snapshotIndex is the log index in a snapshot's name, TERM-INDEX-TIME.
-func snapshotIndex(name string) uint64 {
+// position is where in the log a snapshot was taken.
+type position struct{ term, index uint64 }
+
+// before is the order in which Raft looks for the newest snapshot: one of a
+// later term may have a lower index, after a recovery.
+func (p position) before(q position) bool {
+	return p.term < q.term || p.term == q.term && p.index < q.index
+}
+
+// snapshotAt is the position in a snapshot's name, TERM-INDEX-TIME.
+func snapshotAt(name string) position {
 	parts := strings.Split(name, "-")
 	if len(parts) != 3 {
-		return 0
+		return position{}
 	}
-	n, err := strconv.ParseUint(parts[1], 10, 64)
-	if err != nil {
-		return 0
+	term, err := strconv.ParseUint(parts[0], 10, 64)
+	index, err2 := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil || err2 != nil {
+		return position{}
 	}
-	return n
+	return position{term, index}
 }
 
 func (t *Timing) override(conf *raft.Config) {

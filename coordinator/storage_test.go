@@ -31,6 +31,7 @@ func TestExtent(t *testing.T) {
 		{"log behind the snapshot", extent{first: 2, last: 4, snapshot: 9, newest: 9}, nil},
 		{"newest unreadable, the log has it all", extent{first: 3, last: 12, snapshot: 2, newest: 9}, nil},
 		{"newest unreadable, the log begins later", extent{first: 5, last: 12, snapshot: 2, newest: 9}, ErrCorruptSnapshot},
+		{"newest unreadable, an older one of before a recovery", extent{first: 6, last: 12, snapshot: 9, newest: 5}, ErrCorruptSnapshot},
 		{"newest unreadable, no log", extent{snapshot: 2, newest: 9}, ErrCorruptSnapshot},
 		{"the only one unreadable, the log has it all", extent{first: 1, last: 12, newest: 9}, nil},
 		{"no snapshot, and a log that begins late", extent{first: 5, last: 12}, ErrCorruptSnapshot},
