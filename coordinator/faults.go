@@ -79,3 +79,8 @@ func (e extent) whole(logDir, snapshotDir string) error {
 	}
 	return nil
 }
+
+// passed reports whether the log ends before the snapshot: a leader sent it,
+// and the crash came before Raft had removed the log. Raft would start, and
+// then fail to write the entry after the snapshot behind the log's.
+func (e extent) passed() bool { return e.last > 0 && e.last < e.snapshot }

@@ -225,6 +225,11 @@ func (d *disk) verify(applied uint64) error {
 	if err := e.whole(d.logDir, d.snapshotPath()); err != nil {
 		return err
 	}
+	if e.passed() {
+		if err := d.store.DeleteRange(e.first, e.last); err != nil {
+			return storageFault(err, d.logDir)
+		}
+	}
 	d.newest, d.verified = readable, true
 	if err := d.setAside(dirs); err != nil {
 		return storageFault(err, d.snapshotPath())

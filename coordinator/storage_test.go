@@ -37,12 +37,15 @@ func TestExtent(t *testing.T) {
 		{"no snapshot, and a log that begins late", extent{first: 5, last: 12}, ErrCorruptSnapshot},
 		{"closed where it ends", extent{first: 1, last: 9, closed: 9}, nil},
 		{"closed further on", extent{first: 1, last: 8, closed: 9}, ErrCorruptLog},
-		{"closed further on, in a snapshot", extent{first: 1, last: 8, snapshot: 9, newest: 9, closed: 9}, nil},
+		{"closed further on, log behind the snapshot", extent{first: 1, last: 8, snapshot: 9, newest: 9, closed: 9}, nil},
 		{"applied further on", extent{first: 1, last: 8, applied: 9}, ErrCorruptLog},
 	} {
 		err := tc.whole("/log", "/snapshots")
 		if !errors.Is(err, tc.is) || (err == nil) != (tc.is == nil) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.is)
+		}
+		if passed := tc.last > 0 && strings.Contains(tc.name, "behind the snapshot"); err == nil && tc.passed() != passed {
+			t.Errorf("%s: to be removed %v, want %v", tc.name, tc.passed(), passed)
 		}
 		if err != nil && (!errors.Is(err, ErrStorage) || !strings.Contains(err.Error(), "/") || !strings.Contains(err.Error(), "docs/recovery.md")) {
 			t.Errorf("%s: does not say where and what to do: %v", tc.name, err)
@@ -251,6 +254,37 @@ func TestDamage(t *testing.T) {
 				t.Fatalf("the second time: %v", again)
 			}
 		})
+	}
+}
+
+// What is on a follower's disk when it stops between taking a snapshot that the
+// leader sent and removing its old log.
+func TestLogBehindTheSnapshot(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, "c1")
+	cl.gossip.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)
+	cl.gossip.set(worker("fog-1", tiering.Fog, 2), tiering.NodeAlive)
+	cl.alive("edge-1", "fog-1")
+	m := cl.leader()
+	cl.submit(small("people-0"))
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(m.dir)); err != nil {
+		t.Fatal(err)
+	}
+	cl.submit(small("people-1"))
+	if err := m.raft.Load().Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	snapshots := filepath.Join("raft", "snapshots")
+	if err := os.CopyFS(filepath.Join(old, snapshots), os.DirFS(filepath.Join(m.dir, snapshots))); err != nil {
+		t.Fatal(err)
+	}
+	cl.halt("c1")
+	for _, when := range []string{"after the crash", "once more"} {
+		s, err := reopen(t, old)
+		if err != nil || !running(s, "people-1") {
+			t.Fatalf("%s: %v", when, err)
+		}
 	}
 }
 
