@@ -112,7 +112,6 @@ type Coordinator struct {
 	reports  *kpi.Reports              // leader only
 	raft     atomic.Pointer[raft.Raft] // nil before Run
 	leading  atomic.Bool               // leader, and the state is up to date
-	term     atomic.Uint64             // the last that this coordinator led
 	planning chan struct{}             // holds a token while someone plans
 	queue    *planner.Queue            // of what was planned and is being committed
 	gate     atomic.Pointer[gate]      // to Raft; nil before Run
@@ -253,10 +252,11 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	err = g.Wait()
 	if s.store.broken.Load() {
 		c.raft.Store(nil) // it may not answer any more
+		way.abandon()
 	} else {
 		c.StepDown()
-		way.close()
 	}
+	way.close()
 	return errors.Join(err, s.close())
 }
 
@@ -271,7 +271,9 @@ func (c *Coordinator) StepDown() {
 	if conf := r.GetConfiguration(); conf.Error() != nil || len(conf.Configuration().Servers) < 2 {
 		return
 	}
-	if err := r.LeadershipTransfer().Error(); err != nil {
+	ctx, stop := context.WithTimeout(context.Background(), answerWithin) // its storage may fail now
+	defer stop()
+	if err := c.gate.Load().ask(ctx, func(r *raft.Raft) raft.Future { return r.LeadershipTransfer() }); err != nil {
 		c.log.Warn("leadership not handed over; the others will elect a leader", "error", err)
 	}
 }

@@ -1,15 +1,16 @@
 package coordinator
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// gate is the way to one life of Raft. It counts what is being committed, so
-// that Raft is not shut down under it: with Config.BatchApplyCh an entry that
-// has been proposed and not taken up by then would never be answered.
+// gate is the way to one life of Raft. It counts what Raft has not answered
+// yet, so that Raft is not shut down under it: with Config.BatchApplyCh an entry
+// that has been proposed and not taken up by then would never be answered.
 type gate struct {
 	raft *raft.Raft
 	gone chan struct{} // closed by abandon
@@ -29,6 +30,10 @@ func newGate(r *raft.Raft) *gate {
 // asked: it does when it loses its lease, if not before.
 const answerWithin = 10 * time.Second
 
+// flushWithin is the same for one whose storage has failed: it refuses all at
+// once, or else what would do so has ended.
+const flushWithin = time.Second
+
 // enter is false once the gate is shut.
 func (g *gate) enter() bool {
 	g.mu.Lock()
@@ -47,6 +52,33 @@ func (g *gate) leave() {
 	}
 }
 
+// ask asks Raft for something and waits for the answer, but no longer than for
+// ctx, and not for a Raft that may never give one.
+func (g *gate) ask(ctx context.Context, what func(*raft.Raft) raft.Future) error {
+	if !g.enter() {
+		return raft.ErrRaftShutdown
+	}
+	return g.answered(ctx, func() error { return what(g.raft).Error() })
+}
+
+// answered waits for what one that has entered waits for, and leaves when that
+// is over.
+func (g *gate) answered(ctx context.Context, wait func() error) error {
+	answer := make(chan error, 1)
+	go func() {
+		defer g.leave()
+		answer <- wait()
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-g.gone:
+		return raft.ErrRaftShutdown
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // apply has Raft commit an entry. Entries of one caller after the other are
 // carried out in that order; wait, which must be called, says how it went.
 func (g *gate) apply(entry []byte) (wait func() (any, error), err error) {
@@ -55,40 +87,48 @@ func (g *gate) apply(entry []byte) (wait func() (any, error), err error) {
 	}
 	future := g.raft.Apply(entry, applyTimeout)
 	return func() (any, error) {
-		defer g.leave()
-		answer := make(chan error, 1)
-		go func() { answer <- future.Error() }()
-		select {
-		case err := <-answer:
-			if err != nil {
-				return nil, err
-			}
-			return future.Response(), nil
-		case <-g.gone:
-			return nil, raft.ErrRaftShutdown
+		if err := g.answered(context.Background(), future.Error); err != nil {
+			return nil, err
 		}
+		return future.Response(), nil
 	}, nil
 }
 
-// close lets nobody in any more and waits until all have left.
+// close lets nobody in any more and waits until Raft has answered all, or would
+// have if it did.
 func (g *gate) close() {
+	g.bar()
+	limit := time.NewTimer(answerWithin)
+	defer limit.Stop()
+	select {
+	case <-g.empty:
+		return
+	case <-limit.C:
+		return
+	case <-g.gone:
+	}
+	limit.Reset(flushWithin)
+	select {
+	case <-g.empty:
+	case <-limit.C:
+	}
+}
+
+// bar lets nobody in any more.
+func (g *gate) bar() {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if !g.shut {
 		g.shut = true
 		if g.inside == 0 {
 			close(g.empty)
 		}
 	}
-	g.mu.Unlock()
-	limit := time.NewTimer(answerWithin)
-	defer limit.Stop()
-	select {
-	case <-g.empty:
-	case <-g.gone:
-	case <-limit.C:
-	}
 }
 
-// abandon lets those go that are still inside: Raft has ended, or its storage
-// has failed and it may not answer.
-func (g *gate) abandon() { g.once.Do(func() { close(g.gone) }) }
+// abandon lets nobody in any more, and those go who wait: Raft has ended, or its
+// storage has failed and it may not answer.
+func (g *gate) abandon() {
+	g.bar()
+	g.once.Do(func() { close(g.gone) })
+}

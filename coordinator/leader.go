@@ -81,13 +81,11 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 	tick := time.NewTicker(c.cfg.Reconcile)
 	defer tick.Stop()
 	for {
-		term := r.CurrentTerm()
-		err := c.establish(r)
-		c.term.Store(term)
+		err := c.establish(ctx)
 		if err == nil {
 			break
 		}
-		if r.State() != raft.Leader {
+		if ctx.Err() != nil || r.State() != raft.Leader {
 			return nil // the next signal says so too
 		}
 		if errors.Is(err, ErrWrongMesh) {
@@ -152,8 +150,8 @@ const barrierTimeout = 10 * time.Second
 
 // establish makes sure that everything committed so far has been applied, that
 // this is the right mesh, and that no report of an earlier term remains.
-func (c *Coordinator) establish(r *raft.Raft) error {
-	if err := r.Barrier(barrierTimeout).Error(); err != nil {
+func (c *Coordinator) establish(ctx context.Context) error {
+	if err := c.gate.Load().ask(ctx, func(r *raft.Raft) raft.Future { return r.Barrier(barrierTimeout) }); err != nil {
 		return raftError(err)
 	}
 	c.reports.Clear()

@@ -119,6 +119,7 @@ func TestVerifyTakesNoEarlierAnswer(t *testing.T) {
 	}
 	c := &Coordinator{cfg: Config{ID: "L"}, machine: state.New()}
 	c.raft.Store(old)
+	c.gate.Store(newGate(old))
 	c.leading.Store(true)
 	if err := c.Verify(t.Context()); err != nil {
 		t.Fatalf("a leader: %v", err)

@@ -2,14 +2,17 @@ package coordinator
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -372,8 +375,30 @@ func TestRaftIsStartedAgainAfterAFault(t *testing.T) {
 			cl.submit(people("people", 1))
 			m := cl.leader()
 			before, first := m.Snapshot(), m.raft.Load()
+			var asking sync.WaitGroup
+			enough := make(chan struct{})
+			for range 16 { // who asks meanwhile gets an answer, and gives back the right to plan
+				asking.Go(func() {
+					for {
+						select {
+						case <-enough:
+							return
+						default:
+							_, _ = m.Submit(context.Background(), people("too many", 1000), "")
+						}
+					}
+				})
+			}
 			fail(m.disk.Load().store)
 			wait(t, "another Raft", func() bool { r := m.raft.Load(); return r != nil && r != first })
+			close(enough)
+			answered := make(chan struct{})
+			go func() { asking.Wait(); close(answered) }()
+			select {
+			case <-answered:
+			case <-time.After(patience):
+				t.Fatal("someone still waits for an answer")
+			}
 			// What readers see never goes back.
 			if s := m.Snapshot(); s.Index() < before.Index() || !slices.Equal(s.Placements(), before.Placements()) {
 				t.Fatalf("the state went from %d to %d", before.Index(), s.Index())

@@ -196,7 +196,7 @@ func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) 
 			continue
 		}
 		l.log.Info("coordinator "+string(c.action), "node", c.server.ID, "address", c.server.Address)
-		if err := l.carryOut(c); err != nil {
+		if err := l.carryOut(ctx, c); err != nil {
 			return raftError(err)
 		}
 	}
@@ -204,15 +204,17 @@ func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) 
 	return nil
 }
 
-func (l *leader) carryOut(c change) error {
+func (l *leader) carryOut(ctx context.Context, c change) error {
 	id, addr := c.server.ID, c.server.Address
-	switch {
-	case c.action == remove:
-		return l.raft.RemoveServer(id, 0, votersTimeout).Error()
-	case c.action == demote:
-		return l.raft.DemoteVoter(id, 0, votersTimeout).Error()
-	case c.action == promote || c.action == move && c.voter:
-		return l.raft.AddVoter(id, addr, 0, votersTimeout).Error()
-	}
-	return l.raft.AddNonvoter(id, addr, 0, votersTimeout).Error()
+	return l.gate.Load().ask(ctx, func(r *raft.Raft) raft.Future {
+		switch {
+		case c.action == remove:
+			return r.RemoveServer(id, 0, votersTimeout)
+		case c.action == demote:
+			return r.DemoteVoter(id, 0, votersTimeout)
+		case c.action == promote || c.action == move && c.voter:
+			return r.AddVoter(id, addr, 0, votersTimeout)
+		}
+		return r.AddNonvoter(id, addr, 0, votersTimeout)
+	})
 }
