@@ -415,12 +415,3 @@ func voterNames(cl *cluster) []string {
 	slices.Sort(ids)
 	return ids
 }
-
-func countVoters(servers []raft.Server) (n int) {
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter {
-			n++
-		}
-	}
-	return n
-}

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,93 +68,105 @@ type change struct {
 // expected remain, or a majority at once: a mesh that is shut down coordinator
 // by coordinator is whole again when a majority of them is started.
 func (e *electorate) changes(now time.Time) []change {
-	var out []change
-	byID := make(map[raft.ServerID]raft.Server, len(e.servers))
-	byAddr := make(map[raft.ServerAddress]raft.Server, len(e.servers))
-	voters := 0
-	for _, s := range e.servers {
-		byID[s.ID], byAddr[s.Address] = s, s
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	members := make(map[raft.ServerID]*tiering.Member, len(e.members))
-	for i := range e.members {
-		members[raft.ServerID(e.members[i].Node.ID)] = &e.members[i]
-	}
-	coordinates := func(id raft.ServerID) bool {
-		m := members[id]
-		return m != nil && m.Status == tiering.NodeAlive && m.Node.Addresses.Raft != ""
-	}
-	if own, known := byID[e.self]; known && own.Address != e.addr {
-		own.Address = e.addr
-		out = append(out, change{move, own, own.Suffrage == raft.Voter, ""})
-	}
-	displaced := map[raft.ServerID]bool{}
-	for _, id := range sortedKeys(members) {
-		addr := raft.ServerAddress(members[id].Node.Addresses.Raft)
-		old, known := byID[id]
-		if id == e.self || !coordinates(id) || known && old.Address == addr {
-			continue
-		}
-		// A machine that came back under another name leaves its old name behind
-		// at the same address, which Raft does not allow.
-		if holder, taken := byAddr[addr]; taken && holder.ID != id {
-			if holder.ID == e.self || coordinates(holder.ID) {
-				out = append(out, change{report, raft.Server{ID: id, Address: addr}, false,
-					fmt.Sprintf("%s advertises the same Raft address; give each its own (`advertise`, `listen.raft`)", holder.ID)})
-				continue
-			}
-			displaced[holder.ID] = true
-			out = append(out, change{remove, holder, holder.Suffrage == raft.Voter, ""})
-		}
-		switch {
-		case !known:
-			out = append(out, change{admit, raft.Server{Suffrage: raft.Nonvoter, ID: id, Address: addr}, false, ""})
-		case now.Sub(e.contacts[id].last) <= e.gap:
-			out = append(out, change{report, raft.Server{ID: id, Address: addr}, false,
-				fmt.Sprintf("one of that name still answers at %s; if there are two machines, give one another `node.name` and a certificate for it", old.Address)})
-		default:
-			out = append(out, change{move, raft.Server{Suffrage: old.Suffrage, ID: id, Address: addr}, old.Suffrage == raft.Voter, ""})
-		}
-	}
-
+	r := e.roll()
+	out := e.moves(now, r)
 	var left, silent []change // to go, as far as that is safe
 	for _, s := range e.servers {
-		if s.ID == e.self || displaced[s.ID] {
+		if s.ID == e.self || r.dropped[s.ID] {
 			continue
 		}
 		voter := s.Suffrage == raft.Voter
-		c, m := e.contacts[s.ID], members[s.ID]
+		c, m := e.contacts[s.ID], r.members[s.ID]
 		silence := now.Sub(later(e.began, c.last))
 		switch {
-		case coordinates(s.ID) && !voter:
+		case r.coordinates(s.ID) && !voter:
 			steady := silence <= e.gap && now.Sub(later(e.began, c.since)) >= e.Stable
 			if steady && raft.ServerAddress(m.Node.Addresses.Raft) == s.Address {
 				out = append(out, change{promote, s, false, ""})
 			}
-		case coordinates(s.ID) && silence >= e.Dead:
+		case r.coordinates(s.ID) && silence >= e.Dead:
 			silent = append(silent, change{demote, s, voter, ""})
 		case m != nil && (m.Status == tiering.NodeLeft || m.Status == tiering.NodeAlive && m.Node.Addresses.Raft == ""):
 			left = append(left, change{remove, s, voter, ""})
-		case !coordinates(s.ID) && silence >= e.Dead:
+		case !r.coordinates(s.ID) && silence >= e.Dead:
 			silent = append(silent, change{remove, s, voter, ""})
 		}
 	}
-	minority := (voters - 1) / 2 // of those that did not say good-bye
 	for i, c := range append(left, silent...) {
 		if c.voter {
-			if voters-1 < max(e.expect, 1) || i >= len(left) && minority == 0 {
+			if r.voters-1 < max(e.expect, 1) || i >= len(left) && r.minority <= 0 {
 				continue
 			}
-			voters--
+			r.voters--
 			if i >= len(left) {
-				minority--
+				r.minority--
 			}
 		}
 		out = append(out, c)
 	}
 	return out
+}
+
+// roll is who there is while it is decided what is to be changed.
+type roll struct {
+	members  map[raft.ServerID]*tiering.Member
+	byID     map[raft.ServerID]raft.Server
+	byAddr   map[raft.ServerAddress]raft.ServerID
+	dropped  map[raft.ServerID]bool // taken out
+	voters   int
+	minority int // how many voters may be taken out that did not say good-bye
+}
+
+func (e *electorate) roll() *roll {
+	r := &roll{
+		members: make(map[raft.ServerID]*tiering.Member, len(e.members)), dropped: map[raft.ServerID]bool{},
+		byID: make(map[raft.ServerID]raft.Server, len(e.servers)), byAddr: make(map[raft.ServerAddress]raft.ServerID, len(e.servers)),
+		voters: countVoters(e.servers),
+	}
+	r.minority = (r.voters - 1) / 2
+	for _, s := range e.servers {
+		r.byID[s.ID], r.byAddr[s.Address] = s, s.ID
+	}
+	for i := range e.members {
+		r.members[raft.ServerID(e.members[i].Node.ID)] = &e.members[i]
+	}
+	return r
+}
+
+// coordinates reports whether gossip sees a coordinator alive.
+func (r *roll) coordinates(id raft.ServerID) bool {
+	m := r.members[id]
+	return m != nil && m.Status == tiering.NodeAlive && m.Node.Addresses.Raft != ""
+}
+
+// put notes where a coordinator is from now on.
+func (r *roll) put(s raft.Server) {
+	if old, known := r.byID[s.ID]; known && r.byAddr[old.Address] == s.ID {
+		delete(r.byAddr, old.Address)
+	}
+	r.byID[s.ID], r.byAddr[s.Address] = s, s.ID
+}
+
+// drop takes a coordinator out.
+func (r *roll) drop(id raft.ServerID) change {
+	s := r.byID[id]
+	delete(r.byID, id)
+	delete(r.byAddr, s.Address)
+	r.dropped[id] = true
+	if s.Suffrage == raft.Voter {
+		r.voters--
+		r.minority--
+	}
+	return change{remove, s, s.Suffrage == raft.Voter, ""}
+}
+
+func countVoters(servers []raft.Server) (n int) {
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
 }
 
 func later(a, b time.Time) time.Time {
@@ -173,7 +186,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 }
 
 // reconcileVoters carries out what has to change among the voters. What fails
-// ends it; the next round looks again.
+// does not hold up the rest; the next round looks again.
 func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) error {
 	future := l.raft.GetConfiguration()
 	if err := future.Error(); err != nil {
@@ -184,6 +197,7 @@ func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) 
 		contacts: l.contacts.all(), began: l.began, gap: l.contacts.gap, Voters: l.cfg.Voters,
 	}
 	reported := map[string]bool{}
+	var errs []error
 	for _, c := range e.changes(time.Now()) {
 		if ctx.Err() != nil {
 			return nil
@@ -197,11 +211,15 @@ func (l *leader) reconcileVoters(ctx context.Context, members []tiering.Member) 
 		}
 		l.log.Info("coordinator "+string(c.action), "node", c.server.ID, "address", c.server.Address)
 		if err := l.carryOut(ctx, c); err != nil {
-			return raftError(err)
+			err = fmt.Errorf("%s: %w", c.server.ID, raftError(err))
+			errs = append(errs, err)
+			if errors.Is(err, ErrNotLeader) {
+				break
+			}
 		}
 	}
 	l.reported = reported
-	return nil
+	return errors.Join(errs...)
 }
 
 func (l *leader) carryOut(ctx context.Context, c change) error {

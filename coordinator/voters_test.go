@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,16 @@ func TestVoters(t *testing.T) {
 		{"two machines of one name", 3, "c1:va c2@c9:va! c3:va!", "report c2"},
 		{"two at one address", 3, "c1:va c2:va! c3:va! c4@c2:-a", "report c4"},
 		{"the leader's address", 3, "c1:va c2:va! c3:va! c4@c1:-a", "report c4"},
+		{"the leader at the address of a dead one", 3, "c1@c4:va c2:va! c3:va! c4:v-", "remove c4, move c1"},
+		{"the leader at the address of one that moved", 3, "c1@c4:va c2:va! c3:va! c4@c9:va.", "move c4, move c1"},
+		{"and still answers there", 3, "c1@c4:va c2:va! c3:va! c4@c9:va!", "report c4, report c1"},
+		{"one after the other", 3, "c1:va c2@c3:va. c3@c4:va. c4@c9:va. c5:va! c6:va!", "move c4, move c3, move c2"},
+		{"two that swapped addresses", 3, "c1:va c2@c3:va. c3@c2:va. c4:va! c5:va!", "remove c3, move c2, admit c3"},
+		{"one of them without a vote", 3, "c1:va c2@c3:na. c3@c2:va. c4:va! c5:va!", "remove c2, move c3, admit c2"},
+		{"the leader and another", 3, "c1@c2:va c2@c1:va. c3:va!", "remove c2, move c1, admit c2"},
+		{"and there are only the two", 1, "c1@c2:va c2@c1:va.", "report c1, report c2"},
+		{"three in a circle, and one behind", 3, "c1:va c2@c3:va. c3@c4:va. c4@c2:va. c5:va! c6:va! c7:va! c8@c2:-a", "remove c4, move c3, move c2, admit c4, report c8"},
+		{"two newcomers at one address", 3, "c1:va c2:va! c3:va! c4@c9:-a c5@c9:-a", "admit c4, report c5"},
 		{"another name at the address of a dead one", 3, "c1:va c2:va! c3:vf. c4@c3:-a", "remove c3, admit c4"},
 	} {
 		if got := words(electorateOf(tc.expect, tc.mesh).changes(nowadays)); got != tc.want {
@@ -192,6 +203,73 @@ func TestVotersAreNeverTooFew(t *testing.T) {
 		}
 		if silent*2 >= before && silent > 0 {
 			t.Fatalf("%d of %d voters were taken out at once for being silent", silent, before)
+		}
+	})
+}
+
+// However addresses have changed, Raft takes every change: none of two servers
+// at one address. And who has an address of its own gets it in one round, unless
+// that would take out half of them.
+func TestChangesOfAddressesAreTaken(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const most = 6
+		var mesh []string
+		used := map[int]bool{}
+		unique, fresh := true, true
+		for i := range rapid.IntRange(2, most).Draw(t, "coordinators") {
+			at := rapid.IntRange(1, most+2).Draw(t, "address")
+			unique = unique && !used[at]
+			used[at] = true
+			vote := rapid.SampledFrom([]string{"v", "v", "n", "-"}).Draw(t, "vote")
+			status := rapid.SampledFrom([]string{"a", "a", "a", "f", "-"}).Draw(t, "status")
+			if i == 0 {
+				vote, status = "v", "a"
+			}
+			fresh = fresh && vote == "v" && status == "a"
+			mesh = append(mesh, fmt.Sprintf("c%d@c%d:%s%s.", i+1, at, vote, status))
+		}
+		e := electorateOf(1, strings.Join(mesh, " "))
+		before := countVoters(e.servers)
+		conf := map[raft.ServerID]raft.Server{}
+		for _, s := range e.servers {
+			conf[s.ID] = s
+		}
+		reports, removed := 0, 0
+		for _, c := range e.changes(nowadays) {
+			switch c.action {
+			case remove:
+				removed++
+				delete(conf, c.server.ID)
+			case admit, move:
+				conf[c.server.ID] = c.server
+			case report:
+				reports++
+			}
+			if at := slices.Collect(maps.Values(conf)); c.action != report {
+				for i, s := range at {
+					if slices.ContainsFunc(at[:i], func(o raft.Server) bool { return o.Address == s.Address }) {
+						t.Fatalf("%s: %v: two have one address: %v", mesh, c, at)
+					}
+				}
+			}
+		}
+		if conf["c1"].Suffrage != raft.Voter || conf["c1"].ID == "" {
+			t.Fatalf("%s: the leader has lost its vote", mesh)
+		}
+		if !unique || !fresh {
+			return
+		}
+		after := countVoters(slices.Collect(maps.Values(conf)))
+		if after*2 <= before {
+			t.Fatalf("%s: %d of %d voters remain", mesh, after, before)
+		}
+		for _, m := range e.members {
+			if reports == 0 && string(conf[raft.ServerID(m.Node.ID)].Address) != m.Node.Addresses.Raft {
+				t.Fatalf("%s: %s is listed at %s", mesh, m.Node.ID, conf[raft.ServerID(m.Node.ID)].Address)
+			}
+		}
+		if reports > 0 && removed < (before-1)/2 {
+			t.Fatalf("%s: not all that have an address get it", mesh)
 		}
 	})
 }
