@@ -47,17 +47,23 @@ func (c *Coordinator) ClusterID() string { return c.identity.get() }
 // Identified is closed when the mesh has an ID and this coordinator knows it.
 func (c *Coordinator) Identified() <-chan struct{} { return c.identity.known }
 
-// recall reads the ID that was kept.
+// recall reads the ID that was kept, or keeps it if it is known by now: it
+// could not be kept when it came.
 func (c *Coordinator) recall(kept raft.StableStore) error {
 	id, err := kept.Get(keyCluster)
-	if err != nil || len(id) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(id) == 0 {
+		c.keep(kept)
+		return nil
 	}
 	_, err = c.identity.learn(string(id))
 	return err
 }
 
 // identified keeps the ID of the mesh that the state machine has come to know.
+// An error is that it is another mesh's.
 func (c *Coordinator) identified(id string, keep raft.StableStore) error {
 	if id == "" {
 		return nil
@@ -67,7 +73,19 @@ func (c *Coordinator) identified(id string, keep raft.StableStore) error {
 		return err
 	}
 	c.log.Info("the mesh has an ID", "mesh", c.cfg.Cluster, "id", id)
-	return keep.Set(keyCluster, []byte(id))
+	c.keep(keep)
+	return nil
+}
+
+// keep keeps the ID, if it is known. That it cannot is no reason to stop.
+func (c *Coordinator) keep(kept raft.StableStore) {
+	id := c.ClusterID()
+	if id == "" {
+		return
+	}
+	if err := kept.Set(keyCluster, []byte(id)); err != nil {
+		c.log.Error("the ID of the mesh is not kept; trying again when the storage is opened anew", "id", id, "error", err)
+	}
 }
 
 var _ acquaintance = (*Coordinator)(nil)

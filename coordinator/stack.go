@@ -71,7 +71,7 @@ func (c *Coordinator) open() (_ *stack, err error) {
 	if s.disk, err = openDisk(c.cfg.DataDir, log, c.machine.Snapshot().Index()); err != nil {
 		return s, err
 	}
-	if err := c.recall(s.store); err != nil {
+	if err := c.recall(s.store.WAL); err != nil {
 		return s, storageFault(err, s.logDir)
 	}
 	conf := raft.DefaultConfig()
@@ -86,7 +86,8 @@ func (c *Coordinator) open() (_ *stack, err error) {
 	c.cfg.Timing.override(conf)
 	machine := &fsm{
 		machine: c.machine, fault: s.store.fail, had: c.machine.Snapshot().Index(), own: s.newest.index > 0,
-		// Not through s.store: that the ID is not kept is no reason to stop.
+		// Not through s.store, for which a write that fails is a fault: that the
+		// ID is not kept is no reason to stop.
 		learnt: func(id string) error { return c.identified(id, s.store.WAL) },
 	}
 	if s.raft, err = s.start(conf, machine, s.contacts); err != nil {
