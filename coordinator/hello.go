@@ -52,7 +52,7 @@ func (h *hello) check(peer *hello, proven string) error {
 		return fmt.Errorf("%w: %s at %s has the name of the coordinator at %s; give one of them another `node.name` and a certificate for it",
 			ErrOtherNode, peer.Node, peer.Address, h.Address)
 	case peer.Want != "" && peer.Want != h.Node:
-		return fmt.Errorf("%w: %s looks for %s at %s, where %s is now; the address was used again, and %s will be found where gossip says it is",
+		return fmt.Errorf("%w: %s looks for %s at %s, where %s is now; the address was used again; a leader will look for %s where gossip says it is, and if none is elected because the majority moved, see docs/recovery.md",
 			ErrOtherNode, peer.Node, peer.Want, h.Address, h.Node, peer.Want)
 	}
 	return nil

@@ -206,7 +206,7 @@ func (c *streamConn) introduce(node, addr string, timeout time.Duration) error {
 	switch {
 	case err != nil:
 	case node != "" && peer.Node != node:
-		err = fmt.Errorf("%w: %s was to be at %s, where %s is now; it will be found where gossip says it is", ErrOtherNode, node, addr, peer.Node)
+		err = fmt.Errorf("%w: %s was to be at %s, where %s is now; a leader will look for it where gossip says it is, and if none is elected because the majority moved, see docs/recovery.md", ErrOtherNode, node, addr, peer.Node)
 	case peer.Refused != "":
 		err = fmt.Errorf("%w: refused by %s at %s: %s", ErrOtherNode, peer.Node, addr, peer.Refused)
 	default:
