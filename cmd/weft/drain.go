@@ -216,19 +216,11 @@ func sourceOf(placement string) string {
 
 // nodeNames makes the shell offer the nodes of the mesh.
 func nodeNames(env *environment) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		c, _, err := env.connect()
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		defer c.Close()
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
+	return offer(env, func(ctx context.Context, c *api.Client) (names []cobra.Completion) {
 		nodes, _ := c.Nodes(ctx) // without an answer there is nothing to offer
-		var names []cobra.Completion
 		for _, n := range nodes {
 			names = append(names, cobra.CompletionWithDesc(n.ID, condition(n)))
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+		return names
+	})
 }

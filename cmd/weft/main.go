@@ -16,8 +16,11 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/coordinator/api"
 )
 
 // version is set by the linker.
@@ -138,5 +141,20 @@ func complete(c *cobra.Command, flag string, values ...string) {
 	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic(err) // no flag of that name
+	}
+}
+
+// offer makes the shell offer names that the mesh knows, for a command's first
+// argument.
+func offer(env *environment, names func(context.Context, *api.Client) []cobra.Completion) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		c, _, err := env.connect()
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		return names(ctx, c), cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -179,21 +179,13 @@ func follow(ctx context.Context, c *api.Client, handle func(api.Event) error) er
 
 // workflowNames makes the shell offer the workflows of the mesh.
 func workflowNames(env *environment) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		c, _, err := env.connect()
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		defer c.Close()
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
+	return offer(env, func(ctx context.Context, c *api.Client) (names []cobra.Completion) {
 		ws, _ := c.Workflows(ctx) // without an answer there is nothing to offer
-		var names []cobra.Completion
 		for _, w := range ws {
 			names = append(names, cobra.CompletionWithDesc(w.Name, w.Status))
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+		return names
+	})
 }
 
 // count words a number of things: "1 task", "3 tasks".
