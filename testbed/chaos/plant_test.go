@@ -25,7 +25,7 @@ func TestPlantOfTheExample(t *testing.T) {
 	if want := []string{"coord-1", "coord-2", "coord-3"}; !reflect.DeepEqual(p.Coordinators, want) || len(p.Workers) != 5 || len(p.Nodes) != 8 {
 		t.Errorf("%+v", p)
 	}
-	if p.Workflow != "people" || p.Deadline != 2*time.Second || len(p.Sources) != 2 || p.Sources[1].Node != "edge-2" || p.Sources[1].FPS != 4 {
+	if p.Workflow != "people" || p.Deadline != 2*time.Second || len(p.Sources) != 1 || p.Sources[0].Node != "edge-1" || p.Sources[0].FPS != 5 {
 		t.Errorf("%+v", p)
 	}
 	if !p.hasSource("edge-1") || p.hasSource("fog-1") {
