@@ -135,6 +135,9 @@ func New(cfg Config) (*Gossip, error) {
 		}
 		ml.Keyring = g.keyring
 	}
+	// A packet fits one datagram as it is, and to compress it memberlist makes a
+	// new LZW table of 100 kB: that was most of what an idle agent computed.
+	ml.EnableCompression = false
 	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
 	// A machine that comes back with another address is the same node.
 	ml.DeadNodeReclaimTime = reclaimAfter
