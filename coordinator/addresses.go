@@ -12,19 +12,19 @@ import (
 // has one must go before the next one comes. It notes in the roll what becomes
 // of everybody.
 func (e *electorate) moves(now time.Time, r *roll) (out []change) {
-	todo, waits := []raft.ServerID{e.self}, map[raft.ServerID]raft.ServerID{}
+	left, waits := []raft.ServerID{e.self}, map[raft.ServerID]raft.ServerID{}
 	for _, id := range sortedKeys(r.members) {
 		if id != e.self {
-			todo = append(todo, id)
+			left = append(left, id)
 		}
 	}
 	refuse := func(id raft.ServerID, addr raft.ServerAddress, why string, args ...any) {
 		out = append(out, change{report, raft.Server{ID: id, Address: addr}, false, fmt.Sprintf(why, args...)})
 	}
-	for len(todo) > 0 {
+	for len(left) > 0 {
 		var rest []raft.ServerID
 		clear(waits)
-		for _, id := range todo {
+		for _, id := range left {
 			addr, lives := e.home(r, id)
 			old, known := r.byID[id]
 			if !lives || known && old.Address == addr || !known && id == e.self {
@@ -55,7 +55,7 @@ func (e *electorate) moves(now time.Time, r *roll) (out []change) {
 				out = append(out, change{what, s, s.Suffrage == raft.Voter, ""})
 			}
 		}
-		if len(rest) == len(todo) {
+		if len(rest) == len(left) {
 			one, ok := e.circle(rest, waits, r)
 			if !ok {
 				for _, id := range rest {
@@ -66,7 +66,7 @@ func (e *electorate) moves(now time.Time, r *roll) (out []change) {
 			}
 			out = append(out, r.drop(one))
 		}
-		todo = rest
+		left = rest
 	}
 	return out
 }
