@@ -61,31 +61,36 @@ func kindNames() []string {
 	return out
 }
 
-// plan draws the rounds.
-func (o *chaosOptions) plan(s *testbed.Scenario) ([]chaos.Round, error) {
+// plan draws the rounds, and those of a soak test's second half.
+func (o *chaosOptions) plan(s *testbed.Scenario) (rounds, calm []chaos.Round, err error) {
 	var only []chaos.Kind
 	for _, k := range o.only {
 		if !slices.Contains(kindNames(), k) {
-			return nil, wrongUsage("--only %s: there is no such fault; use %s", k, strings.Join(kindNames(), ", "))
+			return nil, nil, wrongUsage("--only %s: there is no such fault; use %s", k, strings.Join(kindNames(), ", "))
 		}
 		only = append(only, chaos.Kind(k))
 	}
-	rounds := o.rounds
+	number := o.rounds
 	switch {
-	case rounds < 1:
-		return nil, wrongUsage("--rounds must be 1 or more")
+	case number < 1:
+		return nil, nil, wrongUsage("--rounds must be 1 or more")
 	case o.gap <= 0:
-		return nil, wrongUsage("--gap must be above 0")
+		return nil, nil, wrongUsage("--gap must be above 0")
 	case o.soak < 0:
-		return nil, wrongUsage("--for must not be negative")
+		return nil, nil, wrongUsage("--for must not be negative")
 	case o.soak > 0:
-		rounds = manyRounds
+		number = manyRounds
 	}
 	p, err := chaos.NewPlant(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return chaos.Plan(o.seed, rounds, p, only...), nil
+	rounds = chaos.Plan(o.seed, number, p, only...)
+	kinds := slices.DeleteFunc(chaos.CalmKinds(), func(k chaos.Kind) bool { return len(only) > 0 && !slices.Contains(only, k) })
+	if o.soak > 0 && len(kinds) > 0 {
+		calm = chaos.Plan(o.seed, number, p, kinds...)
+	}
+	return rounds, calm, nil
 }
 
 func testbedChaosCommand(env *environment) *cobra.Command {
@@ -99,6 +104,10 @@ clock jumps by an hour, a machine stands still, a disk is full. Watch every node
 and every coordinator by itself, wait until all is well again, and check that no
 workflow was lost, no task ran twice, and every frame is accounted for.
 
+With --for, rounds go on for so long, and memory, goroutines and file descriptors
+of every weftd are sampled beside them. In the second half no weftd is started
+again, so that what one gathers over an hour shows; what grows fails the test.
+
 Writes report.md, summary.json, plots, what was seen of every round
 (rounds/NNN.jsonl) and the nodes' logs. Exits with 1 if an invariant did not
 hold. It needs root, and for faults of clocks a weftd that is built by
@@ -108,7 +117,7 @@ scripts/chaos-weftd: ` + "`make chaos`" + ` does all of it.`,
 			if err != nil {
 				return err
 			}
-			rounds, err := o.plan(s)
+			rounds, calm, err := o.plan(s)
 			if err != nil {
 				return err
 			}
@@ -122,7 +131,7 @@ scripts/chaos-weftd: ` + "`make chaos`" + ` does all of it.`,
 					}
 				})
 			}
-			return o.run(cmd, env, s, rounds)
+			return o.run(cmd, env, s, rounds, calm)
 		},
 	}
 	o.flags(c)
@@ -130,7 +139,7 @@ scripts/chaos-weftd: ` + "`make chaos`" + ` does all of it.`,
 }
 
 // run brings the continuum up, breaks it, and takes it down.
-func (o *chaosOptions) run(cmd *cobra.Command, env *environment, s *testbed.Scenario, rounds []chaos.Round) (err error) {
+func (o *chaosOptions) run(cmd *cobra.Command, env *environment, s *testbed.Scenario, rounds, calm []chaos.Round) (err error) {
 	show := newProgress(cmd.ErrOrStderr())
 	defer show.end()
 	log := o.log(lineWriter{show})
@@ -163,7 +172,7 @@ func (o *chaosOptions) run(cmd *cobra.Command, env *environment, s *testbed.Scen
 			return errors.Join(err, b.casualties())
 		}
 		res, err := chaos.Run(ctx, chaos.Config{
-			Scenario: s, Rounds: rounds, For: o.soak, Ground: chaosGround{b.Testbed}, Harm: b.Testbed,
+			Scenario: s, Rounds: rounds, For: o.soak, Calm: calm, Ground: chaosGround{b.Testbed}, Harm: b.Testbed,
 			Client: client, Coordinators: each, Metrics: emulation.HTTPAddress, Dir: o.out, KeepGoing: o.keepGoing, Gap: o.gap,
 			About: chaos.About{
 				Seed: o.seed, Command: commandLine(), Version: version, Shaping: b.Shaping(), Machine: machineLine(experiment.DescribeMachine(ctx)),

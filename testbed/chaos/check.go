@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weft-mesh/weft/pipeline"
 )
 
 // What is allowed.
@@ -24,6 +26,11 @@ const (
 	// spentAfter is how long after its deadline a frame is given up at the
 	// latest, and reported: the ledger's 5 s and one to say so.
 	spentAfter = 6 * time.Second
+	// LeaderLossyWithin is LeaderWithin where every link loses packets.
+	LeaderLossyWithin = 15 * time.Second
+	// DroppedWithin is the share of the frames captured that may be dropped where
+	// coordinators alone are hurt.
+	DroppedWithin = 0.2
 	// lookedEvery is about how far two looks at different nodes are apart.
 	lookedEvery = 500 * time.Millisecond
 )
@@ -41,6 +48,7 @@ const (
 	Undisturbed Invariant = "undisturbed" // faults of coordinators restart no stage and hold up no frame
 	Agreement   Invariant = "agreement"   // coordinators know the same
 	Survives    Invariant = "survives"    // no weftd ends by itself
+	Led         Invariant = "led"         // where nothing touches the coordinators, one of them leads
 	CarriedOut  Invariant = "carried out" // the faults were what they say
 )
 
@@ -59,16 +67,22 @@ func (v Violation) String() string {
 type Verdict struct {
 	Round   Round    `json:"round"`
 	Targets []string `json:"targets"` // of the faults, in their order
-	// Recovery is from the end of the last fault until all was well; where a
-	// node is killed whose work others can do, from its death. Nil: never.
+	// Recovery is from the end of the last fault until all was well, and stayed
+	// so; where a node is killed whose work others can do, from its death. Nil:
+	// never.
 	Recovery *time.Duration `json:"recovery"`
 	// Whole is from the end of the last fault until all nodes were back, too, and
 	// the coordinators agreed. Nil: never.
-	Whole  *time.Duration `json:"whole"`
-	Leader *time.Duration `json:"leader,omitempty"` // from a leader's death to the next
-	// Gap is the longest time without a delivered frame of one source.
+	Whole *time.Duration `json:"whole"`
+	// Waited is from the moment from which recovery counts to the end.
+	Waited time.Duration  `json:"waited"`
+	Leader *time.Duration `json:"leader,omitempty"` // from a leader's loss to the next
+	// Gap is the longest time in which certainly no frame of one source was
+	// delivered.
 	Gap        time.Duration `json:"gap"`
+	GapAt      time.Duration `json:"gap_at"` // its end
 	GapSource  string        `json:"gap_source"`
+	Pressure   float64       `json:"pressure"`             // of the record
 	Frames     Frames        `json:"frames"`               // of all sources, in this round
 	Duplicates []string      `json:"duplicates,omitempty"` // placements that ran twice for too long
 	Lost       []string      `json:"lost,omitempty"`       // workflows that are gone or changed
@@ -89,12 +103,14 @@ func Check(r *Record) *Verdict {
 	c := &checking{
 		Record: r, v: newView(r.Plant), out: &Verdict{Round: r.Round, Targets: make([]string, len(r.Round.Faults))},
 		begun: make([]time.Duration, len(r.Round.Faults)), ended: make([]time.Duration, len(r.Round.Faults)),
-		twice: map[string]time.Duration{}, starts: map[string]map[uint32]bool{},
+		led: make([]bool, len(r.Round.Faults)), next: make([]time.Duration, len(r.Round.Faults)),
+		twice: map[string]time.Duration{}, at: map[uint64]seenCoordinator{}, pids: map[string]int{}, answered: map[string]bool{}, starts: map[string]map[uint32]bool{},
 		said: map[string]bool{}, deliveries: map[string]time.Duration{},
-		captured: newTally(), delivered: newTally(), dropped: newTally(), processed: newTally(),
+		captured: newTally(), delivered: newTally(), dropped: newTally(), lost: newTally(), processed: newTally(),
 	}
+	c.out.Pressure = r.Pressure
 	for i := range r.Round.Faults {
-		c.begun[i], c.ended[i] = never, never
+		c.begun[i], c.ended[i], c.next[i] = never, never, never
 	}
 	c.marks()
 	for _, o := range r.Seen {
@@ -115,16 +131,22 @@ type checking struct {
 	out *Verdict
 
 	begun, ended []time.Duration // of the faults; never: not seen
+	led          []bool          // whether their targets did when they began
+	next         []time.Duration // when there was a leader again
 	from         time.Duration   // recovery is counted from then
 	over         time.Duration   // all faults are over
 
+	leaderless time.Duration              // since when; 0: one leads
+	at         map[uint64]seenCoordinator // the first that said what it knows at an index
+	pids       map[string]int             // of the nodes when they were first seen
+	answered   map[string]bool            // nodes that did in this round
 	before     *State                     // the last before the first fault
 	twice      map[string]time.Duration   // since when a placement runs twice
 	starts     map[string]map[uint32]bool // of each placement
 	said       map[string]bool            // violations that are known
 	deliveries map[string]time.Duration   // the newest of each source
 
-	captured, delivered, dropped, processed *tally
+	captured, delivered, dropped, lost, processed *tally
 }
 
 func (c *checking) bad(key string, i Invariant, format string, args ...any) {
@@ -144,7 +166,7 @@ func (c *checking) marks() {
 		}
 		switch m.What {
 		case Begun:
-			c.begun[m.Fault], c.out.Targets[m.Fault] = o.At, m.Node
+			c.begun[m.Fault], c.out.Targets[m.Fault], c.led[m.Fault] = o.At, m.Node, m.Led
 		case Ended:
 			c.ended[m.Fault] = o.At
 		case Committed, Stopped:
@@ -168,9 +190,11 @@ func (c *checking) hurt() bool {
 	return slices.ContainsFunc(c.begun, func(t time.Duration) bool { return t <= c.v.at })
 }
 
-// alone reports whether the round is of one fault, on coordinators: then there
-// is nothing that could excuse a stage or a frame.
-func (c *checking) alone() bool { return len(c.Round.Faults) == 1 && c.Round.coordinatorsOnly(c.Plant) }
+// alone reports whether the round is of one fault, on coordinators, or of none:
+// then there is nothing that could excuse a stage or a frame.
+func (c *checking) alone() bool {
+	return len(c.Round.Faults) == 0 || len(c.Round.Faults) == 1 && c.Round.coordinatorsOnly(c.Plant)
+}
 
 func (c *checking) look(o Observation) {
 	switch {
@@ -183,6 +207,7 @@ func (c *checking) look(o Observation) {
 	}
 	c.frames()
 	c.runsTwice()
+	c.leads()
 	c.recovery()
 }
 
@@ -199,17 +224,28 @@ func (c *checking) node(n *NodeSeen) {
 		}
 		c.starts[i.ID][i.Epoch] = true
 	}
+	if _, known := c.pids[n.Name]; !known {
+		c.pids[n.Name] = n.PID
+	}
+	if !n.Answered {
+		return
+	}
+	before := !c.answered[n.Name] && n.PID == c.pids[n.Name]
+	c.answered[n.Name] = true
 	for _, f := range n.Sources {
 		if f.Captured != f.Delivered+f.Dropped+f.InFlight {
 			c.bad("sum "+f.Source, AddsUp, "source %s captured %d frames, of which %d were delivered, %d dropped, %d are in flight: %d are missing",
 				f.Source, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
 		}
-		c.captured.add(c.v.at, f.Source, "", f.Captured)
-		c.delivered.add(c.v.at, f.Source, "", f.Delivered)
-		c.dropped.add(c.v.at, f.Source, "", f.Dropped)
+		c.captured.add(before, f.Source, "", f.Captured)
+		c.delivered.add(before, f.Source, "", f.Delivered)
+		c.dropped.add(before, f.Source, "", f.Dropped)
+		c.lost.add(before, f.Source, "", f.Why[lostFrames])
 	}
 	for _, w := range n.Stages {
-		c.processed.add(c.v.at, w.Task, n.Name+"#"+w.Replica, w.Processed)
+		// A frame is analysed by one of a task's variants.
+		group, _, _ := strings.Cut(w.Task, "@")
+		c.processed.add(before, group, n.Name+"#"+w.Task+"#"+w.Replica, w.Processed)
 	}
 }
 
@@ -223,11 +259,33 @@ func (c *checking) coordinator(s *CoordinatorSeen) {
 				s.Name, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
 		}
 	}
-	for i, f := range c.Round.Faults {
-		if f.Kind == KillLeader && c.begun[i] <= c.v.at && c.out.Leader == nil && s.Leader == s.Name && s.Name != c.out.Targets[i] {
-			took := c.v.at - c.begun[i]
-			c.out.Leader = &took
+	if s.State != nil {
+		if first, ok := c.at[s.Index]; !ok {
+			c.at[s.Index] = seenCoordinator{*s, c.v.at}
+		} else if d := difference(first.State, s.State); d != "" {
+			c.bad(fmt.Sprint("index ", s.Index), Agreement, "%s and %s differ at index %d: %s", first.Name, s.Name, s.Index, d)
 		}
+	}
+	for i := range c.Round.Faults {
+		other := s.Name != c.out.Targets[i] || c.v.at >= c.ended[i]
+		if c.led[i] && c.begun[i] <= c.v.at && c.next[i] == never && s.Leader == s.Name && other {
+			c.next[i] = c.v.at
+		}
+	}
+}
+
+// leads follows whether there is a leader where no fault touches coordinators.
+func (c *checking) leads() {
+	if c.Round.touchesCoordinators(c.Plant) {
+		return
+	}
+	switch {
+	case c.v.leader() != "":
+		c.leaderless = 0
+	case c.leaderless == 0:
+		c.leaderless = c.v.at
+	case c.v.at-c.leaderless > LeaderWithin:
+		c.bad("leaderless", Led, "the coordinators have agreed on no leader for %s, though nothing was done to them", LeaderWithin)
 	}
 }
 
@@ -244,7 +302,7 @@ func (c *checking) frames() {
 			continue
 		}
 		if d.last > last {
-			c.gap(src.Name, last, d.last)
+			c.gap(src.Name, last, d.before)
 			c.deliveries[src.Name] = d.last
 		}
 	}
@@ -256,14 +314,14 @@ func (c *checking) gap(source string, from, to time.Duration) {
 		return
 	}
 	if to-from > c.out.Gap {
-		c.out.Gap, c.out.GapSource = to-from, source
+		c.out.Gap, c.out.GapAt, c.out.GapSource = to-from, to, source
 	}
 }
 
 // runsTwice follows placements that run on two nodes which the leader reaches.
 func (c *checking) runsTwice() {
 	alive := map[string]bool{}
-	if s, ok := c.v.states[c.v.leader()]; ok {
+	if s, ok := c.v.told(); ok {
 		for _, m := range s.State.Nodes {
 			alive[m.Name] = m.Status == "alive"
 		}
@@ -283,16 +341,32 @@ func (c *checking) runsTwice() {
 	}
 }
 
-// recovery notes when all is well.
+// recovery notes since when all is well, and whole. Either is settled when it has
+// lasted for quietFor, or to the end.
 func (c *checking) recovery() {
-	if c.out.Recovery == nil && c.v.at >= c.from && c.v.ill(c.from) == "" {
-		took := c.v.at - c.from
-		c.out.Recovery = &took
+	if c.v.at >= c.from && !c.settled(c.from, c.out.Recovery) {
+		c.out.Recovery = c.since(c.from, c.out.Recovery, "")
 	}
-	if c.out.Whole == nil && c.v.at >= c.over && c.all() == "" {
-		took := c.v.at - c.over
-		c.out.Whole = &took
+	if c.v.at >= c.over && !c.settled(c.over, c.out.Whole) {
+		c.out.Whole = c.since(c.over, c.out.Whole, c.v.agree())
 	}
+}
+
+func (c *checking) settled(from time.Duration, took *time.Duration) bool {
+	return took != nil && c.v.at-(from+*took) >= quietFor
+}
+
+// since is how long it took until all was well; wanting is what else is to be
+// for that to begin.
+func (c *checking) since(from time.Duration, took *time.Duration, wanting string) *time.Duration {
+	if c.v.ill(from) != "" || from == c.over && c.v.away() != "" {
+		return nil
+	}
+	if took == nil && wanting == "" {
+		now := c.v.at - from
+		return &now
+	}
+	return took
 }
 
 // all says what is not as it was before the faults.
@@ -301,15 +375,23 @@ func (c *checking) all() string { return c.v.whole(c.over) }
 // whole says what keeps the mesh from being whole: like ill, with all nodes, and
 // with coordinators that agree.
 func (v *view) whole(since time.Duration) string {
-	for _, n := range v.plant.Nodes {
-		if !v.lives(n) {
-			return fmt.Sprintf("%s does not live", n)
-		}
+	if away := v.away(); away != "" {
+		return away
 	}
 	if ill := v.ill(since); ill != "" {
 		return ill
 	}
 	return v.agree()
+}
+
+// away names a node that does not live.
+func (v *view) away() string {
+	for _, n := range v.plant.Nodes {
+		if !v.lives(n) {
+			return fmt.Sprintf("%s does not live", n)
+		}
+	}
+	return ""
 }
 
 // end judges what can be judged only at the end.
@@ -320,14 +402,26 @@ func (c *checking) end() {
 			return // nothing can be said of the rest
 		}
 	}
+	c.out.Waited = c.v.at - c.from
 	for i, f := range c.Round.Faults {
-		if f.Kind == KillLeader && len(c.Round.Faults) == 1 {
-			switch l := c.out.Leader; {
-			case l == nil:
-				c.bad("", NewLeader, "nobody leads after %s was killed", c.out.Targets[i])
-			case *l > LeaderWithin:
-				c.bad("", NewLeader, "after %s was killed it took %.1f s until another led; %s are allowed", c.out.Targets[i], l.Seconds(), LeaderWithin)
-			}
+		if !c.led[i] || !f.takesLeader() {
+			continue
+		}
+		within := LeaderWithin
+		if slices.ContainsFunc(c.Round.Faults, func(f Fault) bool { return f.Kind == Loss }) {
+			within = LeaderLossyWithin
+		}
+		who := c.out.Targets[i]
+		if c.next[i] == never {
+			c.bad("", NewLeader, "nobody leads after %s of %s", f.Kind, who)
+			continue
+		}
+		took := c.next[i] - c.begun[i]
+		if c.out.Leader == nil || took > *c.out.Leader {
+			c.out.Leader = &took
+		}
+		if took > within {
+			c.bad("", NewLeader, "after %s of %s it took %.1f s until another led; %s are allowed", f.Kind, who, took.Seconds(), within)
 		}
 	}
 	c.recovered()
@@ -335,7 +429,7 @@ func (c *checking) end() {
 	c.accounted()
 	for _, src := range c.Plant.Sources { // the gap that is open in the end
 		if last, ok := c.deliveries[src.Name]; ok {
-			c.gap(src.Name, last, c.v.at)
+			c.gap(src.Name, last, c.v.frames[src.Name].looked)
 		}
 	}
 	if c.alone() {
@@ -372,7 +466,8 @@ func (c *checking) kept() {
 		}
 		c.acknowledged(name, s.State)
 		for _, w := range c.before.Workflows {
-			if strings.HasPrefix(w.Name, probePrefix) {
+			probe := strings.HasPrefix(w.Name, probePrefix)
+			if probe && c.touched(w.Name) {
 				continue
 			}
 			i := slices.IndexFunc(s.State.Workflows, func(x Workflow) bool { return x.Name == w.Name })
@@ -383,7 +478,9 @@ func (c *checking) kept() {
 			case s.State.Workflows[i].Version != w.Version || !s.State.Workflows[i].Submitted.Equal(w.Submitted):
 				what = fmt.Sprintf("was version %d of %s and is %d of %s", w.Version, w.Submitted.Format(time.TimeOnly),
 					s.State.Workflows[i].Version, s.State.Workflows[i].Submitted.Format(time.TimeOnly))
-			case s.State.Workflows[i].Instances < w.Instances:
+			case (w.Status == "stopped") != (s.State.Workflows[i].Status == "stopped"):
+				what = fmt.Sprintf("was %s and is %s", w.Status, s.State.Workflows[i].Status)
+			case s.State.Workflows[i].Instances < w.Instances && !probe:
 				what = fmt.Sprintf("had %d instances placed and has %d", w.Instances, s.State.Workflows[i].Instances)
 			default:
 				continue
@@ -396,8 +493,15 @@ func (c *checking) kept() {
 	}
 }
 
-// acknowledged compares what a coordinator knows with what was acknowledged
-// while the faults lasted.
+// touched reports whether a write to a workflow was tried in this round.
+func (c *checking) touched(workflow string) bool {
+	return slices.ContainsFunc(c.Seen, func(o Observation) bool {
+		return o.Mark != nil && (o.Mark.What == Committed || o.Mark.What == Stopped) && o.Mark.Node == workflow
+	})
+}
+
+// acknowledged compares what a coordinator knows with what was acknowledged in
+// this round.
 func (c *checking) acknowledged(coordinator string, s *State) {
 	for _, o := range c.Seen {
 		m := o.Mark
@@ -446,7 +550,20 @@ func (c *checking) accounted() {
 			c.bad("", Once, "%s worked on %d frames, and only %d were captured", task, n, c.out.Frames.Captured)
 		}
 	}
+	for _, src := range c.Plant.Sources {
+		if n := c.lost.sum[src.Name]; n > 0 {
+			c.bad("", AddsUp, "%d frames of %s were never heard of again", n, src.Name)
+		}
+	}
+	for _, sink := range c.Plant.Sinks {
+		if n := c.processed.sum[sink]; c.out.Frames.Delivered > n+room {
+			c.bad("", AddsUp, "%d frames are told to be delivered, and %s worked on %d", c.out.Frames.Delivered, sink, n)
+		}
+	}
 }
+
+// lostFrames is the reason of frames that nobody settled.
+const lostFrames = string(pipeline.ReasonLost)
 
 // undisturbed: no stage was started again, no frame was held up.
 func (c *checking) undisturbed() {
@@ -455,8 +572,14 @@ func (c *checking) undisturbed() {
 			c.bad("", Undisturbed, "%s was started again, though only coordinators were hurt (%d starts)", id, n)
 		}
 	}
-	if most := cmp.Or(c.Gap, GapWithin); c.out.Gap > most {
-		c.bad("", Undisturbed, "no frame of %s was delivered for %.2f s, though only coordinators were hurt; %s are allowed",
-			c.out.GapSource, c.out.Gap.Seconds(), most)
+	most := cmp.Or(c.Gap, GapWithin)
+	if c.out.Gap > most {
+		c.bad("", Undisturbed, "no frame of %s was delivered for %.2f s up to %.1f s, though only coordinators were hurt; %s are allowed",
+			c.out.GapSource, c.out.Gap.Seconds(), c.out.GapAt.Seconds(), most)
+	}
+	// Who allows longer gaps, for a machine that is busy, allows more drops, too.
+	share := DroppedWithin * most.Seconds() / GapWithin.Seconds()
+	if f := c.out.Frames; float64(f.Dropped) > share*float64(f.Captured)+1 {
+		c.bad("", Undisturbed, "%d of %d frames were dropped, though only coordinators were hurt; %.0f %% are allowed", f.Dropped, f.Captured, 100*share)
 	}
 }

@@ -28,6 +28,11 @@ func Kinds() []Kind {
 	return []Kind{KillLeader, KillCoordinators, KillNode, PartitionCoordinators, PartitionEdge, Loss, Clock, Pause, DiskFull}
 }
 
+// CalmKinds lists those that start no weftd again.
+func CalmKinds() []Kind {
+	return []Kind{PartitionCoordinators, PartitionEdge, Loss, Clock, Pause, DiskFull}
+}
+
 // Targets that are known only when the fault begins.
 const (
 	Leader   = "leader"
@@ -99,6 +104,26 @@ func (r Round) String() string {
 		parts = append(parts, f.String())
 	}
 	return fmt.Sprintf("%3d  %s", r.Number, strings.Join(parts, ";  "))
+}
+
+// takesLeader reports whether the fault leaves a mesh whose leader it strikes
+// without one.
+func (f Fault) takesLeader() bool {
+	switch f.Kind {
+	case KillLeader, KillNode, PartitionCoordinators, Pause:
+		return true
+	case Clock:
+		return f.Restart
+	}
+	return false
+}
+
+// touchesCoordinators reports whether a fault strikes a coordinator or a link of
+// one.
+func (r Round) touchesCoordinators(p Plant) bool {
+	return slices.ContainsFunc(r.Faults, func(f Fault) bool {
+		return f.Kind == Loss || Round{Faults: []Fault{f}}.coordinatorsOnly(p)
+	})
 }
 
 // coordinatorsOnly reports whether nothing is touched but coordinators.

@@ -22,10 +22,16 @@ func Clear(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	ours := []string{roundsDir, "logs", "report.md", "summary.json", "soak.csv"}
+	folders, files := []string{roundsDir, "logs"}, []string{"report.md", "summary.json", "soak.csv"}
+	for _, plot := range plotNames() {
+		files = append(files, plot+".svg", plot+".png")
+	}
 	for _, e := range entries {
-		ext := filepath.Ext(e.Name())
-		if !slices.Contains(ours, e.Name()) && ext != ".svg" && ext != ".png" {
+		ours := files
+		if e.IsDir() {
+			ours = folders
+		}
+		if !slices.Contains(ours, e.Name()) {
 			return fmt.Errorf("%w: %s holds %s, which no such run left: choose another", ErrFolder, dir, e.Name())
 		}
 	}

@@ -54,6 +54,13 @@ func (r *recorder) add(o Observation) {
 	}
 }
 
+// addIn adds what was seen, unless the looking was cut short.
+func (r *recorder) addIn(ctx context.Context, o Observation) {
+	if ctx.Err() == nil {
+		r.add(o)
+	}
+}
+
 // look lets fn look at what is known now.
 func (r *recorder) look(fn func(*view) string) string {
 	r.mu.Lock()
@@ -92,7 +99,7 @@ func (o *observer) run(ctx context.Context, p Plant, rec *recorder) {
 	var all sync.WaitGroup
 	for _, n := range p.Nodes {
 		all.Go(func() {
-			every(ctx, nodeEvery, func() { rec.add(Observation{Node: o.node(ctx, n)}) })
+			every(ctx, nodeEvery, func() { rec.addIn(ctx, Observation{Node: o.node(ctx, n)}) })
 		})
 	}
 	for _, n := range p.Coordinators {
@@ -106,7 +113,7 @@ func (o *observer) run(ctx context.Context, p Plant, rec *recorder) {
 				if full {
 					asked = time.Now()
 				}
-				rec.add(Observation{Coordinator: o.coordinator(ctx, n, p.Workflow, full)})
+				rec.addIn(ctx, Observation{Coordinator: o.coordinator(ctx, n, p.Workflow, full)})
 			})
 		})
 	}

@@ -127,7 +127,8 @@ func (d *drawing) fault(k Kind, at time.Duration, among []string) Fault {
 	case Clock:
 		f.Target, f.For = d.role(d.node(k, among)), wrongFor
 		f.Offset = []time.Duration{clockOff, -clockOff}[d.rand.IntN(2)]
-		f.Restart = d.rand.IntN(2) == 0
+		// Where no node may be killed, none is started again.
+		f.Restart = d.rand.IntN(2) == 0 && slices.Contains(d.all, KillNode)
 	case Pause:
 		f.Target, f.For = d.role(d.node(k, among)), pausedFor
 	case DiskFull:

@@ -125,3 +125,14 @@ func TestRoundsAreWorded(t *testing.T) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
 }
+
+// In the second half of a soak test no weftd is started again.
+func TestCalmRoundsStartNothing(t *testing.T) {
+	for _, r := range Plan(3, 300, plant(), CalmKinds()...) {
+		for _, f := range r.Faults {
+			if f.Kind == KillLeader || f.Kind == KillCoordinators || f.Kind == KillNode || f.Restart {
+				t.Errorf("%s", r)
+			}
+		}
+	}
+}

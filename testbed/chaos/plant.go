@@ -20,6 +20,7 @@ type Plant struct {
 	Workers      []string `json:"workers"`      // all others
 	Workflow     string   `json:"workflow"`
 	Sources      []Source `json:"sources"`
+	Sinks        []string `json:"sinks"` // tasks, without their variants, behind which a frame is delivered
 	// Deadline of a frame; longer than it and a little more, none is in flight.
 	Deadline time.Duration `json:"deadline"`
 }
@@ -67,6 +68,11 @@ func NewPlant(s *testbed.Scenario) (Plant, error) {
 			errs = append(errs, fmt.Errorf("%w: source %s is attached to no node", ErrScenario, x.Name))
 		}
 		p.Sources = append(p.Sources, Source{x.Name, x.Node, x.FPS, x.URI})
+	}
+	for _, t := range w.Tasks {
+		if !slices.ContainsFunc(w.Links, func(l tiering.Link) bool { return l.From == t.Name }) && !slices.Contains(p.Sinks, t.Group) {
+			p.Sinks = append(p.Sinks, t.Group)
+		}
 	}
 	if len(s.Timeline) > 0 {
 		errs = append(errs, fmt.Errorf("%w: it has a timeline: remove it, faults are drawn", ErrScenario))

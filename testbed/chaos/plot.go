@@ -17,6 +17,15 @@ var palette = [...]color.NRGBA{
 	{0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0x00, 0x00, 0x00, 0xff}, {0x88, 0x88, 0x88, 0xff},
 }
 
+// plotNames are those that plots may draw.
+func plotNames() []string {
+	out := []string{"recovery"}
+	for _, k := range Resources() {
+		out = append(out, "soak-"+string(k))
+	}
+	return out
+}
+
 // plots are the files of the plots, as SVG and PNG.
 func (r *Result) plots() (map[string][]byte, error) {
 	out := map[string][]byte{}

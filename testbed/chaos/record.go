@@ -15,7 +15,10 @@ type Record struct {
 	Plant Plant         `json:"plant"`
 	Round Round         `json:"round"`
 	Gap   time.Duration `json:"gap"` // allowed where coordinators alone are hurt; 0: GapWithin
-	Seen  []Observation `json:"-"`   // in order of time; one line of the file each
+	// Pressure is the share of the round in which some task of the machine waited
+	// for a CPU. Where it is high, times are the machine's and not the mesh's.
+	Pressure float64       `json:"pressure"`
+	Seen     []Observation `json:"-"` // in order of time; one line of the file each
 }
 
 // Observation is what was seen at one moment: one of the three.
@@ -33,6 +36,8 @@ type Mark struct {
 	Node  string `json:"node,omitempty"` // that the target turned out to be
 	Text  string `json:"text"`           // for people
 	Error string `json:"error,omitempty"`
+	// Led says of a fault that its target led when it began.
+	Led bool `json:"led,omitempty"`
 }
 
 // What was done.

@@ -16,6 +16,10 @@ func (r *Result) report(plots []string) string {
 		what = "Soak test"
 	}
 	line("# %s: %d rounds, %d failed", what, s.Rounds, s.Failures)
+	if s.Rounds < s.Asked {
+		line("")
+		line("**Cut short: %d rounds were asked for.**", s.Asked)
+	}
 	line("")
 	line("Seed %d; began %s, took %s. Carried out by `%s`, weft %s, on %s. Links: %s.", r.Seed, r.Began.Format(time.DateTime), r.Took.Round(time.Second),
 		r.Command, r.Version, r.Machine, r.Shaping)
@@ -27,7 +31,7 @@ func (r *Result) report(plots []string) string {
 	line("| whole again, median | %.1f s |", s.WholeP50)
 	line("| whole again, longest | %.1f s |", s.WholeMax)
 	if s.LeaderMax > 0 {
-		line("| a new leader after the death of one, longest | %.1f s |", s.LeaderMax)
+		line("| a new leader after the loss of one, longest | %.1f s |", s.LeaderMax)
 	}
 	line("| longest gap between delivered frames when nothing goes wrong | %.2f s |", s.ControlGap)
 	line("| workflows lost or changed | %d |", s.LostWorkflows)
@@ -35,17 +39,20 @@ func (r *Result) report(plots []string) string {
 	line("| placements that ran twice | %d |", s.DuplicateTasks)
 	line("| frames captured, delivered | %d, %d |", s.Captured, s.Delivered)
 	line("")
-	line("Recovery counts from the end of the last fault to the first moment when all is well: every coordinator names the")
+	line("Recovery counts from the end of the last fault to the moment since when all is well: every coordinator names the")
 	line("same living leader, every living node is alive to it, the workflow runs, each placement runs once, where it is placed, and")
 	line("frames of every camera are delivered. Where a node is killed whose work others can do, it counts from its death and")
 	line("does without that node; “whole” is when that is back, too, and the coordinators know the same at the same index.")
+	line("A gap is a time in which certainly no frame of a camera was delivered. Pressure is the share of the round in which a")
+	line("task of this machine waited for a CPU: where it is high, the times are the machine's. What is killed loses what it had")
+	line("not written, and no more: its data is in memory, so a write that was not forced to a disk is not found by this.")
 	line("")
 	line("## Rounds")
 	line("")
-	line("| round | fault | target | parameters | at | for | recovery | whole | gap | leader | captured | delivered | verdict |")
-	line("|---:|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|")
+	line("| round | fault | target | parameters | at | for | recovery | whole | gap | leader | captured | delivered | pressure | verdict |")
+	line("|---:|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|")
 	if r.Control != nil {
-		line("| – | none, for comparison | | | | | | | %.2f s | | %d | %d | |", r.Control.Gap.Seconds(), r.Control.Frames.Captured, r.Control.Frames.Delivered)
+		line("| – | none, for comparison | | | | | | | %.2f s | | %d | %d | %.0f %% | |", r.Control.Gap.Seconds(), r.Control.Frames.Captured, r.Control.Frames.Delivered, 100*r.Control.Pressure)
 	}
 	for _, v := range r.Verdicts {
 		for i, f := range v.Round.Faults {
@@ -54,7 +61,7 @@ func (r *Result) report(plots []string) string {
 				target += " (" + f.Target + ")"
 			}
 			if i > 0 {
-				line("| | %s | %s | %s | %.1f s | %.1f s | | | | | | | |", f.Kind, target, f.Parameters(), f.At.Seconds(), f.For.Seconds())
+				line("| | %s | %s | %s | %.1f s | %.1f s | | | | | | | | |", f.Kind, target, f.Parameters(), f.At.Seconds(), f.For.Seconds())
 				continue
 			}
 			verdict, leader := "ok", ""
@@ -64,8 +71,8 @@ func (r *Result) report(plots []string) string {
 			if v.Leader != nil {
 				leader = seconds(v.Leader)
 			}
-			line("| %d | %s | %s | %s | %.1f s | %.1f s | %s | %s | %.2f s | %s | %d | %d | %s |", v.Round.Number, f.Kind, target, f.Parameters(), f.At.Seconds(), f.For.Seconds(),
-				seconds(v.Recovery), seconds(v.Whole), v.Gap.Seconds(), leader, v.Frames.Captured, v.Frames.Delivered, verdict)
+			line("| %d | %s | %s | %s | %.1f s | %.1f s | %s | %s | %.2f s | %s | %d | %d | %.0f %% | %s |", v.Round.Number, f.Kind, target, f.Parameters(), f.At.Seconds(), f.For.Seconds(),
+				seconds(v.Recovery), seconds(v.Whole), v.Gap.Seconds(), leader, v.Frames.Captured, v.Frames.Delivered, 100*v.Pressure, verdict)
 		}
 	}
 	line("")

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type Result struct {
 	Took     time.Duration
 	Control  *Verdict // of the round in which nothing went wrong
 	Verdicts []*Verdict
+	Asked    int // rounds; more than there are verdicts where the run was cut short
 	Soak     bool
 	Trends   []Trend // of a soak test
 
@@ -36,17 +38,20 @@ type Result struct {
 // Summary is a run in figures, as summary.json has it.
 type Summary struct {
 	Rounds         int     `json:"rounds"`
-	Failures       int     `json:"failures"` // rounds in which an invariant did not hold
+	Failures       int     `json:"failures"` // rounds in which an invariant did not hold, the control included
 	RecoveryP50    float64 `json:"recovery_s_p50"`
 	RecoveryMax    float64 `json:"recovery_s_max"`
 	LostWorkflows  int     `json:"lost_workflows"`
 	DuplicateTasks int     `json:"duplicate_tasks"`
 	// Further figures.
 	Seed         uint64            `json:"seed"`
+	Asked        int               `json:"asked,omitempty"` // rounds, but of a soak test
+	Grows        []string          `json:"grows,omitempty"` // of a soak test: what does
 	WholeP50     float64           `json:"whole_s_p50"`
 	WholeMax     float64           `json:"whole_s_max"`
 	ControlGap   float64           `json:"control_gap_s"`
 	GapByKind    map[Kind]float64  `json:"gap_s_max_by_fault,omitempty"` // of rounds with one fault
+	RecoveryMaxs map[Kind]float64  `json:"recovery_s_max_by_fault,omitempty"`
 	LeaderMax    float64           `json:"leader_s_max"`
 	Began        time.Time         `json:"began"`
 	TookSeconds  float64           `json:"took_s"`
@@ -64,30 +69,44 @@ func (r *Result) failures() int {
 			n++
 		}
 	}
+	if r.Control != nil && r.Control.Failed() {
+		n++
+	}
 	return n
 }
 
-// Summary sums the rounds up. A round that never recovered has no time to count;
-// it is a failure.
+// grow lists what a soak test saw grow, in words.
+func (r *Result) grow() (out []string) {
+	for _, t := range r.Trends {
+		if t.Verdict == Grows {
+			out = append(out, fmt.Sprintf("%s of %s grows by %.1f an hour, at %.1f", t.Resource, t.Node, t.PerHour, t.Median))
+		}
+	}
+	return out
+}
+
+// Summary sums the rounds up. A round that never recovered counts with the time
+// that was waited.
 func (r *Result) Summary() Summary {
 	s := Summary{
 		Rounds: len(r.Verdicts), Failures: r.failures(), Seed: r.Seed, Began: r.Began, TookSeconds: r.Took.Seconds(),
-		GapByKind: map[Kind]float64{}, Violated: map[Invariant]int{},
+		GapByKind: map[Kind]float64{}, RecoveryMaxs: map[Kind]float64{}, Violated: map[Invariant]int{}, Grows: r.grow(),
+	}
+	if !r.Soak {
+		s.Asked = r.Asked
 	}
 	var recovery, whole []float64
 	for _, v := range r.Verdicts {
-		if v.Recovery != nil {
-			recovery = append(recovery, v.Recovery.Seconds())
-		}
-		if v.Whole != nil {
-			whole = append(whole, v.Whole.Seconds())
-		}
+		took := cmp.Or(v.Recovery, &v.Waited).Seconds()
+		recovery = append(recovery, took)
+		whole = append(whole, cmp.Or(v.Whole, &v.Waited).Seconds())
 		if v.Leader != nil {
 			s.LeaderMax = max(s.LeaderMax, v.Leader.Seconds())
 		}
 		if len(v.Round.Faults) == 1 {
 			k := v.Round.Faults[0].Kind
 			s.GapByKind[k] = max(s.GapByKind[k], v.Gap.Seconds())
+			s.RecoveryMaxs[k] = max(s.RecoveryMaxs[k], took)
 		}
 		s.LostWorkflows += len(v.Lost)
 		s.DuplicateTasks += len(v.Duplicates)

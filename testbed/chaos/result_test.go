@@ -27,6 +27,7 @@ func TestSummaryHasItsKeys(t *testing.T) {
 		verdict(1, time.Second), verdict(2, 4*time.Second), verdict(3, 3*time.Second),
 		verdict(4, 0, Violation{Recovers, time.Minute, "not well | ever\nagain"}, Violation{Once, time.Minute, "twice"}),
 	}}
+	r.Verdicts[3].Waited = time.Minute
 	r.Verdicts[3].Lost, r.Verdicts[3].Duplicates = []string{"people"}, []string{"a", "b"}
 	for _, u := range []int{0, 10, 20} {
 		r.usage = append(r.usage, Usage{At: time.Duration(u) * time.Second, Node: "fog-1", PID: 1 + u/20, Of: map[Resource]float64{Memory: 100}})
@@ -45,7 +46,7 @@ func TestSummaryHasItsKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]float64{
-		"rounds": 4, "failures": 1, "recovery_s_p50": 3, "recovery_s_max": 4, "lost_workflows": 1, "duplicate_tasks": 2, "seed": 9,
+		"rounds": 4, "failures": 1, "recovery_s_p50": 3.5, "recovery_s_max": 60, "lost_workflows": 1, "duplicate_tasks": 2, "seed": 9,
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
@@ -96,14 +97,16 @@ func TestClear(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "report.md")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the report of an earlier run: %v", err)
 	}
-	mine := filepath.Join(dir, "thesis.tex")
-	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := Clear(dir); !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), "thesis.tex") {
-		t.Errorf("a directory of somebody else's: %v", err)
-	}
-	if _, err := os.Stat(mine); err != nil {
-		t.Error(err)
+	for _, name := range []string{"thesis.tex", "holiday.png"} {
+		mine := filepath.Join(dir, name)
+		if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Clear(dir); !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), name) {
+			t.Errorf("a directory of somebody else's: %v", err)
+		}
+		if err := os.Remove(mine); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -51,8 +51,11 @@ type Harm interface {
 type Config struct {
 	Scenario *testbed.Scenario
 	Rounds   []Round
-	// For, if not zero, is when no further round is begun: a soak test.
+	// For, if not zero, is when no further round is begun: a soak test. In its
+	// second half the rounds are those of Calm, which start no weftd again: what a
+	// process uses shows only where it lives for long.
 	For    time.Duration
+	Calm   []Round
 	Ground Ground
 	Harm   Harm
 	// Client speaks to whichever coordinator answers, Coordinators to each by
@@ -75,9 +78,12 @@ type Config struct {
 const (
 	upWithin   = 90 * time.Second // from the submission until all is well
 	controlFor = 20 * time.Second // of the round in which nothing goes wrong
-	quietFor   = 3 * time.Second  // of a round after all is well
+	quietFor   = 3 * time.Second  // that all is to stay well at the end of a round
 	lookEvery  = 100 * time.Millisecond
 	carryOut   = 30 * time.Second // one step of a fault
+	// agreeWithin is how long a fault waits until the coordinators agree on whom
+	// it is about.
+	agreeWithin = 5 * time.Second
 	// startsApart is between the starts of several nodes. On machines of their
 	// own they would not take the CPU away from those whose frames are watched.
 	startsApart = time.Second
@@ -89,8 +95,10 @@ type runner struct {
 	plant    Plant
 	apart    time.Duration
 	observer *observer
-	probed   []string // workflows that rounds submitted and that run
 	out      *Result
+
+	mu     sync.Mutex
+	probed map[string]bool // workflows that rounds submitted and that may run
 }
 
 // Run submits the workflow, waits until all is well, carries the rounds out
@@ -106,7 +114,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 			*f = func(string) {}
 		}
 	}
-	r := &runner{Config: &cfg, plant: p, apart: startsApart, out: &Result{About: cfg.About, Plant: p, Began: time.Now(), Soak: cfg.For > 0}}
+	r := &runner{Config: &cfg, plant: p, apart: startsApart, probed: map[string]bool{}, out: &Result{About: cfg.About, Plant: p, Began: time.Now(), Asked: len(cfg.Rounds), Soak: cfg.For > 0}}
 	r.observer = newObserver(r.Config)
 	defer r.observer.close()
 	if err := r.submit(ctx); err != nil {
@@ -132,16 +140,28 @@ func (r *runner) submit(ctx context.Context) error {
 func (r *runner) all(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var sampling sync.WaitGroup
-	var sampled error
+	var (
+		sampling sync.WaitGroup
+		usage    []Usage
+		sampled  error
+	)
 	if r.For > 0 {
-		sampling.Go(func() { sampled = r.sample(ctx) })
+		sampling.Go(func() { usage, sampled = r.sample(ctx) })
 	}
 	err := r.rounds(ctx)
 	stop()
 	sampling.Wait()
+	r.out.usage, r.out.Trends = usage, Trends(usage)
+	if grow := r.out.grow(); err == nil && len(grow) > 0 {
+		err = fmt.Errorf("%w: %s", ErrViolated, strings.Join(grow, "; "))
+	}
+	return errors.Join(err, sampled, r.write())
+}
+
+// write writes what there is up to now.
+func (r *runner) write() error {
 	r.out.Took = time.Since(r.out.Began)
-	return errors.Join(err, sampled, r.out.write(r.Dir))
+	return r.out.write(r.Dir)
 }
 
 func (r *runner) rounds(ctx context.Context) error {
@@ -160,9 +180,15 @@ func (r *runner) rounds(ctx context.Context) error {
 	r.Say(fmt.Sprintf("control   nothing goes wrong for %s: longest gap %.2f s, %d frames captured, %d delivered",
 		controlFor, control.Gap.Seconds(), control.Frames.Captured, control.Frames.Delivered))
 	end := time.Now().Add(r.For)
-	for _, round := range r.Rounds {
+	calm := 0
+	for n, round := range r.Rounds {
 		if r.For > 0 && !time.Now().Before(end) {
 			break
+		}
+		if r.For > 0 && time.Until(end) < r.For/2 && calm < len(r.Calm) {
+			round = r.Calm[calm]
+			round.Number = n + 1
+			calm++
 		}
 		v, err := r.round(ctx, round)
 		if err != nil {
@@ -174,7 +200,7 @@ func (r *runner) rounds(ctx context.Context) error {
 			r.Say("          ! " + x.String())
 		}
 		// A run that is interrupted leaves what there is up to then.
-		if err := r.out.write(r.Dir); err != nil {
+		if err := r.write(); err != nil {
 			return err
 		}
 		if v.Failed() && !r.KeepGoing {
@@ -186,11 +212,11 @@ func (r *runner) rounds(ctx context.Context) error {
 			}
 		}
 	}
-	if n := r.out.failures(); n > 0 {
+	switch n := r.out.failures(); {
+	case control.Failed():
+		return fmt.Errorf("%w when nothing went wrong, and in %d of %d rounds", ErrViolated, n-1, len(r.out.Verdicts))
+	case n > 0:
 		return fmt.Errorf("%w in %d of %d rounds", ErrViolated, n, len(r.out.Verdicts))
-	}
-	if control.Failed() {
-		return fmt.Errorf("%w when nothing went wrong", ErrViolated)
 	}
 	return nil
 }
@@ -199,6 +225,7 @@ func (r *runner) rounds(ctx context.Context) error {
 func (r *runner) round(ctx context.Context, round Round) (*Verdict, error) {
 	rec := newRecorder(r.plant, round)
 	rec.rec.Gap = r.Gap
+	waited := waitedForCPU()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var watch sync.WaitGroup
@@ -211,31 +238,37 @@ func (r *runner) round(ctx context.Context, round Round) (*Verdict, error) {
 	r.Step(what)
 	var strikes sync.WaitGroup
 	for i, f := range round.Faults {
-		strikes.Go(func() { r.strike(ctx, rec, i, f) })
+		var before func()
+		if i == 0 { // what was acknowledged a moment ago must hold, too
+			before = func() { r.commit(ctx, rec, probeName("before", round.Number)) }
+		}
+		strikes.Go(func() { r.strike(ctx, rec, i, f, before) })
 	}
+	// The control has the probe, too: what it does is no fault's doing.
+	first := Fault{At: firstAt, For: controlFor}
 	if len(round.Faults) > 0 {
-		strikes.Go(func() { r.probe(ctx, rec, round.Number, round.Faults[0]) })
+		first = round.Faults[0]
 	}
+	strikes.Go(func() { r.probe(ctx, rec, round.Number, first) })
 	strikes.Wait()
 	if len(round.Faults) == 0 {
-		sleep(ctx, controlFor)
+		sleep(ctx, time.Until(rec.began.Add(first.End())))
 	}
 	over := time.Since(rec.began)
-	for ctx.Err() == nil && time.Since(rec.began) < over+WellWithin {
+	var since time.Time // all has been well since then
+	for ctx.Err() == nil && time.Since(rec.began) < over+WellWithin+quietFor {
 		why := rec.look(func(v *view) string { return v.whole(over) })
-		if why == "" {
-			sleep(ctx, quietFor)
+		switch {
+		case why != "":
+			since = time.Time{}
+			r.Step(fmt.Sprintf("%s  not yet: %s", what, why))
+		case since.IsZero():
+			since = time.Now()
+		}
+		if !since.IsZero() && time.Since(since) >= quietFor {
 			break
 		}
-		r.Step(fmt.Sprintf("%s  not yet: %s", what, why))
 		sleep(ctx, lookEvery)
-	}
-	// The last word is that of a moment at which everybody agrees, if there is
-	// one: what the mesh does by itself now is no fault's doing.
-	for deadline := time.Now().Add(quietFor); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, lookEvery) {
-		if rec.look(func(v *view) string { return v.whole(over) }) == "" {
-			break
-		}
 	}
 	stop()
 	watch.Wait()
@@ -245,6 +278,7 @@ func (r *runner) round(ctx context.Context, round Round) (*Verdict, error) {
 	if rec.full {
 		r.Log.Warn("not everything that was seen is kept", "round", round.Number, "observations", mostSeen)
 	}
+	rec.rec.Pressure = (waitedForCPU() - waited).Seconds() / time.Since(rec.began).Seconds()
 	v := Check(rec.rec)
 	v.Record = filepath.Join(roundsDir, fmt.Sprintf("%03d.jsonl", round.Number))
 	return v, rec.rec.Save(filepath.Join(r.Dir, v.Record))
@@ -320,8 +354,8 @@ func (v *Verdict) line() string {
 	if v.Failed() {
 		verdict = "FAILED"
 	}
-	return fmt.Sprintf("%-6s %3d  %s: well after %s, whole after %s, gap %.2f s, %d of %d writes", verdict, v.Round.Number, strings.Join(what, " and "),
-		seconds(v.Recovery), seconds(v.Whole), v.Gap.Seconds(), v.Acknowledged, v.Commits)
+	return fmt.Sprintf("%-6s %3d  %s: well after %s, whole after %s, gap %.2f s, %d of %d writes, CPU pressure %.0f %%", verdict, v.Round.Number, strings.Join(what, " and "),
+		seconds(v.Recovery), seconds(v.Whole), v.Gap.Seconds(), v.Acknowledged, v.Commits, 100*v.Pressure)
 }
 
 func seconds(d *time.Duration) string {

@@ -45,10 +45,10 @@ var usageMetrics = map[Resource]string{Memory: "process_resident_memory_bytes", 
 
 // sample samples every weftd until ctx ends, and keeps it in soak.csv as it
 // goes on.
-func (r *runner) sample(ctx context.Context) (err error) {
+func (r *runner) sample(ctx context.Context) (all []Usage, err error) {
 	f, err := os.Create(filepath.Join(r.Dir, "soak.csv"))
 	if err != nil {
-		return fmt.Errorf("keep what the nodes use: %w", err)
+		return nil, fmt.Errorf("keep what the nodes use: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := csv.NewWriter(f)
@@ -59,10 +59,9 @@ func (r *runner) sample(ctx context.Context) (err error) {
 		names.Add("name[]", usageMetrics[k])
 	}
 	if err := out.Write(head); err != nil {
-		return err
+		return nil, err
 	}
 	began := time.Now()
-	var all []Usage
 	every(ctx, sampleEvery, func() {
 		for _, n := range r.plant.Nodes {
 			p := r.Ground.Process(n)
@@ -87,9 +86,7 @@ func (r *runner) sample(ctx context.Context) (err error) {
 		}
 		out.Flush()
 	})
-	r.out.usage = all
-	r.out.Trends = Trends(all)
-	return out.Error()
+	return all, out.Error()
 }
 
 func gauge(f *dto.MetricFamily) float64 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/testbed"
@@ -11,11 +12,15 @@ import (
 )
 
 // strike carries one fault out: it waits for its time, begins it, and ends it.
-func (r *runner) strike(ctx context.Context, rec *recorder, i int, f Fault) {
+// What before does, if it is not nil, is done when the fault begins.
+func (r *runner) strike(ctx context.Context, rec *recorder, i int, f Fault, before func()) {
 	sleep(ctx, time.Until(rec.began.Add(f.At)))
-	node := r.target(rec, f)
+	node, led, missed := r.target(ctx, rec, f)
+	if before != nil {
+		before()
+	}
 	mark := func(what What, err error) {
-		m := &Mark{What: what, Fault: i, Node: node, Text: fmt.Sprintf("%s: %s", what, f)}
+		m := &Mark{What: what, Fault: i, Node: node, Text: fmt.Sprintf("%s: %s", what, f), Led: led}
 		if err != nil {
 			m.Error = err.Error()
 		}
@@ -23,6 +28,11 @@ func (r *runner) strike(ctx context.Context, rec *recorder, i int, f Fault) {
 		r.Step(m.Text)
 	}
 	if ctx.Err() != nil {
+		return
+	}
+	if missed != nil {
+		mark(Begun, missed)
+		mark(Ended, missed)
 		return
 	}
 	hurt := r.hurt(f, node)
@@ -36,21 +46,27 @@ func (r *runner) strike(ctx context.Context, rec *recorder, i int, f Fault) {
 	mark(Ended, err)
 }
 
-// target is the node that a fault strikes.
-func (r *runner) target(rec *recorder, f Fault) string {
-	switch f.Target {
-	case Leader, Follower:
-	default:
-		return f.Target
-	}
+// target is the node that a fault strikes, and whether it leads. Where the
+// leader is to be struck, or not to be, the coordinators are to agree on who it
+// is.
+func (r *runner) target(ctx context.Context, rec *recorder, f Fault) (node string, led bool, err error) {
 	leader := ""
-	rec.look(func(v *view) string { leader = v.leader(); return "" })
-	for _, c := range r.plant.Coordinators {
-		if f.Target == Leader && c == leader || f.Target == Follower && c != leader {
-			return c
-		}
+	find := func() string {
+		rec.look(func(v *view) string { leader = v.leader(); return "" })
+		return leader
 	}
-	return r.plant.Coordinators[0] // there is no leader now
+	for end := time.Now().Add(agreeWithin); find() == "" && time.Now().Before(end) && ctx.Err() == nil; {
+		sleep(ctx, lookEvery)
+	}
+	node = f.Target
+	if f.Target == Leader || f.Target == Follower {
+		i := slices.IndexFunc(r.plant.Coordinators, func(c string) bool { return (c == leader) == (f.Target == Leader) })
+		if leader == "" || i < 0 {
+			return "", false, fmt.Errorf("there is no %s to strike: the coordinators did not agree on a leader for %s", f.Target, agreeWithin)
+		}
+		node = r.plant.Coordinators[i]
+	}
+	return node, leader != "" && (node == leader || f.Kind == KillCoordinators), nil
 }
 
 // hurt are the nodes whose processes a fault is about.
@@ -64,14 +80,11 @@ func (r *runner) hurt(f Fault, node string) []string {
 	return []string{node}
 }
 
-// tell records how the nodes' processes are now: that a node was killed is known
-// before anything is concluded from what it said last.
+// tell records how the nodes' processes are now: that a node was killed, or is
+// up again, is known before anything is concluded from what it said last.
 func (r *runner) tell(rec *recorder, nodes []string) {
 	for _, n := range nodes {
-		seen := r.observer.process(n)
-		if !seen.Up || seen.Paused {
-			rec.add(Observation{Node: seen})
-		}
+		rec.add(Observation{Node: r.observer.process(n)})
 	}
 }
 

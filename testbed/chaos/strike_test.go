@@ -115,7 +115,7 @@ func strikes(ctx context.Context, r *runner, leader string, f Fault) (*recorder,
 	for _, c := range r.plant.Coordinators {
 		rec.add(Observation{Coordinator: &CoordinatorSeen{Name: c, Answered: true, Leader: leader}})
 	}
-	r.strike(ctx, rec, 0, f)
+	r.strike(ctx, rec, 0, f, nil)
 	var marks []Mark
 	for _, o := range rec.rec.Seen {
 		if o.Mark != nil {

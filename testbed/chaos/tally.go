@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"time"
 )
 
 // tally adds up counters that begin anew when who counts is started again.
@@ -19,12 +18,12 @@ func newTally() *tally {
 }
 
 // add takes what one of those who count by a name has counted. What it had
-// counted when the round began does not count.
-func (t *tally) add(at time.Duration, name, who string, n uint64) {
+// counted before the round, when it is seen for the first time, does not count.
+func (t *tally) add(before bool, name, who string, n uint64) {
 	key := [2]string{name, who}
 	last, known := t.last[key]
 	switch {
-	case !known && at < firstAt:
+	case !known && before:
 		t.sum[name] += 0
 	case !known:
 		t.sum[name] += n

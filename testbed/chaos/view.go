@@ -16,6 +16,7 @@ type view struct {
 	at     time.Duration
 	nodes  map[string]seenNode
 	coords map[string]seenCoordinator
+	heard  map[string]seenNode        // the newest of a node that answered
 	states map[string]seenCoordinator // the newest with a state
 	frames map[string]*delivery       // by source
 }
@@ -34,12 +35,14 @@ type seenCoordinator struct {
 type delivery struct {
 	newest Frames
 	known  bool
-	last   time.Duration // when a frame had been delivered since the look before
+	looked time.Duration // the newest look
+	last   time.Duration // the look that showed the newest delivered frame
+	before time.Duration // the one before that, which did not show it
 }
 
 func newView(p Plant) *view {
 	return &view{
-		plant: p, nodes: map[string]seenNode{}, coords: map[string]seenCoordinator{},
+		plant: p, nodes: map[string]seenNode{}, heard: map[string]seenNode{}, coords: map[string]seenCoordinator{},
 		states: map[string]seenCoordinator{}, frames: map[string]*delivery{},
 	}
 }
@@ -50,6 +53,9 @@ func (v *view) see(o Observation) {
 	switch {
 	case o.Node != nil:
 		v.nodes[o.Node.Name] = seenNode{*o.Node, o.At}
+		if o.Node.Answered {
+			v.heard[o.Node.Name] = seenNode{*o.Node, o.At}
+		}
 		for _, f := range o.Node.Sources {
 			d := v.frames[f.Source]
 			if d == nil {
@@ -60,9 +66,9 @@ func (v *view) see(o Observation) {
 			case !d.known: // so it was when we began to look
 			case f.Captured < d.newest.Captured && f.Delivered > 0, // started again
 				f.Captured >= d.newest.Captured && f.Delivered > d.newest.Delivered:
-				d.last = o.At
+				d.last, d.before = o.At, d.looked
 			}
-			d.newest, d.known = f, true
+			d.newest, d.known, d.looked = f, true, o.At
 		}
 	case o.Coordinator != nil:
 		c := seenCoordinator{*o.Coordinator, o.At}
@@ -97,13 +103,25 @@ func (v *view) leader() string {
 	return leader
 }
 
+// told is who tells what is wanted: the coordinator that takes itself for the
+// leader, of several the one that knows most.
+func (v *view) told() (s seenCoordinator, ok bool) {
+	for _, name := range v.plant.Coordinators {
+		c, known := v.states[name]
+		if known && v.lives(name) && c.Leader == name && (!ok || c.Index > s.Index) {
+			s, ok = c, true
+		}
+	}
+	return s, ok
+}
+
 // running lists where each placement runs: starts and what ends already do not
-// count.
+// count. A node that just once does not answer has not stopped anything.
 func (v *view) running() map[string][]string {
 	out := map[string][]string{}
 	for _, name := range v.plant.Nodes {
-		n := v.nodes[name]
-		if !n.Up || !n.Answered {
+		now, n := v.nodes[name], v.heard[name]
+		if !now.Up || n.PID != now.PID || v.at-n.at > staleAfter {
 			continue
 		}
 		for _, i := range n.Instances {
@@ -159,6 +177,11 @@ func (v *view) illState(s *State) string {
 	running := v.running()
 	placed := 0
 	for _, m := range s.Nodes {
+		for _, i := range v.nodes[m.Name].Instances {
+			if v.lives(m.Name) && i.Status != ended && !slices.Contains(m.Placements, i.ID) {
+				return fmt.Sprintf("%s runs on %s, which is not wanted", i.ID, m.Name)
+			}
+		}
 		if v.lives(m.Name) && m.Status != "alive" {
 			return fmt.Sprintf("%s lives, and the leader takes it for %s", m.Name, m.Status)
 		}
