@@ -34,13 +34,16 @@ type Config struct {
 	Idle     time.Duration // an unused connection is closed after it [1 min]
 	Silence  time.Duration // a peer not heard of for so long is gone [5 s]
 	Log      *slog.Logger
+
+	lanes int // connections taken from one peer [maxLanes]
 }
 
 // The limits that nobody needs to change.
 const (
 	maxInbound     = 1024     // connections from peers
+	maxLanes       = 8        // of them from one peer
 	maxStreams     = 256      // incoming frames at once on a connection
-	maxHeld        = 64 << 20 // bytes of half-read frames on a connection, at least two frames
+	maxHeld        = 64 << 20 // bytes of half-read frames of a peer, at least two frames
 	maxTries       = 2        // connections for one frame: the first may just have ended
 	maxFlights     = 4096     // frames handed to a peer and not settled
 	maxOutcomes    = 4096     // outcomes waiting to go to a peer
@@ -83,6 +86,7 @@ func (c Config) withDefaults() Config {
 	c.Grace = cmp.Or(c.Grace, time.Second)
 	c.Patience = cmp.Or(c.Patience, 30*time.Second)
 	c.Idle = cmp.Or(c.Idle, time.Minute)
+	c.lanes = cmp.Or(c.lanes, maxLanes)
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)
 	return c
 }

@@ -7,7 +7,8 @@
 // A node has one UDP socket, on which it both listens and dials. It dials a
 // peer when it first has a frame for it, with certificates both ways (TLS 1.3,
 // ALPN "weft/1", no 0-RTT), and only the dialler sends frames over a
-// connection. Each frame is one message of [pipeline.Codec] on its own
+// connection. Where packets get lost and none wait, it dials up to seven more:
+// see lanes. Each frame is one message of [pipeline.Codec] on its own
 // unidirectional stream, so that a lost packet holds up one frame and a late
 // frame can be cancelled without the others. The stream's ID names the frame
 // (the message's Ref stays 0), so even what could not be read can be settled.
@@ -20,7 +21,7 @@
 //
 // # What goes first
 //
-// One frame at a time is written to a peer; then, of those that wait, the most
+// One frame at a time is written over a connection; then, of those that wait, the most
 // urgent, and of these the newest. A more urgent frame does not wait: quic-go
 // serves streams strictly by urgency, 0 to 7, of which control has 0 and each
 // frame that interrupts another one less than that. To let newer frames

@@ -240,13 +240,19 @@ func TestBrokenControlEndsConnection(t *testing.T) {
 	}
 }
 
-// A peer that connects again from its socket has forgotten its connection.
+// A peer that connects ever again from its socket has forgotten the oldest of
+// its connections.
 func TestNewerConnectionReplaces(t *testing.T) {
 	attack(t, func(t *testing.T, _ running, hostile *rawPeer) {
 		hostile.open()
 		old := hostile.conn
-		hostile.dial(fogAddr)
-		hostile.open()
+		for i := range maxLanes {
+			if old.Context().Err() != nil {
+				t.Fatalf("closed when there were %d", i+1)
+			}
+			hostile.dial(fogAddr)
+			hostile.open()
+		}
 		<-old.Context().Done()
 		var ae *quic.ApplicationError
 		if err := context.Cause(old.Context()); !errors.As(err, &ae) || ae.ErrorCode != closeReplaced {

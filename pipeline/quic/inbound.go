@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -32,8 +31,7 @@ type inbound struct {
 	outcomes  *outcomes
 	complains complaints
 
-	held    atomic.Int64 // bytes of frames being read
-	maxHeld int64
+	maxHeld int64 // bytes of frames being read, of all the peer's connections
 	streams sync.WaitGroup
 }
 
@@ -55,7 +53,7 @@ func (l *Link) serve(ctx context.Context, conn *quic.Conn) {
 		_ = conn.CloseWithError(closeProtocol, err.Error())
 		return
 	}
-	if old := in.peer.replaceIn(in); old != nil {
+	if old := in.peer.addIn(in); old != nil {
 		_ = old.conn.CloseWithError(closeReplaced, "replaced by a newer connection")
 	}
 	in.run(ctx)
@@ -245,8 +243,8 @@ func (in *inbound) read(stream *quic.ReceiveStream, began time.Time) (*pipeline.
 	header, payload := binary.BigEndian.Uint32(prefix[lengthsAt:]), binary.BigEndian.Uint32(prefix[lengthsAt+4:])
 	size := int64(prefixSize) + int64(header) + int64(payload)
 	if size <= in.maxHeld { // the codec refuses anything larger
-		defer in.held.Add(-size)
-		if in.held.Add(size) > in.maxHeld {
+		defer in.peer.held.Add(-size)
+		if in.peer.held.Add(size) > in.maxHeld {
 			return nil, 0, errBusy
 		}
 	}

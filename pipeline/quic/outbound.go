@@ -23,7 +23,6 @@ type outbound struct {
 	conn    *quic.Conn
 	control *control
 	name    string // the peer's, of its certificate
-	slots   slots
 	flights *flights
 }
 
@@ -75,6 +74,10 @@ func (o *outbound) run(ctx context.Context) {
 			level = l.log.Warn
 		}
 		level("connection ended", "peer", o.peer.addr, "name", o.name, "cause", err)
+		var by *quic.ApplicationError
+		if errors.As(err, &by) && by.Remote && by.ErrorCode == closeReplaced {
+			o.peer.takesOne()
+		}
 	}
 	o.peer.lose(o)
 	_ = o.conn.CloseWithError(code, reason) // returns nil
@@ -132,17 +135,12 @@ func (o *outbound) listen() error {
 
 // send writes the frame, whose message starts with head. errGone: nothing was
 // sent and another connection may be tried.
-func (o *outbound) send(ctx context.Context, head []byte, f *pipeline.Frame) error {
-	slot, ok := o.slots.enter(ctx, rankOf(f), o.conn.Context().Done())
-	if !ok {
-		return o.whyNot(ctx)
-	}
-	defer o.slots.leave(slot)
+func (o *outbound) send(ctx context.Context, urgency int8, head []byte, f *pipeline.Frame) error {
 	stream, err := o.conn.OpenUniStreamSync(ctx)
 	if err != nil {
-		return o.whyNot(ctx)
+		return whyNot(ctx)
 	}
-	stream.SetPriority(slot.urgency, false)
+	stream.SetPriority(urgency, false)
 	id := stream.StreamID()
 	if err := o.flights.add(id, f, stream, time.Now()); err != nil {
 		stream.CancelWrite(cancelAbandoned)
@@ -174,7 +172,7 @@ func (o *outbound) send(ctx context.Context, head []byte, f *pipeline.Frame) err
 }
 
 // whyNot is why nothing could be sent: ctx, or the end of the connection.
-func (o *outbound) whyNot(ctx context.Context) error {
+func whyNot(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

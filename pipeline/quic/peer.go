@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -17,21 +18,23 @@ import (
 	"github.com/weft-mesh/weft/pipeline"
 )
 
-// peer is what the link knows of one address: at most one connection in each
-// direction, and how dialling it went.
+// peer is what the link knows of one address: the connections in each
+// direction, and how dialling went.
 type peer struct {
 	link     *Link
 	addr     string
 	counters counters
+	held     atomic.Int64 // bytes of frames being read from it
 
 	mu       sync.Mutex
-	out      *outbound // nil: not connected
-	in       *inbound  // nil: not connected
-	dialling *attempt  // nil: no dial in progress
-	failures int       // dials failed since the last success
-	cause    error     // of the last one
-	retry    time.Time // not before
-	sending  int       // Sends that hold out
+	lanes    lanes      // dialled by us; its lock is taken after mu
+	in       []*inbound // dialled by the peer, the oldest first
+	dialling *attempt   // nil: no dial in progress
+	failures int        // dials failed since the last success
+	cause    error      // of the last one
+	retry    time.Time  // not before
+	sending  int        // Sends between acquire and release
+	single   bool       // the peer takes one connection from us, as the first release did
 	used     time.Time
 }
 
@@ -56,31 +59,50 @@ func (p *peer) touch() {
 	p.used = time.Now()
 }
 
-// send writes a frame over the connection, dialling if there is none.
+// send writes a frame over a connection, dialling if there is none.
 func (p *peer) send(ctx context.Context, head []byte, f *pipeline.Frame) error {
-	o, err := p.acquire(ctx)
-	if err != nil {
+	if err := p.acquire(ctx); err != nil {
 		return err
 	}
 	defer p.release()
-	err = o.send(ctx, head, f)
+	slot := p.lanes.queue(rankOf(f))
+	if slot.waits() && p.lanes.wanting() {
+		p.widen(ctx)
+	}
+	if !p.lanes.await(ctx, slot) {
+		return whyNot(ctx)
+	}
+	defer p.lanes.leave(slot)
+	err := slot.lane.out.send(ctx, slot.urgency, head, f)
 	if errors.Is(err, errGone) {
-		p.lose(o)
+		p.lose(slot.lane.out)
 	}
 	return err
 }
 
-// acquire returns the connection, which release gives back. It dials if there
-// is none, and waits for that unless the last dial failed: a peer that is down
-// costs its senders no time.
-func (p *peer) acquire(ctx context.Context) (*outbound, error) {
+// widen dials another connection beside those there are.
+func (p *peer) widen(ctx context.Context) {
+	p.mu.Lock()
+	if p.single || p.dialling != nil || time.Now().Before(p.retry) {
+		p.mu.Unlock()
+		return
+	}
+	a := &attempt{done: make(chan struct{})}
+	p.dialling = a
+	p.mu.Unlock()
+	_ = p.begin(ctx, a) // an error is for those who wait for the connection
+}
+
+// acquire sees to it that there is a connection, until release. It dials if
+// there is none, and waits for that unless the last dial failed: a peer that is
+// down costs its senders no time.
+func (p *peer) acquire(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		if p.out != nil {
-			o := p.out
+		if p.lanes.len() > 0 {
 			p.sending++
 			p.mu.Unlock()
-			return o, nil
+			return nil
 		}
 		down := p.failures > 0
 		cause := p.cause
@@ -93,23 +115,31 @@ func (p *peer) acquire(ctx context.Context) (*outbound, error) {
 		p.mu.Unlock()
 
 		if begin {
-			if err := p.link.start(ctx, func(ctx context.Context, t *quic.Transport) { p.connect(ctx, t, a) }); err != nil {
-				p.dialled(a, nil, errNotDialled)
-				return nil, err
+			if err := p.begin(ctx, a); err != nil {
+				return err
 			}
 		}
 		if down {
-			return nil, cause
+			return cause
 		}
 		select {
 		case <-a.done:
 			if a.err != nil && a.err != errNotDialled {
-				return nil, a.err
+				return a.err
 			}
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// begin has Run dial.
+func (p *peer) begin(ctx context.Context, a *attempt) error {
+	err := p.link.start(ctx, func(ctx context.Context, t *quic.Transport) { p.connect(ctx, t, a) })
+	if err != nil {
+		p.dialled(a, nil, errNotDialled)
+	}
+	return err
 }
 
 func (p *peer) release() {
@@ -130,7 +160,7 @@ func (p *peer) lose(o *outbound) {
 func (p *peer) loseIdle(o *outbound, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sending > 0 || o.flights.len() > 0 || now.Sub(p.used) < p.link.cfg.Idle {
+	if p.sending > 0 && p.lanes.len() == 1 || o.flights.len() > 0 || !p.lanes.idle(o, now.Add(-p.link.cfg.Idle)) {
 		return false
 	}
 	p.drop(o)
@@ -139,9 +169,9 @@ func (p *peer) loseIdle(o *outbound, now time.Time) bool {
 
 // drop is called with p.mu held.
 func (p *peer) drop(o *outbound) {
-	if p.out == o {
-		p.out = nil
+	if p.lanes.remove(o) {
 		p.counters.addPackets(o.conn.ConnectionStats())
+		p.single = p.single && p.lanes.len() > 0 // it may be another that we dial next
 	}
 }
 
@@ -166,10 +196,12 @@ func (p *peer) dialled(a *attempt, o *outbound, err error) {
 	now := time.Now()
 	p.mu.Lock()
 	p.dialling = nil
-	first := p.failures == 0
+	n := p.lanes.len()
+	first := p.failures == 0 && n == 0
 	switch {
 	case err == nil:
-		p.out, p.failures, p.cause, p.used = o, 0, nil, now
+		p.lanes.add(&lane{out: o, stats: o.conn.ConnectionStats, used: now})
+		p.failures, p.cause, p.used = 0, nil, now
 	case errors.Is(err, pipeline.ErrUnreachable):
 		wait := min(firstBackoff<<min(p.failures, 10), longestBackoff)
 		p.failures++
@@ -182,7 +214,7 @@ func (p *peer) dialled(a *attempt, o *outbound, err error) {
 
 	switch {
 	case err == nil:
-		p.link.log.Info("connected", "peer", p.addr, "name", o.name)
+		p.link.log.Info("connected", "peer", p.addr, "name", o.name, "connections", n+1)
 	case first && errors.Is(err, pipeline.ErrUnreachable):
 		p.link.log.Warn("cannot reach peer, will try again when there are frames for it", "peer", p.addr, "error", err)
 	}
@@ -249,27 +281,34 @@ func explain(err error) error {
 	return err
 }
 
-// replaceIn makes in the connection from this address and returns the one
-// before: a peer dials from its one socket, so it has forgotten that one.
-func (p *peer) replaceIn(in *inbound) *inbound {
+// addIn takes in a connection from this address, and returns one that is too
+// many: a peer that was started again has forgotten those it had.
+func (p *peer) addIn(in *inbound) (old *inbound) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := p.in
-	p.in = in
+	if p.in = append(p.in, in); len(p.in) > p.link.cfg.lanes {
+		old = p.in[0]
+		p.in = slices.Delete(p.in, 0, 1)
+	}
 	return old
 }
 
 func (p *peer) loseIn(in *inbound) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.in == in {
-		p.in = nil
-	}
+	p.in = slices.DeleteFunc(p.in, func(o *inbound) bool { return o == in })
 	p.used = time.Now()
+}
+
+// takesOne notes that the peer takes one connection from us.
+func (p *peer) takesOne() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.single = true
 }
 
 func (p *peer) forgotten(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.out == nil && p.in == nil && p.dialling == nil && p.sending == 0 && now.Sub(p.used) > forgetAfter
+	return p.lanes.len() == 0 && len(p.in) == 0 && p.dialling == nil && p.sending == 0 && now.Sub(p.used) > forgetAfter
 }

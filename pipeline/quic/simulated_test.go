@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -566,6 +567,79 @@ func TestSendOutsideRun(t *testing.T) {
 		}
 		if err := edge.Run(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
 			t.Errorf("run again: %v, want ErrClosed", err)
+		}
+	})
+}
+
+// A camera's frames over a link that loses one packet in a hundred, and has
+// bandwidth: Reno over one connection carries a quarter of them.
+func TestLossyPathGetsMoreConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			frames  = 900
+			size    = 60_000
+			allowed = 200 * time.Millisecond
+		)
+		n := newNetwork(t, 1000*mbit, 20*time.Millisecond, 0.01)
+		in := &inbox{}
+		edge, fog := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), in)
+		p := newParcel(1<<40, 100, time.Minute)
+		mustSend(t, edge, fogAddr, p)
+		p.await(t)
+		var wg sync.WaitGroup
+		for seq := range uint64(frames) {
+			wg.Go(func() { _ = edge.Send(t.Context(), fogAddr, "detect", frame(seq, size, allowed)) })
+			sleep(time.Second / 30)
+		}
+		wg.Wait()
+		onTime := 0
+		for _, a := range in.got {
+			if a.Age(a.at) <= allowed {
+				onTime++
+			}
+		}
+		s := edge.Stats()[0]
+		t.Logf("%d of %d on time over %d connections, %d of %d packets lost", onTime, frames, s.Connections, s.PacketsLost, s.PacketsSent)
+		if onTime < frames*3/4 || s.Connections < 2 || s.Connections > maxLanes {
+			t.Errorf("%d of %d on time over %d connections", onTime, frames, s.Connections)
+		}
+		// Those that are not needed go.
+		sleep(2 * time.Minute)
+		if s := edge.Stats()[0]; s.Connections != 0 || fog.Stats()[0].Connected {
+			t.Errorf("idle: %+v", s)
+		}
+	})
+}
+
+// The first release takes one connection from a peer, and closes it when there is
+// another. That is found out, and then left alone.
+func TestPeerThatTakesOneConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 1000*mbit, 20*time.Millisecond, 0.01)
+		in := &inbox{}
+		cfg := n.config(fogAddr)
+		cfg.lanes = 1
+		edge, _ := n.start(n.config(edgeAddr), deliver), n.start(cfg, in)
+		var wg sync.WaitGroup
+		var late, lost atomic.Int64
+		for seq := range uint64(300) {
+			wg.Go(func() {
+				p := newParcel(seq, 60_000, 500*time.Millisecond)
+				switch err := edge.Send(t.Context(), fogAddr, "detect", p.Frame); {
+				case errors.Is(err, pipeline.ErrLate):
+					late.Add(1)
+				case err != nil || p.await(t).Reason == pipeline.ReasonLink:
+					lost.Add(1)
+				}
+			})
+			sleep(time.Second / 30)
+		}
+		wg.Wait()
+		if s := edge.Stats()[0]; s.Connections != 1 || late.Load() == 0 {
+			t.Errorf("%d connections; %d late of 300", s.Connections, late.Load())
+		}
+		if n := lost.Load(); n > 3 { // those on the connection that was closed
+			t.Errorf("%d frames lost with a connection", n)
 		}
 	})
 }

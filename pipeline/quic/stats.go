@@ -18,6 +18,8 @@ type PeerStats struct {
 	Name      string `json:"name"`      // of its certificate
 	Connected bool   `json:"connected"` // in either direction
 
+	Connections int `json:"connections"` // dialled to the peer
+
 	// Frames to the peer.
 	Sent      uint64                     `json:"sent"`
 	SentBytes uint64                     `json:"sent_bytes"` // of messages
@@ -83,14 +85,18 @@ func (p *peer) stats() PeerStats {
 	s.Settled, s.Refused = maps.Clone(s.Settled), maps.Clone(s.Refused)
 	p.counters.mu.Unlock()
 
-	s.Addr, s.Connected = p.addr, p.out != nil || p.in != nil
-	if p.in != nil {
-		s.Name = p.in.name
-		s.RTT = p.in.conn.ConnectionStats().SmoothedRTT
+	out := p.lanes.all()
+	s.Addr, s.Connected, s.Connections = p.addr, len(out)+len(p.in) > 0, len(out)
+	if len(p.in) > 0 {
+		s.Name = p.in[0].name
+		s.RTT = p.in[0].conn.ConnectionStats().SmoothedRTT
 	}
-	if p.out != nil {
-		q := p.out.conn.ConnectionStats()
-		s.Name, s.RTT, s.InFlight = p.out.name, q.SmoothedRTT, p.out.flights.len()
+	for i, o := range out {
+		q := o.conn.ConnectionStats()
+		if i == 0 {
+			s.Name, s.RTT = o.name, q.SmoothedRTT
+		}
+		s.InFlight += o.flights.len()
 		s.add(q)
 	}
 	return s
