@@ -638,7 +638,7 @@ func TestPeerThatTakesOneConnection(t *testing.T) {
 		if s := edge.Stats()[0]; s.Connections != 1 || late.Load() == 0 {
 			t.Errorf("%d connections; %d late of 300", s.Connections, late.Load())
 		}
-		if n := lost.Load(); n > 3 { // those on the connection that was closed
+		if n := lost.Load(); n > 15 { // those under way, half a second's, when it was closed
 			t.Errorf("%d frames lost with a connection", n)
 		}
 	})
