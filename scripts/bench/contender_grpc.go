@@ -38,7 +38,7 @@ func grpcContender(algorithm string) contender {
 					if err != nil {
 						return err
 					}
-					got(m.Value[headSize:])
+					got(frame(m.Value).picture())
 				}
 			}
 			s.RegisterService(&grpc.ServiceDesc{ServiceName: "bench.Frames", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{served}}, s)
@@ -65,7 +65,7 @@ func grpcContender(algorithm string) contender {
 			var once sync.Once
 			return &dialled{
 				send: func(_ context.Context, camera int, f frame) error {
-					return streams[camera].SendMsg(&wrapperspb.BytesValue{Value: append(make([]byte, headSize, headSize+len(f.data)), f.data...)})
+					return streams[camera].SendMsg(&wrapperspb.BytesValue{Value: f})
 				},
 				close: func() (err error) {
 					once.Do(func() { stop(); err = conn.Close() })

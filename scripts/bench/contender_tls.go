@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"sync"
 
@@ -70,9 +67,7 @@ func tlsContender(name, algorithm string) contender {
 			}
 			return &dialled{
 				send: func(_ context.Context, camera int, f frame) error {
-					b := make([]byte, 4+headSize, 4+headSize+len(f.data))
-					binary.BigEndian.PutUint32(b, uint32(headSize+len(f.data)))
-					_, err := conns[camera].Write(append(b, f.data...))
+					_, err := conns[camera].Write(f)
 					return err
 				},
 				close: closeAll,
@@ -83,16 +78,11 @@ func tlsContender(name, algorithm string) contender {
 
 func receiveTLS(c net.Conn, got func([]byte)) {
 	defer c.Close()
-	r := bufio.NewReaderSize(c, 64<<10)
 	for {
-		var n [4]byte
-		if _, err := io.ReadFull(r, n[:]); err != nil {
+		picture, err := readFrame(c)
+		if err != nil {
 			return
 		}
-		b := make([]byte, binary.BigEndian.Uint32(n[:]))
-		if _, err := io.ReadFull(r, b); err != nil {
-			return
-		}
-		got(b[headSize:])
+		got(picture)
 	}
 }
