@@ -18,7 +18,7 @@ import (
 // grpcContender streams frames as protobuf messages, a client stream for each
 // camera on one connection, with gRPC's own windows (64 kB that grow by its
 // estimate of bandwidth and delay).
-func grpcContender(algorithm string) contender {
+func grpcContender(t tcp) contender {
 	stream := grpc.StreamDesc{StreamName: "Send", ClientStreams: true}
 	return contender{name: "gRPC", senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
@@ -49,7 +49,7 @@ func grpcContender(algorithm string) contender {
 		dial: func(ctx context.Context, addr string, id *pki.Identity, cameras int) (*dialled, error) {
 			conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(id.ClientTLS(pki.Agent))),
 				grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-					return tcpDialer(algorithm).DialContext(ctx, "tcp", addr)
+					return t.dialer().DialContext(ctx, "tcp", addr)
 				}))
 			if err != nil {
 				return nil, err

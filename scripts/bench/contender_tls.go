@@ -12,7 +12,7 @@ import (
 
 // tlsContender sends each frame behind its length over TCP with TLS 1.3 and
 // TCP_NODELAY (Go's default), a connection for each camera.
-func tlsContender(name, algorithm string) contender {
+func tlsContender(name string, t tcp) contender {
 	return contender{name: name, senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
 			ln, err := tls.Listen("tcp", addr, id.ServerTLS(pki.Agent))
@@ -57,7 +57,7 @@ func tlsContender(name, algorithm string) contender {
 				}
 				return errors.Join(errs...)
 			}
-			d := &tls.Dialer{NetDialer: tcpDialer(algorithm), Config: id.ClientTLS(pki.Agent)}
+			d := &tls.Dialer{NetDialer: t.dialer(), Config: id.ClientTLS(pki.Agent)}
 			for range cameras {
 				c, err := d.DialContext(ctx, "tcp", addr)
 				if err != nil {

@@ -37,37 +37,50 @@ type dialled struct {
 	close func() error
 }
 
-// contenders are all of them, Weft first and the raw copy second. TCP controls
-// congestion by the algorithm that Linux comes with: what the machine is set
-// to may be another.
-func contenders() []contender {
-	return []contender{weftContender(), rawContender(), grpcContender(usual), tlsContender("TCP+TLS", usual)}
+// contenders are all of them, Weft first and the raw copy second, those over TCP
+// with this much of a queue in the kernel. TCP controls congestion by the
+// algorithm that Linux comes with: what the machine is set to may be another.
+func contenders(notSent int) []contender {
+	c := tcp{cubic, notSent}
+	return []contender{weftContender(), rawContender(), grpcContender(c), tlsContender("TCP+TLS", c)}
 }
 
-// Algorithms of TCP's congestion control.
+// tcp is how a contender's connections are set.
+type tcp struct {
+	congestion string // the algorithm that controls it
+	// notSent is how many bytes the kernel takes before it can send them.
+	notSent int
+}
+
+// Algorithms of congestion control.
 const (
-	usual = "cubic"
-	bold  = "bbr" // takes no loss for congestion
+	cubic = "cubic" // what Linux comes with
+	bbr   = "bbr"   // takes no loss for congestion
 )
 
-// notSent is how many bytes the kernel takes that it cannot send yet: a TLS
-// record. By its own measure it takes megabytes, and on a slow link a frame would
-// be old before its first byte left.
-const notSent = 16 << 10
+// Values of tcp.notSent.
+const (
+	kernels = 0 // megabytes: what Linux comes with
+	// record is a TLS record. With more a frame may be old before its first byte
+	// has left.
+	record = 16 << 10
+)
 
-// tcpDialer dials with an algorithm of congestion control.
-func tcpDialer(algorithm string) *net.Dialer {
-	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if e := c.Control(func(fd uintptr) {
-			if err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, algorithm); err != nil {
-				err = fmt.Errorf("congestion control %s: %w", algorithm, err)
-				return
-			}
-			if err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent); err != nil {
-				err = fmt.Errorf("TCP_NOTSENT_LOWAT: %w", err)
-			}
-		}); e != nil {
+func (t tcp) dialer() *net.Dialer {
+	set := func(fd int) error {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, t.congestion); err != nil {
+			return fmt.Errorf("congestion control %s: %w", t.congestion, err)
+		}
+		if t.notSent == kernels {
+			return nil
+		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, t.notSent); err != nil {
+			return fmt.Errorf("TCP_NOTSENT_LOWAT: %w", err)
+		}
+		return nil
+	}
+	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = set(int(fd)) }); e != nil {
 			return e
 		}
 		return err

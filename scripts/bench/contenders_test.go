@@ -53,7 +53,7 @@ func TestContendersDeliver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range contenders() {
+	for _, c := range append(contenders(kernels), contenders(record)[2:]...) {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := newLine(t.Context(), c, p, 2)
 			if err != nil {

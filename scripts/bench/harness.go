@@ -67,11 +67,11 @@ func (h *harness) interleave(ctx context.Context, what string, runs int, sides .
 	}
 	for run := range runs {
 		for _, i := range h.rng.Perm(len(sides)) {
+			runtime.GC()
+			v, err := sides[i].measure(ctx)
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			runtime.GC()
-			v, err := sides[i].measure(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", sides[i].name, err)
 			}
