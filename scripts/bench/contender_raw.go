@@ -29,7 +29,7 @@ func rawContender() contender {
 		c.NextProtos = []string{"raw"}
 		return c
 	}
-	return contender{name: "raw quic-go", senders: 4,
+	return contender{name: "raw quic-go", senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
 			socket, err := listenUDP(addr)
 			if err != nil {

@@ -18,7 +18,8 @@ import (
 type contender struct {
 	name string
 	// senders is how many of a camera's frames may be on their way at once in
-	// send. Where all bytes are in one order anyway there is no use in several.
+	// send. Where all bytes are in one order anyway there is no use in several,
+	// and where all streams share alike, as the raw copy's do, all would be late.
 	senders int
 	listen  func(addr string, id *pki.Identity, got func([]byte)) (*listening, error)
 	// dial connects for so many cameras; each of them sends one at a time
