@@ -166,6 +166,9 @@ func (c *checker) node(field string, n *nodeForm) {
 	if n.Coordinator && n.Tier == tiering.Edge {
 		c.add(field+".coordinator", "no node at the edge coordinates: whoever carries it away would have the mesh; make a fog or cloud node the coordinator")
 	}
+	if n.Broker && n.Tier == tiering.Edge {
+		c.add(field+".broker", "no node at the edge has the mesh's broker: whoever carries it away would read every frame there; give a fog or cloud node the broker")
+	}
 	if n.Dedicated && !n.Coordinator {
 		c.add(field+".dedicated", "only a coordinator can be dedicated; add coordinator: true, or remove the key")
 	}

@@ -11,8 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // errNoBroker reports that there is no MQTT broker to publish to.
@@ -65,13 +67,46 @@ func brokerCA(at func(string) string, name string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// meshBroker is the broker that frames go through now.
+type meshBroker struct {
+	url  string
+	node string // that it runs on, of that tier; empty: it is the one of the configuration
+	tier tiering.Tier
+}
+
+// tls narrows the settings for brokers down to this one: what gossip says of an
+// address is anybody's word who has its key, and a certificate is not.
+func (b meshBroker) tls(conf *tls.Config) *tls.Config {
+	if b.node == "" || conf == nil {
+		return conf
+	}
+	return pki.To(conf, b.node, b.tier)
+}
+
+// findBroker returns the configured broker, or that of the live node which has
+// one; of several the first by name, so that all nodes agree. At the edge none
+// counts, since machines there can be carried away.
+func findBroker(configured string, members []tiering.Member) (meshBroker, bool) {
+	if configured != "" {
+		return meshBroker{url: configured}, true
+	}
+	var best meshBroker
+	for _, m := range members {
+		n := &m.Node
+		if m.Status == tiering.NodeAlive && n.Addresses.MQTT != "" && n.Tier != tiering.Edge && (best.node == "" || n.ID < best.node) {
+			best = meshBroker{n.Addresses.MQTT, n.ID, n.Tier}
+		}
+	}
+	return best, best.node != ""
+}
+
 // brokerLink is this node's MQTT link to whichever broker the mesh has: the
 // one that was configured, or the one that a node gossips.
 type brokerLink struct {
 	node    string
 	tls     *tls.Config // nil: plain text, which the configuration asks for by name
 	recv    pipeline.Receiver
-	find    func() string // URL of the broker; empty: none now
+	find    func() (meshBroker, bool) // false: there is none now
 	log     *slog.Logger
 	current atomic.Pointer[mqtt.Link]
 }
@@ -86,8 +121,8 @@ func (b *brokerLink) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if url := b.find(); url != "" {
-			b.runTo(ctx, url)
+		if to, ok := b.find(); ok {
+			b.runTo(ctx, to)
 		}
 		select {
 		case <-ctx.Done():
@@ -98,8 +133,8 @@ func (b *brokerLink) Run(ctx context.Context) error {
 }
 
 // runTo runs a link to one broker until ctx ends or the broker is another.
-func (b *brokerLink) runTo(ctx context.Context, url string) {
-	link, err := mqtt.New(mqtt.Config{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
+func (b *brokerLink) runTo(ctx context.Context, to meshBroker) {
+	link, err := mqtt.New(mqtt.Config{Broker: to.url, TLS: to.tls(b.tls), Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
 	if err != nil {
 		b.log.Error("cannot use the MQTT broker", "err", err)
 		return
@@ -121,7 +156,7 @@ func (b *brokerLink) runTo(ctx context.Context, url string) {
 			return
 		case <-tick.C:
 			// Gossip that forgets the broker for a moment is no reason to part.
-			if now := b.find(); now != "" && now != url {
+			if now, ok := b.find(); ok && now != to {
 				stop()
 			}
 		}
@@ -159,9 +194,9 @@ func (b *brokerLink) picture(settings map[string]string) func(*pipeline.Frame) e
 
 // subscribe serves mqtt: sources.
 func (b *brokerLink) subscribe(ctx context.Context, topic string, handle func([]byte)) error {
-	url := b.find()
-	if url == "" {
+	from, ok := b.find()
+	if !ok {
 		return errNoBroker
 	}
-	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
+	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: from.url, TLS: from.tls(b.tls), Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
 }

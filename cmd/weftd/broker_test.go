@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,5 +107,93 @@ func TestExternalBroker(t *testing.T) {
 	}
 	if _, err := brokerCA(filepath.Clean, filepath.Join(dir, "none.crt")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// Whoever has the gossip key can say that the broker is anywhere. A stolen edge
+// machine does not become the broker by it, under no name and at no tier.
+func TestNobodyBecomesTheBroker(t *testing.T) {
+	ca := newCA(t)
+	as := func(tier tiering.Tier, name string) *pki.Identity {
+		id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tier, Name: name}, nil, time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	defer func() { cancel(); parts.Wait() }()
+	run := func(part func(context.Context) error) {
+		parts.Go(func() {
+			if err := part(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	serve := func(id *pki.Identity) string {
+		b, err := broker.New(broker.Config{Listen: "127.0.0.1:0", TLS: id.ServerTLS(pki.Agent, pki.Operator), Allow: mqtt.Allowed, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(b.Run)
+		return "tls://" + b.Addr()
+	}
+	honest, stolen := serve(as(tiering.Fog, "fog-1")), serve(as(tiering.Edge, "edge-1"))
+	says := func(name string, tier tiering.Tier, url string) tiering.Member {
+		return tiering.Member{Status: tiering.NodeAlive, Node: tiering.Node{ID: name, Tier: tier, Addresses: tiering.Addresses{MQTT: url}}}
+	}
+	fog1 := says("fog-1", tiering.Fog, honest)
+	const none = "\x00"
+	for what, c := range map[string]struct {
+		members []tiering.Member
+		refused string // empty: the honest broker is used
+	}{
+		"it says what it is":             {[]tiering.Member{fog1, says("edge-1", tiering.Edge, stolen)}, ""},
+		"there is no other":              {[]tiering.Member{says("edge-1", tiering.Edge, stolen)}, none},
+		"it says that it is at the fog":  {[]tiering.Member{fog1, says("edge-1", tiering.Fog, stolen)}, "it is spiffe://farm/agent/edge/edge-1, and meant is edge-1 at tier fog"},
+		"it says that fog-1 is there":    {[]tiering.Member{says("fog-1", tiering.Fog, stolen)}, "it is spiffe://farm/agent/edge/edge-1, and meant is fog-1 at tier fog"},
+		"it says that a fog-0 is there":  {[]tiering.Member{fog1, says("fog-0", tiering.Fog, stolen)}, "and meant is fog-0 at tier fog"},
+		"it says that it is plain there": {[]tiering.Member{says("fog-1", tiering.Fog, "tcp"+strings.TrimPrefix(stolen, "tls"))}, none},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := &brokerLink{
+				node: "cloud-1", tls: as(tiering.Cloud, "cloud-1").ClientTLS(pki.Agent), recv: pipeline.NewSwitchboard(), log: slog.New(slog.DiscardHandler),
+				find: func() (meshBroker, bool) { return findBroker("", c.members) },
+			}
+			run(b.Run)
+			subscribed := make(chan error, 1)
+			own, stop := context.WithCancel(ctx)
+			defer stop()
+			go func() { subscribed <- b.subscribe(own, "cameras/gate", func([]byte) {}) }()
+			if c.refused == "" {
+				eventually(t, 20*time.Second, "the link to be connected", func() bool { l := b.current.Load(); return l != nil && l.Stats().Connected })
+				stop()
+				if err := <-subscribed; err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			time.AfterFunc(20*time.Second, stop) // which ends a subscription without an error
+			if err := <-subscribed; err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(c.refused, none)) {
+				t.Errorf("a source that subscribes is told %v, want %q", err, c.refused)
+			}
+			send := func() error {
+				return b.Send(t.Context(), "fog-1", "detect", &pipeline.Frame{Captured: time.Now(), Deadline: time.Now().Add(time.Minute)})
+			}
+			if c.refused == none {
+				if err := send(); !errors.Is(err, errNoBroker) {
+					t.Errorf("frames are refused with %v, want that there is no broker", err)
+				}
+				return
+			}
+			eventually(t, 20*time.Second, "frames to be refused with the reason", func() bool {
+				err := send()
+				return errors.Is(err, pipeline.ErrUnreachable) && strings.Contains(err.Error(), c.refused)
+			})
+			if n := b.current.Load().Stats().Sessions; n != 0 {
+				t.Errorf("%d sessions with the stolen machine", n)
+			}
+		})
 	}
 }

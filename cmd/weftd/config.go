@@ -194,6 +194,9 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	if raw.MQTT.Embedded && raw.MQTT.Broker != "" {
 		bad("mqtt.broker", "an embedded broker and an external one: choose one")
 	}
+	if raw.MQTT.Embedded && raw.Node.Tier == tiering.Edge {
+		bad("mqtt.embedded", "no node at the edge has the mesh's broker: whoever carries it away would read every frame there; enable it on another node, or run a broker of your own and name it in `mqtt.broker` on every node")
+	}
 	switch m := raw.MQTT; {
 	case m.Broker != "":
 		if err := mqtt.CheckURL(m.Broker, m.Plaintext); err != nil {

@@ -97,7 +97,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	bl := &brokerLink{
 		node: self.ID, tls: cfg.Broker.tls(id.ClientTLS(pki.Agent)), recv: board, log: log.With("part", "mqtt"),
-		find: func() string { return findBroker(cfg.Broker.URL, n.gossip.Members()) },
+		find: func() (meshBroker, bool) { return findBroker(cfg.Broker.URL, n.gossip.Members()) },
 	}
 
 	pictures, err := gallery.New(gallery.Config{Dir: filepath.Join(cfg.DataDir, "pictures"), Retain: cfg.Retain, Log: log.With("part", "gallery")})
@@ -287,21 +287,6 @@ func platforms(capacity tiering.Resources) []tiering.Platform {
 		out = append(out, tiering.Platform{Type: "cuda", Count: n})
 	}
 	return out
-}
-
-// findBroker returns the URL of the configured broker, or of the live node's
-// that has one; of several the first by name, so that all nodes agree.
-func findBroker(configured string, members []tiering.Member) string {
-	if configured != "" {
-		return configured
-	}
-	best, url := "", ""
-	for _, m := range members {
-		if m.Status == tiering.NodeAlive && m.Node.Addresses.MQTT != "" && (best == "" || m.Node.ID < best) {
-			best, url = m.Node.ID, m.Node.Addresses.MQTT
-		}
-	}
-	return url
 }
 
 // coordinators are the API addresses of the live coordinators.

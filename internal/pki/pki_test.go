@@ -138,6 +138,9 @@ func TestRolesAreEnforcedBothWays(t *testing.T) {
 	edgeCoordinator := certify(t, ca, named("spiffe://farm/coordinator/edge/edge-1"))
 	asCoordinator := coord.ServerTLS(pki.Coordinator)
 	asCoordinator.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &edgeCoordinator, nil }
+	old := certify(t, ca, named("spiffe://farm/agent/edge-1"))
+	asOld := agent.ServerTLS(pki.Agent)
+	asOld.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &old, nil }
 	asked := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
 	for _, tc := range []struct {
 		name           string
@@ -152,6 +155,13 @@ func TestRolesAreEnforcedBothWays(t *testing.T) {
 		{"a coordinator's from before tiers", coord.ServerTLS(pki.Coordinator), shows(coord, certify(t, ca, named("spiffe://farm/coordinator/c"))), ""},
 		{"operator at the API", coord.ServerTLS(pki.Operator, pki.Agent), op.ClientTLS(pki.Coordinator), ""},
 
+		{"the node that is meant", server, pki.To(coord.ClientTLS(pki.Agent), "edge-1", tiering.Fog), ""},
+		{"that node from before tiers", asOld, pki.To(coord.ClientTLS(pki.Agent), "edge-1", tiering.Fog), ""},
+
+		{"another node than is meant", server, pki.To(coord.ClientTLS(pki.Agent), "edge-2", tiering.Fog), "not the node that is meant: it is spiffe://farm/agent/fog/edge-1, and meant is edge-2 at tier fog"},
+		{"at another tier than is meant", server, pki.To(coord.ClientTLS(pki.Agent), "edge-1", tiering.Cloud), "not the node that is meant"},
+		{"another node from before tiers", asOld, pki.To(coord.ClientTLS(pki.Agent), "edge-2", tiering.Fog), "not the node that is meant"},
+		{"the name of another CA", stranger.ServerTLS(pki.Agent), pki.To(coord.ClientTLS(pki.Agent), "edge-1", tiering.Fog), "unknown authority"},
 		{"agent is no coordinator", coord.ServerTLS(pki.Coordinator), agent.ClientTLS(pki.Coordinator), "wrong role"},
 		{"agent does not serve as coordinator", agent.ServerTLS(pki.Coordinator), coord.ClientTLS(pki.Coordinator), "wrong role"},
 		{"no coordinator at the edge", coord.ServerTLS(pki.Coordinator), shows(coord, edgeCoordinator), "wrong role"},

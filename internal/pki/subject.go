@@ -16,6 +16,7 @@ import (
 var (
 	ErrName    = errors.New("invalid name")
 	ErrRole    = errors.New("wrong role")
+	ErrPeer    = errors.New("not the node that is meant")
 	ErrPEM     = errors.New("not a PEM file of the expected kind")
 	ErrRevoked = errors.New("certificate revoked")
 	ErrExposed = errors.New("secret that others can read")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // ServerTLS accepts peers of the same mesh that may act in one of the roles
@@ -41,6 +43,28 @@ func (id *Identity) ClientTLS(role Role) *tls.Config {
 			return id.verify(cs, x509.ExtKeyUsageServerAuth, []Role{role})
 		},
 	}
+}
+
+// To narrows the settings of a client of the mesh down to one node, of that
+// tier. A certificate from before tiers were in them does for any.
+func To(conf *tls.Config, node string, tier tiering.Tier) *tls.Config {
+	conf = conf.Clone()
+	verify := conf.VerifyConnection
+	conf.VerifyConnection = func(cs tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(cs); err != nil {
+				return err
+			}
+		}
+		if sub, _ := Peer(&cs); sub.Name != node || sub.Tier != 0 && sub.Tier != tier {
+			return &tls.CertificateVerificationError{
+				UnverifiedCertificates: cs.PeerCertificates,
+				Err:                    fmt.Errorf("%w: it is %s, and meant is %s at tier %s", ErrPeer, sub, node, tier),
+			}
+		}
+		return nil
+	}
+	return conf
 }
 
 // present shows the certificate to servers that can make something of it, as
