@@ -25,6 +25,9 @@ func (c *Coordinator) CreateToken(ctx context.Context, t state.Token, lifetime t
 	if lifetime > 0 {
 		cmd.Expires = at.Add(lifetime)
 	}
+	if err := cmd.Check(); err != nil {
+		return nil, err
+	}
 	if _, err := c.apply(cmd); err != nil {
 		return nil, err
 	}
@@ -40,6 +43,10 @@ func (c *Coordinator) RevokeToken(ctx context.Context, name string) error {
 	if err := c.mustLead(); err != nil {
 		return err
 	}
-	_, err := c.apply(&state.DeleteToken{Name: name, At: now()})
+	cmd := &state.DeleteToken{Name: name, At: now()}
+	if err := cmd.Check(); err != nil {
+		return err
+	}
+	_, err := c.apply(cmd)
 	return err
 }

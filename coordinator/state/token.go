@@ -73,8 +73,10 @@ type DeleteToken struct {
 func (*PutToken) kind() kind    { return kindPutToken }
 func (*DeleteToken) kind() kind { return kindDeleteToken }
 
-func (c *PutToken) apply(tx *change) error {
-	tx.at = c.At
+// Check says what is wrong with the command whatever the state is, for those
+// who would commit it: what is in the log stays there, and a token given in
+// place of its name is a secret.
+func (c *PutToken) Check() error {
 	switch {
 	case !tokenName.MatchString(c.Name):
 		return fmt.Errorf("%w: token name %q: use 1 to 63 lower-case letters, digits and hyphens", ErrInvalid, c.Name)
@@ -86,6 +88,22 @@ func (c *PutToken) apply(tx *change) error {
 		return fmt.Errorf("%w: the hash of a token has %d bytes", ErrInvalid, len(c.Hash))
 	case !c.Expires.IsZero() && !c.Expires.After(c.At):
 		return fmt.Errorf("%w: token %s would have expired already", ErrInvalid, c.Name)
+	}
+	return nil
+}
+
+// Check is as that of PutToken.
+func (c *DeleteToken) Check() error {
+	if !tokenName.MatchString(c.Name) {
+		return fmt.Errorf("%w: token %q: no token has such a name", ErrNotFound, c.Name)
+	}
+	return nil
+}
+
+func (c *PutToken) apply(tx *change) error {
+	tx.at = c.At
+	if err := c.Check(); err != nil {
+		return err
 	}
 	if old, ok := get[Token](tx.txn, tableTokens, c.Name); ok {
 		if !old.Expired(c.At) {
