@@ -21,7 +21,7 @@ func (c *Coordinator) CreateToken(ctx context.Context, t state.Token, lifetime t
 		return nil, err
 	}
 	at := now()
-	cmd := &state.PutToken{ID: t.ID, Name: t.Name, Scope: t.Scope, Hash: t.Hash, At: at}
+	cmd := &state.PutToken{ID: t.ID, Name: t.Name, Scope: t.Scope, Hash: t.Hash, At: at, By: t.By}
 	if lifetime > 0 {
 		cmd.Expires = at.Add(lifetime)
 	}

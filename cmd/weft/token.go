@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,9 +98,9 @@ func showTokens(p *page, tokens []api.Token, now time.Time) {
 		case t.Expires != nil:
 			expires = "in " + ago(*t.Expires, now)
 		}
-		rows = append(rows, []string{t.Name, t.ID, string(t.Scope), ago(now, t.Created), expires})
+		rows = append(rows, []string{t.Name, t.ID, string(t.Scope), ago(now, t.Created), expires, cmp.Or(t.CreatedBy, "unknown")})
 	}
-	p.table("TOKEN|ID|SCOPE|>AGE|>EXPIRES", rows)
+	p.table("TOKEN|ID|SCOPE|>AGE|>EXPIRES|BY", rows)
 }
 
 func tokenRevokeCommand(env *environment) *cobra.Command {

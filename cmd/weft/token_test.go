@@ -50,6 +50,9 @@ func TestTokens(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, list)
 		}
 	}
+	if n := strings.Count(list, "spiffe://"); n != 3 {
+		t.Errorf("%d of 3 tokens say who made them:\n%s", n, list)
+	}
 	if strings.Contains(list, text) || strings.Contains(list, made.Secret) {
 		t.Errorf("secrets in\n%s", list)
 	}

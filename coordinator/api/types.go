@@ -120,6 +120,9 @@ type Token struct {
 	Scope   Scope      `json:"scope"`
 	Created time.Time  `json:"created"`
 	Expires *time.Time `json:"expires,omitempty"` // nil: never
+	// CreatedBy is who made it, as in the audit log; empty for tokens from
+	// before this was kept.
+	CreatedBy string `json:"created_by,omitempty"`
 }
 
 // NewToken is a token with its secret, which is told once.

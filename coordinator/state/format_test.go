@@ -103,9 +103,18 @@ func drains() []Command {
 	}
 }
 
+// makers goes on from them with tokens that say who made them.
+func makers() []Command {
+	return []Command{
+		&PutToken{ID: "00000000000000aa", Name: "board", Scope: ScopeRead, Hash: bytes.Repeat([]byte{0xaa}, 32), At: at(17), By: "spiffe://demo/operator/ada"},
+		&PutToken{ID: "00000000000000bb", Name: "nested", Scope: ScopeAdmin, Hash: bytes.Repeat([]byte{0xbb}, 32), Expires: at(99), At: at(18), By: "token:ci:0123456789abcdef"},
+	}
+}
+
 func TestGoldenCommands(t *testing.T) {
 	goldenCommands(t, "commands.golden", commands())
 	goldenCommands(t, "drains.golden", drains())
+	goldenCommands(t, "makers.golden", makers())
 }
 
 func goldenCommands(t *testing.T, file string, commands []Command) {
@@ -128,6 +137,7 @@ func goldenCommands(t *testing.T, file string, commands []Command) {
 func TestGoldenSnapshot(t *testing.T) {
 	goldenSnapshot(t, "snapshot.golden", commands())
 	goldenSnapshot(t, "draining.golden", append(commands(), drains()...))
+	goldenSnapshot(t, "made.golden", append(commands(), makers()...))
 }
 
 func goldenSnapshot(t *testing.T, file string, commands []Command) {

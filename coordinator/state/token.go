@@ -40,6 +40,7 @@ type Token struct {
 	Created     time.Time `json:"created"`
 	Expires     time.Time `json:"expires"` // zero: never
 	CreateIndex uint64    `json:"create_index"`
+	By          string    `json:"by,omitempty"` // who made it; empty for those from before this was kept
 }
 
 // Expired reports whether the token is no longer valid at a time.
@@ -62,6 +63,7 @@ type PutToken struct {
 	Hash    []byte    `json:"hash"`
 	Expires time.Time `json:"expires"` // zero: never
 	At      time.Time `json:"at"`
+	By      string    `json:"by,omitempty"` // who makes it
 }
 
 // DeleteToken revokes the token of a name.
@@ -118,7 +120,7 @@ func (c *PutToken) apply(tx *change) error {
 		return fmt.Errorf("%w: there are %d tokens, and no more are kept: revoke some", ErrConflict, maxTokens)
 	}
 	tx.insert(tableTokens, &Token{
-		ID: c.ID, Name: c.Name, Scope: c.Scope, Hash: c.Hash, Created: c.At, Expires: c.Expires, CreateIndex: tx.index,
+		ID: c.ID, Name: c.Name, Scope: c.Scope, Hash: c.Hash, Created: c.At, Expires: c.Expires, CreateIndex: tx.index, By: c.By,
 	})
 	tx.event(TokenCreated, c.Name, "token %s (%s) created with scope %s", c.Name, c.ID, c.Scope)
 	return nil

@@ -52,8 +52,14 @@ func TestTokenLifeCycle(t *testing.T) {
 			t.Fatalf("step %d: %v, %s, tokens %v; want %v, %s, %s", i, r.Err, types(r.Events), have, step.err, step.events, step.tokens)
 		}
 	}
+	made := tokenOf(b, "cd", ScopeAdmin, 0, 14)
+	made.By = "token:ci:" + a
+	f.must(made)
+	if got, ok := f.Snapshot().Token(b); !ok || got.By != made.By {
+		t.Errorf("found %+v, %v; want that %s made it", got, ok, made.By)
+	}
 	got, ok := f.Snapshot().Token(a)
-	if !ok || got.Name != "ci" || got.Scope != ScopeSubmit || !got.Created.Equal(at(1)) || got.Expired(at(1e6)) {
+	if !ok || got.Name != "ci" || got.Scope != ScopeSubmit || !got.Created.Equal(at(1)) || got.Expired(at(1e6)) || got.By != "" {
 		t.Errorf("found %+v, %v", got, ok)
 	}
 	if _, ok := f.Snapshot().Token(c); ok {

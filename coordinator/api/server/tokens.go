@@ -34,7 +34,7 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	secret := api.NewSecret()
 	t, err := s.control.CreateToken(r.Context(),
-		state.Token{ID: secret.ID, Name: ask.Name, Scope: ask.Scope, Hash: secret.Hash()},
+		state.Token{ID: secret.ID, Name: ask.Name, Scope: ask.Scope, Hash: secret.Hash(), By: callerOf(r).name},
 		time.Duration(ask.LifetimeS)*time.Second)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s *Server) deleteToken(w http.ResponseWriter, r *http.Request) error {
 
 // shown is a token without its hash.
 func shown(t *state.Token) api.Token {
-	out := api.Token{ID: t.ID, Name: t.Name, Scope: t.Scope, Created: t.Created}
+	out := api.Token{ID: t.ID, Name: t.Name, Scope: t.Scope, Created: t.Created, CreatedBy: t.By}
 	if !t.Expires.IsZero() {
 		out.Expires = &t.Expires
 	}

@@ -200,7 +200,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %d %s", wrong, a.status, a.body)
 		}
 	}
-	if list := decode[[]api.Token](t, ada.settled("GET", "/v1/tokens?consistent=true", "")); len(list) != 1 || list[0].Name != "ci" || list[0].Scope != state.ScopeSubmit {
+	if list := decode[[]api.Token](t, ada.settled("GET", "/v1/tokens?consistent=true", "")); len(list) != 1 || list[0].Name != "ci" || list[0].Scope != state.ScopeSubmit || list[0].CreatedBy != "spiffe://test/operator/ada" {
 		t.Errorf("tokens %+v", list)
 	}
 
