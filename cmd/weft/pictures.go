@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -56,11 +57,32 @@ var errGone = errors.New("no such picture any more")
 
 // newWeb returns a client of what nodes serve.
 func newWeb(id *pki.Identity) *http.Client {
-	return &http.Client{Timeout: pictureTimeout, Transport: &http.Transport{TLSClientConfig: id.ClientTLS(pki.Agent)}}
+	return &http.Client{
+		Timeout: pictureTimeout, Transport: &http.Transport{TLSClientConfig: id.ClientTLS(pki.Agent)},
+		// Nodes redirect nobody.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// checkWeb says why a URL that a node gossips is not one to ask for pictures.
+// Plain HTTP is what weftd speaks on loopback, and nowhere else.
+func checkWeb(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && net.ParseIP(u.Hostname()).IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("its address %s is neither https:// nor on loopback", u.Redacted())
 }
 
 // list returns the recent pictures of one node, none if it does not answer.
 func (g *galleries) list(ctx context.Context, n api.Node) []picture {
+	if err := checkWeb(n.Addresses.HTTP); err != nil {
+		g.warn(fmt.Errorf("no pictures from %s: %w", n.ID, err))
+		return nil
+	}
 	base := n.Addresses.HTTP + "/v1/pictures/" + url.PathEscape(g.workflow)
 	body, header, err := g.get(ctx, base)
 	var (

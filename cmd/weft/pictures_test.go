@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -209,6 +210,24 @@ func TestGalleries(t *testing.T) {
 		warned = nil
 		if got := g.list(t.Context(), api.Node{Node: tiering.Node{ID: "cloud-1", Addresses: tiering.Addresses{HTTP: url}}}); got != nil || len(warned) != 1 || !strings.HasPrefix(warned[0], "no pictures from cloud-1: ") {
 			t.Errorf("%s: %v, %q", url, got, warned)
+		}
+	}
+	// One that is not where weftd speaks plain HTTP, and one that sends us on.
+	for _, url := range []string{"http://192.0.2.1:7950", "http://localhost.example", "file:///etc", "ftp://127.0.0.1"} {
+		warned = nil
+		if got := g.list(t.Context(), api.Node{Node: tiering.Node{ID: "cloud-1", Addresses: tiering.Addresses{HTTP: url}}}); got != nil || len(warned) != 1 || !strings.Contains(warned[0], "is neither https:// nor on loopback") {
+			t.Errorf("%s: %v, %q", url, got, warned)
+		}
+	}
+	g.web = newWeb(identity(t, authority(t), pki.Operator, "ada"))
+	defer g.web.CloseIdleConnections()
+	asked := len(paths)
+	for _, code := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		away := httptest.NewServer(http.RedirectHandler(node.URL+"/v1/pictures/people", code))
+		defer away.Close()
+		warned = nil
+		if got := g.list(t.Context(), api.Node{Node: tiering.Node{ID: "cloud-1", Addresses: tiering.Addresses{HTTP: away.URL}}}); got != nil || len(warned) != 1 || len(paths) != asked {
+			t.Errorf("a redirection: %v, %q, asked there for %v", got, warned, paths[asked:])
 		}
 	}
 	warned = nil

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,11 +44,27 @@ func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics 
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
-	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+	if a, ok := l.Addr().(*net.TCPAddr); ok && a.IP.IsLoopback() {
+		w.server.Handler = onlyLocal(mux)
+	} else {
 		w.scheme = "https"
 		w.listener = tls.NewListener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
 	}
 	return w, nil
+}
+
+// onlyLocal refuses requests for another host than this machine. A site that
+// somebody on the machine looks at can have its name resolve to a loopback
+// address (DNS rebinding); to the browser our pictures would be its own.
+func onlyLocal(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := (&url.URL{Host: r.Host}).Hostname()
+		if ip := net.ParseIP(host); !strings.EqualFold(host, "localhost") && !ip.IsLoopback() {
+			http.Error(w, fmt.Sprintf("%q is not this machine: ask for localhost, or let weftd listen (`listen.http`) where others reach it, with certificates", r.Host), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (w *web) addr() string { return w.listener.Addr().String() }
