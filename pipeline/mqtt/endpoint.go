@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/weft-mesh/weft/internal/pki"
 )
@@ -33,7 +34,7 @@ func CheckURL(raw string, plaintext bool) error {
 func parseURL(raw string, plaintext bool) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: broker: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: broker %q is not a URL: want tls://HOST:PORT, or tcp://HOST:PORT for plain text; in a password write %%40 for @, %%3A for : and %%2F for /", ErrConfig, shown(raw))
 	}
 	var port string
 	switch u.Scheme {
@@ -41,26 +42,35 @@ func parseURL(raw string, plaintext bool) (*url.URL, error) {
 		port = "1883"
 		if !plaintext {
 			return nil, fmt.Errorf("%w: broker %s: %s:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name (plaintext: true)",
-				ErrConfig, u.Redacted(), u.Scheme)
+				ErrConfig, shown(raw), u.Scheme)
 		}
 	case "tls", "mqtts", "ssl":
 		port = "8883"
 		if plaintext {
-			return nil, fmt.Errorf("%w: broker %s: plain text is asked for, but %s:// is TLS: choose one", ErrConfig, u.Redacted(), u.Scheme)
+			return nil, fmt.Errorf("%w: broker %s: plain text is asked for, but %s:// is TLS: choose one", ErrConfig, shown(raw), u.Scheme)
 		}
 	default:
-		return nil, fmt.Errorf("%w: broker %q: want tls://HOST:PORT, or tcp://HOST:PORT for plain text", ErrConfig, raw)
+		return nil, fmt.Errorf("%w: broker %q: want tls://HOST:PORT, or tcp://HOST:PORT for plain text", ErrConfig, shown(raw))
 	}
 	switch {
 	case u.Hostname() == "":
-		return nil, fmt.Errorf("%w: broker %q names no host: want %s://HOST:PORT", ErrConfig, raw, u.Scheme)
+		return nil, fmt.Errorf("%w: broker %q names no host: want %s://HOST:PORT", ErrConfig, shown(raw), u.Scheme)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("%w: broker %s: nothing may follow the port", ErrConfig, u.Redacted())
+		return nil, fmt.Errorf("%w: broker %s: nothing may follow the port", ErrConfig, shown(raw))
 	}
 	if u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), port)
 	}
 	return u, nil
+}
+
+// shown is a broker's URL without what is before its host: in one that is
+// mistyped a password may be anywhere there.
+func shown(raw string) string {
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		return "…" + raw[i:]
+	}
+	return raw
 }
 
 // parseBroker reads a broker's URL and checks the TLS settings for it.

@@ -35,9 +35,16 @@ func TestNewRefuses(t *testing.T) {
 		{"another scheme", func(c *Config) { c.Broker = "https://fog-1" }, `want tls://HOST:PORT, or tcp://HOST:PORT`},
 		{"no host", func(c *Config) { c.Broker = "tcp://:1883" }, `"tcp://:1883" names no host`},
 		{"path", func(c *Config) { c.Broker = "tcp://fog-1/topic" }, "nothing may follow the port"},
-		{"no URL", func(c *Config) { c.Broker = "tcp://fog 1" }, "invalid"},
+		{"no URL", func(c *Config) { c.Broker = "tcp://fog 1" }, `broker "tcp://fog 1" is not a URL: want tls://HOST:PORT`},
+		{"a password that is not escaped", func(c *Config) { c.Broker = "tcp://u:sec/ret@fog-1" }, `broker "…@fog-1" is not a URL`},
+		{"one that looks like a path", func(c *Config) { c.Broker = "tcp://u:1/secret@fog-1" }, "broker …@fog-1: nothing may follow the port"},
+		{"one that looks like a fragment", func(c *Config) { c.Broker = "tcp://u:1#secret@fog-1" }, "broker …@fog-1: nothing may follow the port"},
+		{"a password without a scheme", func(c *Config) { c.Broker = "u:secret@fog-1:1883" }, `broker "…@fog-1:1883": want tls://HOST:PORT`},
+		{"a password and another scheme", func(c *Config) { c.Broker = "https://u:secret@fog-1" }, `broker "…@fog-1": want tls://HOST:PORT`},
+		{"a password and no host", func(c *Config) { c.Broker = "tcp://u:secret@" }, `broker "…@" names no host`},
+		{"a password and one slash", func(c *Config) { c.Broker = "tcp:/u:secret@fog-1" }, `broker "…@fog-1" names no host`},
 		{"plain text by its scheme alone", func(c *Config) { c.Broker, c.Plaintext = "tcp://u:secret@fog-1", false },
-			"broker tcp://u:xxxxx@fog-1: tcp:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name"},
+			"broker …@fog-1: tcp:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name"},
 		{"the same with certificates", func(c *Config) { c.Plaintext, c.TLS = false, conf }, "ask for plain text by name"},
 		{"plain text over TLS", func(c *Config) { c.Broker = "mqtts://fog-1" }, "plain text is asked for, but mqtts:// is TLS"},
 		{"TLS without certificates", func(c *Config) { c.Broker, c.Plaintext = "tls://u:secret@fog-1", false }, "broker tls://u:xxxxx@fog-1:8883: tls:// needs certificates"},
@@ -50,8 +57,8 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		bad := good
 		c.spoil(&bad)
-		if _, err := New(bad, ignore); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		if _, err := New(bad, ignore); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "sec") && strings.Contains(bad.Broker, "@") {
+			t.Errorf("%s: %v, want %q, and no password", c.name, err, c.want)
 		}
 	}
 }

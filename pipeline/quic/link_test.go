@@ -71,8 +71,8 @@ func TestCertificateRefused(t *testing.T) {
 		want       string
 		wantTarget any
 	}{
-		{"another mesh's CA", pki.Agent, true, "the peer's certificate was refused", new(*tls.CertificateVerificationError)},
-		{"no agent", pki.Operator, false, "the peer refused this node's certificate", new(*quic.TransportError)},
+		{"another mesh's CA", pki.Agent, true, "the peer's certificate was refused (is this machine's clock right?): CRYPTO_ERROR 0x12a (local): tls: failed to verify certificate: x509: certificate signed by unknown authority", new(*tls.CertificateVerificationError)},
+		{"no agent", pki.Operator, false, "the peer refused this node's certificate (of the peer's authority? not revoked? its role agent or coordinator?", new(*quic.TransportError)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

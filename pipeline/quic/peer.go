@@ -272,9 +272,9 @@ func explain(err error) error {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &te) && te.ErrorCode >= cryptoError && te.Remote:
-		return fmt.Errorf("the peer refused this node's certificate (same mesh CA? not expired?): %w", err)
+		return fmt.Errorf("the peer refused this node's certificate (of the peer's authority? not revoked? its role agent or coordinator? within its dates by the peer's clock?): %w", err)
 	case errors.As(err, &te) && te.ErrorCode >= cryptoError:
-		return fmt.Errorf("the peer's certificate was refused (same mesh CA? not expired?): %w", err)
+		return fmt.Errorf("the peer's certificate was refused (is this machine's clock right?): %w", err)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer: is weftd running there, and its UDP port open? %w", err)
 	}
