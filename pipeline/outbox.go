@@ -66,7 +66,7 @@ func (o *outbox) send(ctx context.Context, f *Frame, waited time.Duration) {
 		return
 	}
 	f.Add("", SpanTransfer, waited+time.Since(start))
-	if err := o.sender.Send(ctx, o.offer.Address, o.offer.Instance, f); err != nil {
+	if err := o.sender.Send(ctx, o.offer.To(), o.offer.Instance, f); err != nil {
 		o.drop(f, sendReason(ctx, err), err)
 	}
 }
@@ -96,8 +96,8 @@ func sendReason(ctx context.Context, err error) Reason {
 
 // outboxKey is what must stay the same for an outbox to serve a new offer.
 type outboxKey struct {
-	instance, node, address string
-	link                    tiering.Link
+	instance, to string
+	link         tiering.Link
 }
 
-func keyOf(o tiering.Offer) outboxKey { return outboxKey{o.Instance, o.Node, o.Address, o.Link} }
+func keyOf(o tiering.Offer) outboxKey { return outboxKey{o.Instance, o.To(), o.Link} }

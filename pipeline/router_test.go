@@ -54,8 +54,8 @@ func TestRouterChooses(t *testing.T) {
 		r.Forward(none)
 		synctest.Wait()
 		want := []string{
+			"fog/there@there d512 jpeg 7", "fog/there@there d512 jpeg 80", // not encoded again; encoded at 80
 			"local d768 bgr", "local s bgr", "local s bgr", "local s bgr", "local s jpeg",
-			"there d512 jpeg 7", "there d512 jpeg 80", // not encoded again; encoded at 80
 		}
 		if got := got.sorted(); !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
@@ -249,7 +249,7 @@ func TestRouterSetOffers(t *testing.T) {
 		r.SetOffers([]tiering.Offer{moved, b})
 		defer start(t, r.Run)()
 		synctest.Wait()
-		if got, want := sent.sorted(), []string{"n2 b 3", "n3 a 1", "n3 a 2"}; !slices.Equal(got, want) {
+		if got, want := sent.sorted(), []string{"fog/n2@n2 b 3", "fog/n3@n3 a 1", "fog/n3@n3 a 2"}; !slices.Equal(got, want) {
 			t.Errorf("sent %v, want %v", got, want)
 		}
 		c.want(t, map[Reason]int{ReasonNone: 3})

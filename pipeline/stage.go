@@ -34,8 +34,8 @@ var ErrEnded = errors.New("source ended")
 
 // Sender is the sending side of a link.
 //
-// Send hands a frame for the instance to the node at addr and returns when it
-// is on its way, the frame's deadline passes (ErrLate), ctx ends, or it can't
+// Send hands a frame for the instance to the node at addr, which is what
+// [tiering.Offer.To] says, and returns when it is on its way, the frame's deadline passes (ErrLate), ctx ends, or it can't
 // be sent (ErrOversized, ErrUnreachable, …). After nil the link owns the frame
 // and settles it exactly once: with the peer's outcome, or ReasonLink when the
 // connection breaks or the peer says nothing until the deadline and a grace

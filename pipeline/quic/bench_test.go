@@ -24,13 +24,13 @@ func BenchmarkLink(b *testing.B) {
 			m := newMesh(b)
 			from, to := startNew(b, m.config("edge"), deliver), startNew(b, m.config("fog"), deliver)
 			warm := newParcel(0, size, 0)
-			mustSend(b, from, to.Addr(), warm)
+			mustSend(b, from, to.at(), warm)
 			warm.await(b)
 			inParallel(b, senders, size, func(pending *sync.WaitGroup) error {
 				f := frame(1, size, time.Minute)
 				pending.Add(1)
 				f.OnSettle(func(pipeline.Outcome) { pending.Done() })
-				err := from.Send(context.Background(), to.Addr(), "detect", f)
+				err := from.Send(context.Background(), to.at(), "detect", f)
 				if err != nil {
 					pending.Done()
 				}

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 		hostile.open()
 		return linktest.Pair{
 			Sender: from,
-			Addr:   to.Addr(),
+			Addr:   to.at(),
 			Break:  func() { socket.cut.Store(true) },
 			Heal:   func() { socket.cut.Store(false) },
 			Inject: func(b []byte) { hostile.stream(b) },

@@ -6,7 +6,8 @@
 //
 // A node has one UDP socket, on which it both listens and dials. It dials a
 // peer when it first has a frame for it, with certificates both ways (TLS 1.3,
-// ALPN "weft/1", no 0-RTT), and only the dialler sends frames over a
+// ALPN "weft/1", no 0-RTT) of which the peer's must be that of the node that is
+// meant, since its address is gossip, and only the dialler sends frames over a
 // connection. Where packets get lost and none wait, it dials up to seven more:
 // see lanes. Each frame is one message of [pipeline.Codec] on its own
 // unidirectional stream, so that a lost packet holds up one frame and a late

@@ -101,6 +101,9 @@ func startNew(t testing.TB, cfg Config, recv pipeline.Receiver) running {
 	return start(t, l)
 }
 
+// at is the link as others send to it.
+func (r running) at() string { return "fog/" + r.cfg.Node + "@" + r.Addr() }
+
 // parcel is a frame with what became of it.
 type parcel struct {
 	*pipeline.Frame

@@ -29,7 +29,7 @@ func attack(t *testing.T, test func(t *testing.T, node running, hostile *rawPeer
 
 		edge := n.start(n.config(edgeAddr), deliver)
 		p := newParcel(1, 1000, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		if o := p.await(t); !o.Delivered() {
 			t.Errorf("another peer's frame: %+v", o)
 		}
@@ -274,7 +274,7 @@ func TestHostileReceiver(t *testing.T) {
 		}
 		p := newParcel(1, 100, time.Minute)
 		sent := make(chan error, 1)
-		go func() { sent <- edge.Send(t.Context(), hostileAddr, "detect", p.Frame) }()
+		go func() { sent <- edge.Send(t.Context(), "fog/n@"+hostileAddr, "detect", p.Frame) }()
 		if hostile.conn, err = ln.Accept(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestOversizedForPeer(t *testing.T) {
 		edge, _ := n.start(n.config(edgeAddr), deliver), n.start(small, deliver)
 		for _, size := range []int{50_001, 5_000_000} { // written before the peer says no, and not
 			p := newParcel(1, size, time.Minute)
-			switch err := edge.Send(t.Context(), fogAddr, "detect", p.Frame); {
+			switch err := edge.Send(t.Context(), fogPeer, "detect", p.Frame); {
 			case err == nil:
 				if o := p.await(t); o.Reason != pipeline.ReasonOversized {
 					t.Errorf("%d bytes: settled as %+v, want oversized", size, o)
@@ -332,7 +332,7 @@ func TestOversizedForPeer(t *testing.T) {
 			}
 		}
 		p := newParcel(2, 50_000, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		if o := p.await(t); !o.Delivered() {
 			t.Errorf("at the limit: %+v", o)
 		}

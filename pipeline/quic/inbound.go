@@ -44,7 +44,7 @@ func (l *Link) serve(ctx context.Context, conn *quic.Conn) {
 		return
 	}
 	in := &inbound{
-		link: l, peer: l.peer(conn.RemoteAddr().String()), conn: conn, name: nameOf(conn), outcomes: newOutcomes(),
+		link: l, peer: l.peer(peerOf(conn).String()), conn: conn, name: nameOf(conn), outcomes: newOutcomes(),
 		answered: make(chan struct{}, 1),
 		maxHeld:  max(maxHeld, 2*int64(l.cfg.MaxFrame+l.codec.Limits().Header)),
 	}

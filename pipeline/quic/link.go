@@ -39,7 +39,7 @@ type Link struct {
 	inbound atomic.Int64 // connections from peers
 
 	mu    sync.Mutex
-	peers map[string]*peer // by address
+	peers map[string]*peer // by node and address
 }
 
 // job is work that outlives the call that asked for it, such as a connection.
@@ -166,8 +166,8 @@ func (l *Link) start(ctx context.Context, j job) error {
 	}
 }
 
-// Send implements [pipeline.Sender]; addr is the Addr of the peer's Link. The
-// first frame for a peer waits for the connection; while a peer can't be
+// Send implements [pipeline.Sender]; addr is a [tiering.Peer], with the Addr of
+// the peer's Link. Another node that answers there gets nothing. The first frame for a peer waits for the connection; while a peer can't be
 // reached, Send says so at once.
 func (l *Link) Send(ctx context.Context, addr, instance string, f *pipeline.Frame) error {
 	p := l.peer(addr)
@@ -211,7 +211,7 @@ func (l *Link) send(ctx context.Context, p *peer, instance string, f *pipeline.F
 	return err
 }
 
-// peer finds or makes what is known of an address.
+// peer finds or makes what is known of a node at an address.
 func (l *Link) peer(addr string) *peer {
 	l.mu.Lock()
 	defer l.mu.Unlock()

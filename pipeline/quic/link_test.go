@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -89,7 +91,7 @@ func TestCertificateRefused(t *testing.T) {
 				cfg := n.config(edgeAddr)
 				cfg.ServerTLS, cfg.ClientTLS = id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent)
 				stranger := n.start(cfg, deliver)
-				err = stranger.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute))
+				err = stranger.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Minute))
 				if !errors.Is(err, pipeline.ErrUnreachable) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("got %v, want ErrUnreachable because %s", err, c.want)
 				}
@@ -100,12 +102,12 @@ func TestCertificateRefused(t *testing.T) {
 
 				// It is tried again, and less and less often.
 				for range 100 {
-					if err := stranger.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute)); !errors.Is(err, pipeline.ErrUnreachable) {
+					if err := stranger.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Minute)); !errors.Is(err, pipeline.ErrUnreachable) {
 						t.Fatalf("got %v, want ErrUnreachable", err)
 					}
 					sleep(50 * time.Millisecond)
 				}
-				p := stranger.peer(fogAddr)
+				p := stranger.peer(fogPeer)
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				if p.failures < 3 || p.failures > 10 {
@@ -125,7 +127,7 @@ func TestClientCertificateOfAnotherCA(t *testing.T) {
 		other := newMesh(t).identity("stranger").ClientTLS(pki.Agent)
 		cfg.ClientTLS.GetClientCertificate = other.GetClientCertificate // trusts the mesh, is not of it
 		stranger := n.start(cfg, deliver)
-		err := stranger.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute))
+		err := stranger.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Minute))
 		var te *quic.TransportError
 		if !errors.Is(err, pipeline.ErrUnreachable) || !errors.As(err, &te) || !te.Remote ||
 			!strings.Contains(err.Error(), "the peer refused this node's certificate") {
@@ -136,7 +138,7 @@ func TestClientCertificateOfAnotherCA(t *testing.T) {
 
 func TestBadAddresses(t *testing.T) {
 	l := startNew(t, newMesh(t).config("edge"), deliver)
-	for _, addr := range []string{"", "nowhere", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:70000"} {
+	for _, addr := range []string{"", "nowhere", "127.0.0.1", "127.0.0.1:7000", "edge@127.0.0.1:7000", "fog/n@127.0.0.1", "fog/n@127.0.0.1:http", "fog/n@127.0.0.1:70000"} {
 		if err := l.Send(t.Context(), addr, "detect", frame(1, 100, time.Minute)); !errors.Is(err, pipeline.ErrUnreachable) {
 			t.Errorf("%q: %v, want ErrUnreachable", addr, err)
 		}
@@ -148,13 +150,13 @@ func TestCrowded(t *testing.T) {
 		n := newNetwork(t, 100*mbit, 5*time.Millisecond, 0)
 		edge, fog := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), deliver)
 		fog.inbound.Store(maxInbound)
-		err := edge.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute))
+		err := edge.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Minute))
 		if !errors.Is(err, pipeline.ErrUnreachable) || !strings.Contains(err.Error(), errCrowded.Error()) {
 			t.Errorf("got %v, want ErrUnreachable because of %v", err, errCrowded)
 		}
 		fog.inbound.Store(0)
 		eventually(t, "room to be made", func() bool {
-			return edge.Send(t.Context(), fogAddr, "detect", frame(2, 100, time.Minute)) == nil
+			return edge.Send(t.Context(), fogPeer, "detect", frame(2, 100, time.Minute)) == nil
 		})
 	})
 }
@@ -169,7 +171,7 @@ func TestPeerReplaced(t *testing.T) {
 		cfg.Listen = fog.Addr()
 		eventually(t, "a frame to be delivered", func() bool {
 			p := newParcel(seq, 1000, 2*time.Second)
-			return edge.Send(t.Context(), fog.Addr(), "detect", p.Frame) == nil && p.await(t).Delivered()
+			return edge.Send(t.Context(), fog.at(), "detect", p.Frame) == nil && p.await(t).Delivered()
 		})
 		fog.stop()
 	}
@@ -189,7 +191,7 @@ func TestBothWays(t *testing.T) {
 	for _, c := range []struct {
 		from running
 		to   string
-	}{{a, b.Addr()}, {b, a.Addr()}, {a, "localhost:" + port}} {
+	}{{a, b.at()}, {b, a.at()}, {a, "fog/a@localhost:" + port}} {
 		p := newParcel(1, 60_000, time.Minute)
 		mustSend(t, c.from, c.to, p)
 		if o := p.await(t); !o.Delivered() {
@@ -197,7 +199,7 @@ func TestBothWays(t *testing.T) {
 		}
 	}
 	for _, s := range b.Stats() {
-		if s.Addr != a.Addr() || s.Name != "a" || s.Sent != 1 || s.Received != 1 || s.RTT <= 0 {
+		if s.Addr != a.at() || s.Name != "a" || s.Sent != 1 || s.Received != 1 || s.RTT <= 0 {
 			t.Errorf("stats %+v: want one frame each way with a", s)
 		}
 	}
@@ -226,5 +228,88 @@ func TestSocketFails(t *testing.T) {
 		}
 	case <-timer.C:
 		t.Fatal("run goes on without a socket")
+	}
+}
+
+// Frames for fog-2 go to fog-2 only, whatever gossip says where it is: another
+// node that answers there gets none, is not asked again and again, and the
+// sender is told who is who.
+func TestNobodyStandsInForAnother(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tier tiering.Tier // of the certificate of fog-2 that answers; 0: another node does
+		want string       // of the error; empty: none
+	}{
+		{"itself", tiering.Fog, ""},
+		{"another node", 0, "another node answers there (it has moved, or somebody says so): CRYPTO_ERROR 0x12a (local): tls: failed to verify certificate: not the node that is meant: it is spiffe://test/agent/edge/edge-9, and meant is fog-2 at tier fog"},
+		{"itself at another tier", tiering.Edge, "it is spiffe://test/agent/edge/fog-2, and meant is fog-2 at tier fog"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t, 100*mbit, 5*time.Millisecond, 0)
+				there := pki.Subject{Role: pki.Agent, Tier: tiering.Edge, Name: "edge-9"}
+				if c.tier != 0 {
+					there.Name, there.Tier = "fog-2", c.tier
+				}
+				id, err := n.mesh.ca.Issue(there, nil, time.Now(), time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg := n.config(fogAddr)
+				cfg.ServerTLS, cfg.ClientTLS = id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent)
+				in := &inbox{}
+				n.start(cfg, in)
+				edge := n.start(n.config(edgeAddr), deliver)
+
+				// As the agent sends: along an offer of the coordinator's.
+				router, err := pipeline.NewRouter(pipeline.RouterConfig{
+					Node: "edge-1", Tier: tiering.Edge, Group: "gate", Outbox: 4, Concurrency: 4, Log: slog.New(slog.DiscardHandler),
+				}, deliver, map[tiering.Transport]pipeline.Sender{tiering.QUIC: edge})
+				if err != nil {
+					t.Fatal(err)
+				}
+				offer := tiering.Offer{
+					Instance: "people/detect#0", Group: "detect", Node: "fog-2", Tier: tiering.Fog, Address: fogAddr,
+					Link: tiering.Link{From: "gate", To: "detect", Transport: tiering.QUIC, Encoding: tiering.JPEG}, Accepts: tiering.Data{Type: "image"},
+				}
+				router.SetOffers([]tiering.Offer{offer})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- router.Run(ctx) }()
+				defer func() {
+					cancel()
+					if err := <-done; err != nil {
+						t.Error(err)
+					}
+				}()
+				p := newParcel(1, 1000, time.Minute)
+				router.Forward(p.Frame)
+				if c.want == "" {
+					if o := p.await(t); !o.Delivered() || len(in.seqs()) != 1 {
+						t.Errorf("%+v, arrived: %v", o, in.seqs())
+					}
+					return
+				}
+				if o := p.await(t); o.Reason != pipeline.ReasonLink {
+					t.Errorf("the frame is settled as %+v, want %q", o, pipeline.ReasonLink)
+				}
+				for seq := range uint64(100) {
+					err := edge.Send(t.Context(), offer.To(), "detect", frame(seq, 1000, time.Minute))
+					if !errors.Is(err, pipeline.ErrUnreachable) || !errors.Is(err, pki.ErrPeer) || !strings.Contains(err.Error(), c.want) {
+						t.Fatalf("got %v, want ErrUnreachable because %s", err, c.want)
+					}
+					sleep(50 * time.Millisecond)
+				}
+				peer := edge.peer(offer.To())
+				peer.mu.Lock()
+				defer peer.mu.Unlock()
+				if peer.failures < 3 || peer.failures > 10 {
+					t.Errorf("dialled %d times in 5 s of sending, want some 6", peer.failures)
+				}
+				if got := in.seqs(); len(got) > 0 {
+					t.Errorf("frames %v went to %s", got, there)
+				}
+			})
+		})
 	}
 }

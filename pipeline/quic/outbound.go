@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // sweepEvery bounds how often flights are swept, and thereby how precisely
@@ -54,12 +55,14 @@ func newOutbound(ctx context.Context, p *peer, conn *quic.Conn) (*outbound, erro
 	return o, stream.SetReadDeadline(time.Time{})
 }
 
-// nameOf is who the peer's certificate says it is.
-func nameOf(conn *quic.Conn) string {
+// peerOf is who the peer's certificate says it is, and where.
+func peerOf(conn *quic.Conn) tiering.Peer {
 	state := conn.ConnectionState().TLS
 	s, _ := pki.Peer(&state)
-	return s.Name
+	return tiering.Peer{Node: s.Name, Tier: s.Tier, Address: conn.RemoteAddr().String()}
 }
+
+func nameOf(conn *quic.Conn) string { return peerOf(conn).Node }
 
 // run serves the connection until it or ctx ends, and settles what is left.
 func (o *outbound) run(ctx context.Context) {

@@ -15,14 +15,16 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
 )
 
-// peer is what the link knows of one address: the connections in each
+// peer is what the link knows of one node at one address: the connections in each
 // direction, and how dialling went.
 type peer struct {
 	link     *Link
-	addr     string
+	addr     string // a tiering.Peer
 	counters counters
 	held     atomic.Int64 // bytes of frames being read from it
 
@@ -226,11 +228,15 @@ func (p *peer) dial(ctx context.Context, t *quic.Transport) (*outbound, error) {
 	l := p.link
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*answerWithin, &quic.HandshakeTimeoutError{})
 	defer cancel()
-	addr, err := resolve(ctx, p.addr)
+	to, err := tiering.ParsePeer(p.addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := t.Dial(ctx, addr, l.clientTLS, l.cfg.diallerConfig())
+	addr, err := resolve(ctx, to.Address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := t.Dial(ctx, addr, pki.To(l.clientTLS, to.Node, to.Tier), l.cfg.diallerConfig())
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -271,6 +277,8 @@ func explain(err error) error {
 	var te *quic.TransportError
 	var timeout net.Error
 	switch {
+	case errors.Is(err, pki.ErrPeer):
+		return fmt.Errorf("another node answers there (it has moved, or somebody says so): %w", err)
 	case errors.As(err, &te) && te.ErrorCode >= cryptoError && te.Remote:
 		return fmt.Errorf("the peer refused this node's certificate (of the peer's authority? not revoked? its role agent or coordinator? within its dates by the peer's clock?): %w", err)
 	case errors.As(err, &te) && te.ErrorCode >= cryptoError:

@@ -112,6 +112,8 @@ func (n *network) socket(addr string) net.PacketConn {
 const (
 	edgeAddr = "10.0.0.1:7000"
 	fogAddr  = "10.0.0.2:7000"
+	edgePeer = "fog/n@" + edgeAddr // as network.config has it
+	fogPeer  = "fog/n@" + fogAddr
 	mbit     = 1_000_000 / 8
 )
 
@@ -151,7 +153,7 @@ func TestNewerAndMoreUrgentFirst(t *testing.T) {
 		n := newNetwork(t, 4*mbit, 10*time.Millisecond, 0)
 		in := &inbox{}
 		edge, _ := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), in)
-		mustSend(t, edge, fogAddr, newParcel(1, 100, time.Minute))
+		mustSend(t, edge, fogPeer, newParcel(1, 100, time.Minute))
 
 		// Each is handed over while the ones before wait or are being written.
 		var wg sync.WaitGroup
@@ -168,7 +170,7 @@ func TestNewerAndMoreUrgentFirst(t *testing.T) {
 		} {
 			sleep(50 * time.Millisecond)
 			p := newParcel(uint64(i+2), c.size, c.deadline)
-			wg.Go(func() { mustSend(t, edge, fogAddr, p) })
+			wg.Go(func() { mustSend(t, edge, fogPeer, p) })
 		}
 		wg.Wait()
 		eventually(t, "all to arrive", func() bool { return len(in.seqs()) == 7 })
@@ -201,7 +203,7 @@ func TestOverload(t *testing.T) {
 		for seq := range uint64(frames) {
 			wg.Go(func() {
 				p := newParcel(seq, size, deadline)
-				err := edge.Send(t.Context(), fogAddr, "detect", p.Frame)
+				err := edge.Send(t.Context(), fogPeer, "detect", p.Frame)
 				reason := pipeline.ReasonDeadline
 				switch {
 				case err == nil:
@@ -240,11 +242,11 @@ func TestCancelledAtDeadline(t *testing.T) {
 		n := newNetwork(t, mbit, 10*time.Millisecond, 0)
 		in := &inbox{}
 		edge, fog := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), in)
-		mustSend(t, edge, fogAddr, newParcel(1, 100, 0))
+		mustSend(t, edge, fogPeer, newParcel(1, 100, 0))
 
 		began := time.Now()
 		late := newParcel(2, 1_000_000, 300*time.Millisecond) // needs 8 s
-		err := edge.Send(t.Context(), fogAddr, "detect", late.Frame)
+		err := edge.Send(t.Context(), fogPeer, "detect", late.Frame)
 		if !errors.Is(err, pipeline.ErrLate) {
 			t.Fatalf("send: %v, want ErrLate", err)
 		}
@@ -252,7 +254,7 @@ func TestCancelledAtDeadline(t *testing.T) {
 			t.Errorf("cancelled after %s, want 300ms", took)
 		}
 		next := newParcel(3, 1000, time.Second)
-		mustSend(t, edge, fogAddr, next)
+		mustSend(t, edge, fogPeer, next)
 		if o := next.await(t); !o.Delivered() {
 			t.Errorf("the frame after: %+v", o)
 		}
@@ -277,19 +279,19 @@ func TestNotRepeatedAfterDeadline(t *testing.T) {
 		cfg := n.config(edgeAddr)
 		cfg.Grace = 2 * time.Second
 		edge, _ := n.start(cfg, deliver), n.start(n.config(fogAddr), in)
-		mustSend(t, edge, fogAddr, newParcel(1, 100, 0))
+		mustSend(t, edge, fogPeer, newParcel(1, 100, 0))
 		eventually(t, "it to arrive", func() bool { return len(in.seqs()) == 1 })
 
 		n.unplug(fogAddr, true)
 		lost := newParcel(2, 2000, 200*time.Millisecond)
-		mustSend(t, edge, fogAddr, lost)
+		mustSend(t, edge, fogPeer, lost)
 		sleep(300 * time.Millisecond)
 		n.unplug(fogAddr, false)
 		if o := lost.await(t); o.Reason != pipeline.ReasonDeadline && o.Reason != pipeline.ReasonLink {
 			t.Errorf("settled as %+v, want its deadline or the link", o)
 		}
 		next := newParcel(3, 1000, 5*time.Second)
-		mustSend(t, edge, fogAddr, next)
+		mustSend(t, edge, fogPeer, next)
 		if o := next.await(t); !o.Delivered() {
 			t.Errorf("the frame after: %+v", o)
 		}
@@ -306,7 +308,7 @@ func TestLossyLink(t *testing.T) {
 		var parcels []parcel
 		for seq := range uint64(50) {
 			p := newParcel(seq, 20_000, 0)
-			mustSend(t, edge, fogAddr, p)
+			mustSend(t, edge, fogPeer, p)
 			parcels = append(parcels, p)
 		}
 		for _, p := range parcels {
@@ -337,7 +339,7 @@ func TestTransferTime(t *testing.T) {
 		for seq := range uint64(3) { // the first before any ping was answered
 			p := newParcel(seq, 1000, time.Minute)
 			captured, deadline := p.Captured, p.Deadline
-			mustSend(t, edge, fogAddr, p)
+			mustSend(t, edge, fogPeer, p)
 			p.await(t)
 			a := in.got[seq]
 			span := a.Spans[len(a.Spans)-1]
@@ -361,11 +363,11 @@ func TestTransferTime(t *testing.T) {
 		// A frame's wait for the one before it is part of its transfer.
 		n.limit(mbit)
 		var wg sync.WaitGroup
-		wg.Go(func() { mustSend(t, edge, fogAddr, newParcel(3, 500_000, time.Minute)) })
+		wg.Go(func() { mustSend(t, edge, fogPeer, newParcel(3, 500_000, time.Minute)) })
 		sleep(100 * time.Millisecond)
 		p := newParcel(4, 1000, time.Minute)
 		captured := p.Captured
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		wg.Wait()
 		p.await(t)
 		a := in.got[slices.Index(in.seqs(), 4)]
@@ -384,7 +386,7 @@ func TestUnreachableFailsFast(t *testing.T) {
 		edge := n.start(n.config(edgeAddr), deliver)
 		send := func() (error, time.Duration) {
 			began := time.Now()
-			return edge.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Minute)), time.Since(began)
+			return edge.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Minute)), time.Since(began)
 		}
 		err, took := send()
 		if !errors.Is(err, pipeline.ErrUnreachable) || took > 2*answerWithin {
@@ -411,7 +413,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 		connected := func() bool { return edge.Stats()[0].Connected && fog.Stats()[0].Connected }
 		for seq := range uint64(2) {
 			p := newParcel(seq, 100, time.Minute)
-			mustSend(t, edge, fogAddr, p)
+			mustSend(t, edge, fogPeer, p)
 			p.await(t)
 			sleep(30 * time.Second)
 			if !connected() {
@@ -440,7 +442,7 @@ func TestPeerDies(t *testing.T) {
 		held := pipeline.ReceiverFunc(func(string, *pipeline.Frame) {})
 		edge, _ := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), held)
 		p := newParcel(1, 100, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		sleep(time.Second)
 		began := time.Now()
 		n.unplug(fogAddr, true)
@@ -462,7 +464,7 @@ func TestPeerRestarts(t *testing.T) {
 		edgeCfg.Silence, fogCfg.Silence = time.Hour, time.Hour
 		edge, killed := n.start(edgeCfg, deliver), n.start(fogCfg, deliver)
 		p := newParcel(1, 100, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		p.await(t)
 
 		n.unplug(fogAddr, true)
@@ -472,7 +474,7 @@ func TestPeerRestarts(t *testing.T) {
 		began := time.Now()
 		for seq := uint64(2); ; seq++ {
 			p := newParcel(seq, 100, 200*time.Millisecond)
-			if err := edge.Send(t.Context(), fogAddr, "detect", p.Frame); err == nil && p.await(t).Delivered() {
+			if err := edge.Send(t.Context(), fogPeer, "detect", p.Frame); err == nil && p.await(t).Delivered() {
 				break
 			}
 			if time.Since(began) > 10*time.Second {
@@ -491,8 +493,8 @@ func TestOutcomesBeforeGoodbye(t *testing.T) {
 		edge := n.start(n.config(edgeAddr), deliver)
 		fog := n.start(n.config(fogAddr), pipeline.ReceiverFunc(func(_ string, f *pipeline.Frame) { held <- f }))
 		known, unknown := newParcel(1, 100, time.Minute), newParcel(2, 100, time.Minute)
-		mustSend(t, edge, fogAddr, known)
-		mustSend(t, edge, fogAddr, unknown)
+		mustSend(t, edge, fogPeer, known)
+		mustSend(t, edge, fogPeer, unknown)
 		for range 2 {
 			if f := <-held; f.ID == known.ID {
 				f.Settle(pipeline.Outcome{Stage: "draw"})
@@ -516,20 +518,20 @@ func TestWaitingFrameOutlivesConnection(t *testing.T) {
 		fogCfg := n.config(fogAddr)
 		edge, fog := n.start(n.config(edgeAddr), deliver), n.start(fogCfg, deliver)
 		p := newParcel(1, 100, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		p.await(t)
 
 		big, small := newParcel(2, 5_000_000, time.Minute), newParcel(3, 1000, time.Minute)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			// The end of the connection is seen by Send or settled before.
-			err := edge.Send(t.Context(), fogAddr, "detect", big.Frame)
+			err := edge.Send(t.Context(), fogPeer, "detect", big.Frame)
 			if !errors.Is(err, pipeline.ErrUnreachable) && (err != nil || big.await(t).Reason != pipeline.ReasonLink) {
 				t.Errorf("the frame being written: %v, want ErrUnreachable", err)
 			}
 		})
 		sleep(time.Second)
-		wg.Go(func() { mustSend(t, edge, fogAddr, small) })
+		wg.Go(func() { mustSend(t, edge, fogPeer, small) })
 		sleep(time.Second)
 		n.unplug(fogAddr, true) // or the dial could reach the node that stops
 		fog.stop()
@@ -547,14 +549,14 @@ func TestSendOutsideRun(t *testing.T) {
 		n := newNetwork(t, 100*mbit, 10*time.Millisecond, 0)
 		n.start(n.config(fogAddr), deliver)
 		l := n.make(n.config(edgeAddr), deliver)
-		if err := l.Send(t.Context(), fogAddr, "detect", frame(1, 100, time.Second)); !errors.Is(err, pipeline.ErrLate) {
+		if err := l.Send(t.Context(), fogPeer, "detect", frame(1, 100, time.Second)); !errors.Is(err, pipeline.ErrLate) {
 			t.Errorf("send before run: %v, want ErrLate when its time is over", err)
 		}
 		first := newParcel(2, 100, time.Minute)
 		sent := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { sent <- l.Send(ctx, fogAddr, "detect", first.Frame) }()
+		go func() { sent <- l.Send(ctx, fogPeer, "detect", first.Frame) }()
 		synctest.Wait()
 		edge := start(t, l)
 		if err := <-sent; err != nil {
@@ -562,7 +564,7 @@ func TestSendOutsideRun(t *testing.T) {
 		}
 		first.await(t)
 		edge.stop()
-		if err := edge.Send(t.Context(), fogAddr, "detect", frame(3, 100, 0)); !errors.Is(err, pipeline.ErrClosed) {
+		if err := edge.Send(t.Context(), fogPeer, "detect", frame(3, 100, 0)); !errors.Is(err, pipeline.ErrClosed) {
 			t.Errorf("send after run: %v, want ErrClosed", err)
 		}
 		if err := edge.Run(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
@@ -584,11 +586,11 @@ func TestLossyPathGetsMoreConnections(t *testing.T) {
 		in := &inbox{}
 		edge, fog := n.start(n.config(edgeAddr), deliver), n.start(n.config(fogAddr), in)
 		p := newParcel(1<<40, 100, time.Minute)
-		mustSend(t, edge, fogAddr, p)
+		mustSend(t, edge, fogPeer, p)
 		p.await(t)
 		var wg sync.WaitGroup
 		for seq := range uint64(frames) {
-			wg.Go(func() { _ = edge.Send(t.Context(), fogAddr, "detect", frame(seq, size, allowed)) })
+			wg.Go(func() { _ = edge.Send(t.Context(), fogPeer, "detect", frame(seq, size, allowed)) })
 			sleep(time.Second / 30)
 		}
 		wg.Wait()
@@ -625,7 +627,7 @@ func TestPeerThatTakesOneConnection(t *testing.T) {
 		for seq := range uint64(300) {
 			wg.Go(func() {
 				p := newParcel(seq, 60_000, 500*time.Millisecond)
-				switch err := edge.Send(t.Context(), fogAddr, "detect", p.Frame); {
+				switch err := edge.Send(t.Context(), fogPeer, "detect", p.Frame); {
 				case errors.Is(err, pipeline.ErrLate):
 					late.Add(1)
 				case err != nil || p.await(t).Reason == pipeline.ReasonLink:

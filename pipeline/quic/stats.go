@@ -14,7 +14,7 @@ import (
 // peer was first heard of; one that is not heard of for ten minutes is
 // forgotten with its counters.
 type PeerStats struct {
-	Addr      string `json:"addr"`
+	Addr      string `json:"addr"`      // a tiering.Peer
 	Name      string `json:"name"`      // of its certificate
 	Connected bool   `json:"connected"` // in either direction
 

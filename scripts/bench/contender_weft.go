@@ -10,6 +10,7 @@ import (
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/quic"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // weftContender is the QUIC link as weftd makes it.
@@ -30,8 +31,9 @@ func weftContender() contender {
 			if err != nil {
 				return nil, err
 			}
+			to := tiering.Peer{Node: receiver, Tier: tiering.Fog, Address: addr}.String()
 			send := func(ctx context.Context, camera int, f frame) error {
-				return l.Send(ctx, addr, instance, weftFrame(camera, f, time.Now(), clock()))
+				return l.Send(ctx, to, instance, weftFrame(camera, f, time.Now(), clock()))
 			}
 			// The first frame makes the connection.
 			if err := send(ctx, 0, newFrame(0, clock(), 10*time.Second, stampSize)); err != nil {

@@ -33,7 +33,10 @@ func (h *harness) say(format string, args ...any) {
 // pair is two nodes of one mesh, with the certificates that all contenders use.
 type pair struct{ from, to *pki.Identity }
 
-const validity = 24 * time.Hour
+const (
+	validity = 24 * time.Hour
+	receiver = "fog-1" // of a pair
+)
 
 func newPair() (pair, error) {
 	ca, err := newCA()
@@ -44,7 +47,7 @@ func newPair() (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	to, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, time.Now(), validity)
+	to, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: receiver}, nil, time.Now(), validity)
 	return pair{from, to}, err
 }
 
