@@ -49,12 +49,25 @@ func caCommand(env *environment) *cobra.Command {
 
 // keyFiles are what a command has written, for scripts.
 type keyFiles struct {
-	Subject     string    `json:"subject"`
-	Certificate string    `json:"certificate"`
-	Key         string    `json:"key"`
-	CA          string    `json:"ca"`
-	Expires     time.Time `json:"expires"`
+	Subject     string `json:"subject"`
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+	authorityFiles
+	Expires time.Time `json:"expires"`
 }
+
+// authorityFiles are those that every machine and operator needs: whom to
+// trust, and whom no longer. The one is worth nothing with an older other.
+type authorityFiles struct {
+	CA  string `json:"ca"`
+	CRL string `json:"crl"`
+}
+
+func authorityIn(dir string) authorityFiles {
+	return authorityFiles{CA: filepath.Join(dir, pki.CACertFile), CRL: filepath.Join(dir, pki.CRLFile)}
+}
+
+func (a authorityFiles) names() string { return a.CA + " and " + a.CRL }
 
 func caInitCommand(env *environment) *cobra.Command {
 	var (
@@ -77,17 +90,17 @@ func caInitCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return badName(err)
 			}
-			cert, key := filepath.Join(dir, pki.CACertFile), filepath.Join(dir, pki.CAKeyFile)
-			if err := unused("an authority is never overwritten; use another directory with --dir", cert, key); err != nil {
+			files, key := authorityIn(dir), filepath.Join(dir, pki.CAKeyFile)
+			if err := unused("an authority is never overwritten; use another directory with --dir", files.CA, key); err != nil {
 				return err
 			}
 			if err := ca.Save(dir); err != nil {
 				return err
 			}
-			made := keyFiles{Subject: mesh, Certificate: cert, Key: key, CA: cert, Expires: now.Add(valid).UTC().Truncate(time.Second)}
+			made := keyFiles{Subject: mesh, Certificate: files.CA, Key: key, authorityFiles: files, Expires: now.Add(valid).UTC().Truncate(time.Second)}
 			return env.print(cmd.OutOrStdout(), made, func(p *page) {
 				p.linef("made the authority of mesh %s, valid until %s", mesh, made.Expires.Format(time.DateOnly))
-				p.linef("%s is for every node", cert)
+				p.linef("%s are for every node", files.names())
 				p.linef("%s is to be kept safe: who has it can join the mesh as anyone", key)
 			})
 		},
@@ -146,7 +159,7 @@ func caIssueCommand(env *environment) *cobra.Command {
 			}
 			return env.print(cmd.OutOrStdout(), made, func(p *page) {
 				p.linef("issued a certificate to %s %s of mesh %s, valid until %s", r, name, id.Subject.Mesh, made.Expires.Format(time.DateOnly))
-				p.linef("give it %s, %s and %s", made.CA, made.Certificate, made.Key)
+				p.linef("give it %s, %s, %s and %s", made.CA, made.CRL, made.Certificate, made.Key)
 			})
 		},
 	}
@@ -187,7 +200,7 @@ func tierOf(r pki.Role, flag string) (tiering.Tier, error) {
 
 // loadCA reads an authority that can still issue.
 func loadCA(dir string) (*pki.CA, error) {
-	ca, err := pki.LoadCA(dir)
+	ca, err := pki.OpenCA(dir, time.Now())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no authority in %s (%w): --dir says where it is, `weft ca init --mesh NAME` makes one", dir, err)
 	} else if err != nil {
@@ -204,7 +217,7 @@ func filesOf(id *pki.Identity, dir string) keyFiles {
 	base := filepath.Join(dir, id.Subject.Name)
 	return keyFiles{
 		Subject: id.Subject.String(), Certificate: base + ".crt", Key: base + ".key",
-		CA: filepath.Join(dir, pki.CACertFile), Expires: id.Expires(),
+		authorityFiles: authorityIn(dir), Expires: id.Expires(),
 	}
 }
 

@@ -179,9 +179,10 @@ func caRenewCommand(env *environment) *cobra.Command {
 are replaced, a pair at every moment; copy them to the node, which uses them
 without a restart.
 
-With --authority the authority itself is replaced. Its certificate file then
-holds the new and the old one, so that both are trusted: copy it to every
-machine, then ` + "`weft ca renew --all`" + ` and copy those, then ` + "`weft ca retire`" + `.`,
+With --authority the authority itself is replaced. ca.crt then holds the new
+and the old one, so that both are trusted, and the new one signs ca.crl: copy
+both to every machine, then ` + "`weft ca renew --all`" + ` and copy those, then
+` + "`weft ca retire`" + ` and copy ca.crt and ca.crl once more.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			dir := cmd.Flag("dir").Value.String()
 			modes := 0
@@ -258,7 +259,7 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 			p.linef("nothing to renew")
 		}
 		for _, m := range made {
-			p.linef("renewed %s, valid until %s: give it %s, %s and %s", m.Subject, m.Expires.Format(time.DateOnly), m.CA, m.Certificate, m.Key)
+			p.linef("renewed %s, valid until %s: give it %s, %s, %s and %s", m.Subject, m.Expires.Format(time.DateOnly), m.CA, m.CRL, m.Certificate, m.Key)
 		}
 	})
 }
@@ -293,7 +294,7 @@ func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) 
 	if err != nil {
 		return err
 	}
-	ca, err := pki.LoadCA(dir)
+	ca, err := pki.OpenCA(dir, time.Now())
 	if err != nil {
 		return err
 	}
@@ -304,13 +305,13 @@ func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) 
 	if err := next.Overwrite(dir); err != nil {
 		return err
 	}
-	cert := filepath.Join(dir, pki.CACertFile)
-	made := keyFiles{Subject: next.Mesh, Certificate: cert, Key: filepath.Join(dir, pki.CAKeyFile), CA: cert, Expires: next.Certificates()[0].NotAfter}
+	files := authorityIn(dir)
+	made := keyFiles{Subject: next.Mesh, Certificate: files.CA, Key: filepath.Join(dir, pki.CAKeyFile), authorityFiles: files, Expires: next.Certificates()[0].NotAfter}
 	return env.print(cmd.OutOrStdout(), made, func(p *page) {
 		p.linef("made a new authority of mesh %s, valid until %s; the one before stays trusted", made.Subject, made.Expires.Format(time.DateOnly))
-		p.linef("1. copy %s to every machine, and wait until all have it", cert)
+		p.linef("1. copy %s, in this order, to every machine, and wait until all have them", files.names())
 		p.linef("2. `weft ca renew --all`, and copy each node its certificate and key")
-		p.linef("3. `weft ca retire`, and copy %s once more", cert)
+		p.linef("3. `weft ca retire`, and copy %s once more", files.names())
 	})
 }
 
@@ -341,9 +342,9 @@ func caRetireCommand(env *environment) *cobra.Command {
 			if err := ca.Overwrite(dir); err != nil {
 				return err
 			}
-			cert := filepath.Join(dir, pki.CACertFile)
-			return env.print(cmd.OutOrStdout(), map[string]string{"ca": cert}, func(p *page) {
-				p.linef("only the present authority is trusted now: copy %s to every machine", cert)
+			files := authorityIn(dir)
+			return env.print(cmd.OutOrStdout(), files, func(p *page) {
+				p.linef("only the present authority is trusted now: copy %s to every machine", files.names())
 			})
 		},
 	}
@@ -354,7 +355,7 @@ func caRetireCommand(env *environment) *cobra.Command {
 // revocation is what `weft ca revoke` has done.
 type revocation struct {
 	Revoked []issuedTo `json:"revoked"`
-	List    string     `json:"crl"`
+	authorityFiles
 }
 
 func caRevokeCommand(env *environment) *cobra.Command {
@@ -365,7 +366,7 @@ func caRevokeCommand(env *environment) *cobra.Command {
 				return wrongUsage("usage: %s", cmd.UseLine())
 			}
 			dir := cmd.Flag("dir").Value.String()
-			ca, err := pki.LoadCA(dir)
+			ca, err := pki.OpenCA(dir, time.Now())
 			if err != nil {
 				return err
 			}
@@ -392,10 +393,10 @@ func caRevokeCommand(env *environment) *cobra.Command {
 			if err := ca.SaveRevoked(dir); err != nil {
 				return err
 			}
-			done := revocation{Revoked: list(ca, lost, now), List: filepath.Join(dir, pki.CRLFile)}
+			done := revocation{Revoked: list(ca, lost, now), authorityFiles: authorityIn(dir)}
 			return env.print(cmd.OutOrStdout(), done, func(p *page) {
 				p.linef("revoked %d certificates of %s", len(lost), strings.Join(names, ", "))
-				p.linef("copy %s to every machine, beside its %s: within seconds it takes no new connection of theirs", done.List, pki.CACertFile)
+				p.linef("copy %s to every machine: within seconds it takes no new connection of theirs", done.names())
 				p.linef("a machine also knew the gossip key: SECURITY.md says what is to be done about a stolen one")
 			})
 		},

@@ -27,8 +27,16 @@ type CA struct {
 	key  crypto.Signer
 	// replaced are authorities before this one that the mesh still trusts.
 	replaced []*x509.Certificate
-	crl      *x509.RevocationList // nil: nothing was ever revoked
+	crl      *x509.RevocationList // nil: of an authority from before every one had a list
 }
+
+// listName is what an authority's certificate says of its list: that there is
+// one, so that a list that is missing is a mistake. Nobody fetches it.
+func listName(mesh string) string { return "weft://" + mesh + "/" + CRLFile }
+
+// hasList reports whether an authority keeps a list of what is revoked, empty
+// at first. Those of the first version began it with the first revocation.
+func hasList(ca *x509.Certificate) bool { return len(ca.CRLDistributionPoints) > 0 }
 
 // NewCA makes the authority of a mesh, valid from now.
 func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
@@ -52,6 +60,7 @@ func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
+		CRLDistributionPoints: []string{listName(mesh)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
@@ -61,7 +70,8 @@ func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse CA certificate: %w", err)
 	}
-	return &CA{Mesh: mesh, cert: cert, key: key}, nil
+	ca := &CA{Mesh: mesh, cert: cert, key: key}
+	return ca, ca.revoke(nil, new(big.Int), now)
 }
 
 func newSerial() (*big.Int, error) {

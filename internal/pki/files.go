@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 )
 
-// The files of an authority. Others have the first and the last beside their
-// own.
+// The files of an authority. Everybody else has the first and the last beside
+// their own.
 const (
 	CACertFile = "ca.crt"
 	CAKeyFile  = "ca.key"
@@ -29,8 +31,8 @@ const (
 	crlBlock         = "X509 CRL"
 )
 
-// Save writes ca.crt and ca.key (readable by the owner only) to dir. It never
-// overwrites an existing authority.
+// Save writes ca.crt, ca.crl and ca.key (readable by the owner only) to dir.
+// It never overwrites an existing authority.
 func (ca *CA) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("save CA: %w", err)
@@ -42,19 +44,36 @@ func (ca *CA) Save(dir string) error {
 	if err := writeNew(filepath.Join(dir, CAKeyFile), 0o600, key); err != nil {
 		return err
 	}
-	return writeNew(filepath.Join(dir, CACertFile), 0o644, encodeCerts(ca.Certificates()))
+	if err := writeNew(filepath.Join(dir, CACertFile), 0o644, encodeCerts(ca.Certificates())); err != nil {
+		return err
+	}
+	return ca.SaveRevoked(dir)
 }
 
-// Overwrite puts the authority in the place of the one that dir has, and its
-// list of what is revoked, if it has one.
+// Overwrite puts the authority in the place of the one that dir has, with its
+// list of what is revoked.
 func (ca *CA) Overwrite(dir string) error {
 	// The list last: until then the one before it is signed by an authority
 	// that is still trusted.
 	err := replacePair(filepath.Join(dir, CACertFile), encodeCerts(ca.Certificates()), filepath.Join(dir, CAKeyFile), ca.key)
-	if err != nil || ca.crl == nil {
+	if err != nil {
 		return err
 	}
 	return ca.SaveRevoked(dir)
+}
+
+// OpenCA reads an authority to change what is in its directory. One that the
+// first version made, which wrote no list of what is revoked before there was
+// something, is given one.
+func OpenCA(dir string, now time.Time) (*CA, error) {
+	ca, err := LoadCA(dir)
+	if err != nil || ca.crl != nil || !now.Before(ca.cert.NotAfter) {
+		return ca, err
+	}
+	if err := ca.revoke(nil, new(big.Int), now); err != nil {
+		return nil, err
+	}
+	return ca, ca.SaveRevoked(dir)
 }
 
 // LoadCA reads what Save or Overwrite wrote.
@@ -77,20 +96,28 @@ func LoadCA(dir string) (*CA, error) {
 	}
 	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:]}
 	ca.crl, err = readCRL(filepath.Join(dir, CRLFile), certs)
+	if errors.Is(err, ErrNoList) {
+		err = fmt.Errorf("%w; without it, what was revoked would be trusted again: copy the newest from a machine of the mesh", err)
+	}
 	return ca, err
 }
 
 // SaveRevoked writes the list of what is revoked to dir, in the place of an
 // older one.
-func (ca *CA) SaveRevoked(dir string) error { return writeCRL(dir, ca.crl) }
+func (ca *CA) SaveRevoked(dir string) error {
+	if ca.crl == nil {
+		return nil
+	}
+	return writeCRL(dir, ca.crl)
+}
 
 func writeCRL(dir string, crl *x509.RevocationList) error {
 	b := pem.EncodeToMemory(&pem.Block{Type: crlBlock, Bytes: crl.Raw})
 	return writeAtomic(filepath.Join(dir, CRLFile), 0o644, b)
 }
 
-// Save writes ca.crt, NAME.crt and NAME.key (readable by the owner only) to
-// dir, and ca.crl if something is revoked. It never overwrites a key.
+// Save writes ca.crt, ca.crl, NAME.crt and NAME.key (readable by the owner
+// only) to dir. It never overwrites a key.
 func (id *Identity) Save(dir string) error {
 	key, err := encodeKeys(id.key())
 	if err != nil {

@@ -35,6 +35,7 @@ type Follower struct {
 	bad    contents // as they were at the last look, if they were no good
 	failed bool     // bad holds something
 	warned bool     // and it was warned of
+	why    error    // they were no good
 }
 
 // NewFollower returns a Follower of an identity that was read from files.
@@ -117,15 +118,23 @@ func (f *Follower) complain(now contents, err error, asked bool) {
 	if !again {
 		f.warned = false
 	}
-	f.bad, f.failed = now, true
+	f.bad, f.failed, f.why = now, true, err
 	if (again || asked) && !f.warned {
 		f.warned = true
-		f.log.Warn("the certificates on disk cannot be used, those before stay in use", "err", err)
+		f.unusable()
 	}
 }
 
-// remind warns of what ends soon or is revoked.
+func (f *Follower) unusable() {
+	f.log.Warn("the certificates on disk cannot be used, those before stay in use", "err", f.why)
+}
+
+// remind warns of what ends soon or is revoked, and of files that still cannot
+// be used: a node must not go on for months on what is no longer there.
 func (f *Follower) remind(now time.Time) {
+	if f.failed && f.warned {
+		f.unusable()
+	}
 	c := f.id.current.Load()
 	if c.revoked[serial(c.cert.Leaf.SerialNumber)] {
 		f.log.Error("this node's certificate is revoked: the others refuse it", "file", f.id.from.Cert)

@@ -33,7 +33,7 @@ type credentials struct {
 	cert        *tls.Certificate
 	authorities []*x509.Certificate
 	pool        *x509.CertPool
-	crl         *x509.RevocationList // nil: nothing is revoked
+	crl         *x509.RevocationList // nil: of an authority from before every one had a list
 	revoked     map[string]bool      // by serial number
 }
 
@@ -49,12 +49,22 @@ func trusting(authorities []*x509.Certificate, crl *x509.RevocationList) *creden
 func newCredentials(leaf *x509.Certificate, key crypto.Signer, authorities []*x509.Certificate, crl *x509.RevocationList) (*credentials, error) {
 	c := trusting(authorities, crl)
 	c.cert = &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	if issuer(leaf, authorities) == nil {
+		return nil, errIssuer
+	}
+	return c, nil
+}
+
+var errIssuer = errors.New("issued by none of the authorities")
+
+// issuer is which of the authorities signed a certificate, nil if none did.
+func issuer(c *x509.Certificate, authorities []*x509.Certificate) *x509.Certificate {
 	for _, a := range authorities {
-		if leaf.CheckSignatureFrom(a) == nil {
-			return c, nil
+		if c.CheckSignatureFrom(a) == nil {
+			return a
 		}
 	}
-	return nil, errors.New("issued by none of the authorities")
+	return nil
 }
 
 func newIdentity(sub Subject, from Files, c *credentials) *Identity {
@@ -140,15 +150,16 @@ func (f Files) parse(c contents) (Subject, *credentials, error) {
 	if !ok {
 		return fail(fmt.Errorf("%s is not the key of %s", f.Key, f.Cert))
 	}
-	var crl *x509.RevocationList
-	if c.crl != nil {
-		if crl, err = parseCRL(f.crl(), c.crl, authorities); err != nil {
-			return fail(err)
-		}
+	if issuer(leaf, authorities) == nil {
+		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, errIssuer))
+	}
+	crl, err := parseCRL(f.crl(), c.crl, authorities)
+	if err != nil {
+		return fail(err)
 	}
 	creds, err := newCredentials(leaf, key, authorities, crl)
 	if err != nil {
-		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, err))
+		return fail(err)
 	}
 	sub, err := SubjectOf(leaf)
 	if err != nil {

@@ -384,7 +384,7 @@ func TestReadersAlwaysFindAPair(t *testing.T) {
 		t.Error("nothing was replaced while it was read")
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 3 {
+	if err != nil || len(entries) != 4 {
 		t.Errorf("%d files are left: %v", len(entries), err)
 	}
 }
@@ -473,6 +473,70 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestWhatCannotBeUsedIsSaidEachDay, as long as it cannot.
+func TestWhatCannotBeUsedIsSaidEachDay(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	if err := issue(t, ca, pki.Agent, "fog-1").Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	id, err := load(dir, "fog-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := read(t, dir, "ca.crt")
+	put := func(content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, "ca.crt"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log book
+		f, err := pki.NewFollower(id, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		said := func(want int) {
+			t.Helper()
+			if n := strings.Count(log.String(), "cannot be used"); n != want {
+				t.Errorf("said %d times, want %d:\n%s", n, want, log.String())
+			}
+		}
+		<-time.After(time.Hour) // of the bubble
+		put([]byte("garbage"))
+		<-time.After(time.Hour)
+		said(1)
+		<-time.After(24 * time.Hour)
+		said(2)
+		put(whole)
+		<-time.After(24 * time.Hour)
+		said(2)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTheListIsAlwaysThere: whoever lacks it could take what is revoked.
+func TestTheListIsAlwaysThere(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	if err := issue(t, ca, pki.Agent, "fog-1").Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "ca.crl")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(dir, "fog-1"); !errors.Is(err, pki.ErrNoList) || !strings.Contains(err.Error(), filepath.Join(dir, "ca.crl")+" is not there: it goes with every ca.crt") {
+		t.Errorf("a node: %v", err)
+	}
+	if _, err := pki.ClientOnly(filepath.Join(dir, "ca.crt")); !errors.Is(err, pki.ErrNoList) {
+		t.Errorf("who has a token: %v", err)
+	}
 }
 
 func TestOnlyFilesAreFollowed(t *testing.T) {

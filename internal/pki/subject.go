@@ -18,6 +18,7 @@ var (
 	ErrRole    = errors.New("wrong role")
 	ErrPEM     = errors.New("not a PEM file of the expected kind")
 	ErrRevoked = errors.New("certificate revoked")
+	ErrNoList  = errors.New("no list of what is revoked")
 	ErrExposed = errors.New("secret that others can read")
 )
 
