@@ -230,6 +230,47 @@ func TestWhatCannotBeRenewed(t *testing.T) {
 	weft(t, "", "ca", "issue", "a", "--tier", "fog").want(t, exitFailure, "has mode 0644: chmod 600 "+filepath.Join("ca", "ca.key"))
 }
 
+// TestCopiesAreNotRenewed: what lies beside NAME.crt gives nobody back a role
+// that it had.
+func TestCopiesAreNotRenewed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	at := func(n string) string { return filepath.Join("ca", n) }
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "fog-1", "--role", "coordinator", "--tier", "fog").want(t, exitOK, "")
+	if err := errors.Join(os.Rename(at("fog-1.crt"), at("fog-1-old.crt")), os.Remove(at("fog-1.key"))); err != nil {
+		t.Fatal(err)
+	}
+	weft(t, "", "ca", "issue", "fog-1", "--tier", "fog").want(t, exitOK, "")
+	for _, args := range [][]string{{"fog-1"}, {"--all"}} {
+		weft(t, "", append([]string{"ca", "renew"}, args...)...).want(t, exitOK, "")
+		if id, err := pki.LoadIdentity(at("ca.crt"), at("fog-1.crt"), at("fog-1.key")); err != nil || id.Subject.Role != pki.Agent {
+			t.Fatalf("renewed to %s, %v", id.Subject, err)
+		}
+	}
+	weft(t, "", "ca", "renew", "fog-1-old").want(t, exitFailure, at("fog-1-old.crt")+" is the certificate of spiffe://farm/coordinator/fog/fog-1: what is to be renewed?")
+
+	// One that somebody else has signed, as openssl does.
+	forger, err := pki.NewCA("farm", time.Now(), day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := t.TempDir()
+	if err := identity(t, forger, pki.Operator, "edge-9").Save(forged); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir("node", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join("node", "edge-9.crt"), read(t, filepath.Join(forged, "edge-9.crt")))
+	for _, args := range [][]string{{"edge-9"}, {"--all"}} {
+		weft(t, "", append([]string{"ca", "renew", "--out", "node"}, args...)...).want(t, exitFailure,
+			filepath.Join("node", "edge-9.crt")+": issued by none of the authorities: a certificate of spiffe://farm/operator/edge-9 with the serial number ")
+	}
+	if _, err := os.Stat(filepath.Join("node", "edge-9.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it has a key: %v", err)
+	}
+}
+
 func TestAnExpiredAuthority(t *testing.T) {
 	dir := t.TempDir()
 	ca, err := pki.NewCA("farm", time.Now().Add(-48*time.Hour), 24*time.Hour)

@@ -236,10 +236,13 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 	// All are made before one is written.
 	var ids []*pki.Identity
 	for _, c := range old {
-		id, err := ca.Renew(c, t, time.Now())
-		if errors.Is(err, pki.ErrName) {
-			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.CommonName))
-		} else if err != nil {
+		id, err := ca.Renew(c.Certificate, t, time.Now())
+		switch {
+		case errors.Is(err, pki.ErrName):
+			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.Name))
+		case errors.Is(err, pki.ErrIssuer):
+			return fmt.Errorf("%s: %w: how did it get there? `weft ca list` shows what the authority has issued", c.File, err)
+		case err != nil:
 			return err
 		}
 		ids = append(ids, id)
@@ -264,27 +267,29 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 	})
 }
 
-// toRenew are the certificates in a directory that are meant.
-func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]*x509.Certificate, error) {
-	certs, err := pki.Certificates(dir)
-	if err != nil {
-		return nil, err
-	}
+// toRenew are the certificates in a directory that are meant: those that nodes
+// are given, NAME.crt, and no copies of them.
+func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]pki.Found, error) {
 	if len(names) == 0 {
-		return slices.DeleteFunc(certs, func(c *x509.Certificate) bool {
-			return ca.Revoked(c) || within > 0 && c.NotAfter.Sub(now) > within
-		}), nil
+		certs, err := pki.Certificates(dir)
+		return slices.DeleteFunc(certs, func(c pki.Found) bool {
+			return !c.Proper() || ca.Revoked(c.Certificate) || within > 0 && c.Certificate.NotAfter.Sub(now) > within
+		}), err
 	}
-	var out []*x509.Certificate
+	var out []pki.Found
 	for _, name := range names {
-		i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return c.Subject.CommonName == name })
+		c, err := pki.Certificate(filepath.Join(dir, name+".crt"))
 		switch {
-		case i < 0:
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("no certificate of %s in %s: --out says where it is, `weft ca issue %s` makes one", name, dir, name)
-		case ca.Revoked(certs[i]):
-			return nil, fmt.Errorf("%s is revoked: remove %s and its key, then `weft ca issue %s`", name, filepath.Join(dir, name+".crt"), name)
+		case err != nil:
+			return nil, err
+		case !c.Proper():
+			return nil, fmt.Errorf("%s is the certificate of %s: what is to be renewed?", c.File, c.Subject)
+		case ca.Revoked(c.Certificate):
+			return nil, fmt.Errorf("%s is revoked: remove %s and its key, then `weft ca issue %s`", name, c.File, name)
 		}
-		out = append(out, certs[i])
+		out = append(out, c)
 	}
 	return out, nil
 }

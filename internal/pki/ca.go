@@ -28,6 +28,7 @@ type CA struct {
 	// replaced are authorities before this one that the mesh still trusts.
 	replaced []*x509.Certificate
 	crl      *x509.RevocationList // nil: of an authority from before every one had a list
+	dir      string               // that it was read from, with the register of what it issued
 }
 
 // listName is what an authority's certificate says of its list: that there is
@@ -90,6 +91,7 @@ func (ca *CA) Replace(now time.Time, valid time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
+	next.dir = ca.dir
 	for _, old := range ca.Certificates() {
 		if now.Before(old.NotAfter) {
 			next.replaced = append(next.replaced, old)
@@ -113,6 +115,19 @@ func (ca *CA) Certificates() []*x509.Certificate {
 // Issued reports whether this authority signed the certificate, and not one
 // before it.
 func (ca *CA) Issued(c *x509.Certificate) bool { return c.CheckSignatureFrom(ca.cert) == nil }
+
+// knows reports whether a certificate is the mesh's: signed by an authority
+// that is trusted, or, by one that is no more, on the register.
+func (ca *CA) knows(c *x509.Certificate, name string) bool {
+	if issuer(c, ca.Certificates()) != nil {
+		return true
+	}
+	if ca.dir == "" {
+		return false
+	}
+	recorded, err := readCerts(recordFile(ca.dir, name, c))
+	return err == nil && recorded[0].Equal(c)
+}
 
 // Issue makes a key and certificate for the subject (its Mesh is the CA's).
 // hosts are further DNS names or IP addresses that plain HTTPS clients may
@@ -172,6 +187,11 @@ func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*I
 	}
 	if sub.Mesh != ca.Mesh {
 		return nil, fmt.Errorf("%w: %s is of another mesh than %s", ErrName, sub, ca.Mesh)
+	}
+	// Whoever can write into the directory of a certificate must not be able to
+	// choose what it says.
+	if !ca.knows(old, sub.Name) {
+		return nil, fmt.Errorf("%w: a certificate of %s with the serial number %s", ErrIssuer, sub, serial(old.SerialNumber))
 	}
 	if tier != 0 && sub.Tier != 0 && tier != sub.Tier {
 		return nil, fmt.Errorf("%w: %s is of tier %s, not %s: issue another certificate for another tier", ErrName, sub, sub.Tier, tier)

@@ -94,7 +94,7 @@ func LoadCA(dir string) (*CA, error) {
 	if len(certs[0].Subject.Organization) != 1 || !certs[0].IsCA {
 		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, certFile)
 	}
-	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:]}
+	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:], dir: dir}
 	ca.crl, err = readCRL(filepath.Join(dir, CRLFile), certs)
 	if errors.Is(err, ErrNoList) {
 		err = fmt.Errorf("%w; without it, what was revoked would be trusted again: copy the newest from a machine of the mesh", err)

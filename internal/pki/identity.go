@@ -50,12 +50,10 @@ func newCredentials(leaf *x509.Certificate, key crypto.Signer, authorities []*x5
 	c := trusting(authorities, crl)
 	c.cert = &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 	if issuer(leaf, authorities) == nil {
-		return nil, errIssuer
+		return nil, ErrIssuer
 	}
 	return c, nil
 }
-
-var errIssuer = errors.New("issued by none of the authorities")
 
 // issuer is which of the authorities signed a certificate, nil if none did.
 func issuer(c *x509.Certificate, authorities []*x509.Certificate) *x509.Certificate {
@@ -151,7 +149,7 @@ func (f Files) parse(c contents) (Subject, *credentials, error) {
 		return fail(fmt.Errorf("%s is not the key of %s", f.Key, f.Cert))
 	}
 	if issuer(leaf, authorities) == nil {
-		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, errIssuer))
+		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, ErrIssuer))
 	}
 	crl, err := parseCRL(f.crl(), c.crl, authorities)
 	if err != nil {

@@ -23,7 +23,11 @@ func Record(dir string, id *Identity) error {
 		return fmt.Errorf("register of certificates: %w", err)
 	}
 	c := id.Certificate()
-	return writeNew(filepath.Join(to, id.Subject.Name+"-"+serial(c.SerialNumber)+".crt"), 0o644, encodeCerts([]*x509.Certificate{c}))
+	return writeNew(recordFile(dir, id.Subject.Name, c), 0o644, encodeCerts([]*x509.Certificate{c}))
+}
+
+func recordFile(dir, name string, c *x509.Certificate) string {
+	return filepath.Join(dir, registerDir, name+"-"+serial(c.SerialNumber)+".crt")
 }
 
 // Issued lists the certificates that the authority in dir has issued, by name
@@ -37,7 +41,7 @@ func Issued(dir string) ([]*x509.Certificate, error) {
 			return nil, err
 		}
 		for _, c := range certs {
-			known[serial(c.SerialNumber)] = c
+			known[serial(c.Certificate.SerialNumber)] = c.Certificate
 		}
 	}
 	var out []*x509.Certificate
@@ -50,27 +54,48 @@ func Issued(dir string) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
+// Found is a certificate of a node or operator in a file.
+type Found struct {
+	Certificate *x509.Certificate
+	File        string
+	Subject     Subject
+}
+
+// Proper reports whether the file is NAME.crt, where others are copies that
+// somebody has put aside.
+func (f Found) Proper() bool { return filepath.Base(f.File) == f.Subject.Name+".crt" }
+
+// Certificate reads that of a node or operator.
+func Certificate(file string) (Found, error) {
+	certs, err := readCerts(file)
+	if err != nil {
+		return Found{}, err
+	}
+	s, err := SubjectOf(certs[0])
+	if err != nil {
+		return Found{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return Found{Certificate: certs[0], File: file, Subject: s}, nil
+}
+
 // Certificates reads those of nodes and operators that lie in a directory.
-func Certificates(dir string) ([]*x509.Certificate, error) {
+func Certificates(dir string) ([]Found, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	var out []*x509.Certificate
+	var out []Found
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != ".crt" || e.Name() == CACertFile {
 			continue
 		}
-		certs, err := readCerts(filepath.Join(dir, e.Name()))
+		f, err := Certificate(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, err
 		}
-		if _, err := SubjectOf(certs[0]); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
-		}
-		out = append(out, certs[0])
+		out = append(out, f)
 	}
 	return out, nil
 }

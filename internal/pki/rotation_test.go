@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
@@ -135,18 +136,57 @@ func TestRenewedCertificatesSayTheSame(t *testing.T) {
 	if d := b.NotAfter.Sub(b.NotBefore) - a.NotAfter.Sub(a.NotBefore); d.Abs() > 5*time.Second {
 		t.Errorf("valid for %s longer", d)
 	}
-	before := certify(t, ca, named("spiffe://farm/agent/edge-1"))
-	leaf := *old.Certificate()
-	leaf.Raw, leaf.URIs = before.Certificate[0], nil
-	named("spiffe://farm/agent/edge-1")(&leaf)
-	if _, err := ca.Renew(&leaf, 0, time.Now()); !errors.Is(err, pki.ErrName) {
+	leaf, err := x509.ParseCertificate(certify(t, ca, named("spiffe://farm/agent/edge-1")).Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ca.Renew(leaf, 0, time.Now()); !errors.Is(err, pki.ErrName) {
 		t.Errorf("without a tier: %v", err)
 	}
-	if id, err := ca.Renew(&leaf, tiering.Edge, time.Now()); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
+	if id, err := ca.Renew(leaf, tiering.Edge, time.Now()); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
 		t.Errorf("with one: %v, %v", id, err)
 	}
 	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now()); !errors.Is(err, pki.ErrName) {
 		t.Errorf("with another: %v", err)
+	}
+}
+
+// TestOnlyTheMeshsOwnIsRenewed: what a certificate says counts only if an
+// authority of the mesh has signed it, or the register has it.
+func TestOnlyTheMeshsOwnIsRenewed(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	forged, old := issue(t, authority(t, "farm"), pki.Operator, "edge-9"), issue(t, ca, pki.Agent, "fog-1")
+	if _, err := ca.Renew(forged.Certificate(), 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one of somebody else's: %v", err)
+	}
+	next, err := ca.Replace(time.Now(), year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew(t, next, old) // both authorities are trusted
+	next.Retire()
+	if err := errors.Join(next.Save(dir), pki.Record(dir, old)); err != nil {
+		t.Fatal(err)
+	}
+	if next, err = pki.LoadCA(dir); err != nil {
+		t.Fatal(err)
+	}
+	renew(t, next, old) // it is on the register
+	if _, err := next.Renew(issue(t, ca, pki.Agent, "fog-2").Certificate(), 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one that is not: %v", err)
+	}
+	// Nor does another one of that name and serial number.
+	serial := old.Certificate().SerialNumber
+	fake := certify(t, authority(t, "farm"), func(c *x509.Certificate) {
+		named("spiffe://farm/operator/fog-1")(c)
+		c.SerialNumber = serial
+	})
+	leaf, err := x509.ParseCertificate(fake.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next.Renew(leaf, 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one with its serial number: %v", err)
 	}
 }
 

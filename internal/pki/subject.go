@@ -17,6 +17,7 @@ var (
 	ErrName    = errors.New("invalid name")
 	ErrRole    = errors.New("wrong role")
 	ErrPEM     = errors.New("not a PEM file of the expected kind")
+	ErrIssuer  = errors.New("issued by none of the authorities")
 	ErrRevoked = errors.New("certificate revoked")
 	ErrNoList  = errors.New("no list of what is revoked")
 	ErrExposed = errors.New("secret that others can read")
