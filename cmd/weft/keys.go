@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -91,10 +90,9 @@ func caInitCommand(env *environment) *cobra.Command {
 				return badName(err)
 			}
 			files, key := authorityIn(dir), filepath.Join(dir, pki.CAKeyFile)
-			if err := unused("an authority is never overwritten; use another directory with --dir", files.CA, key); err != nil {
-				return err
-			}
-			if err := ca.Save(dir); err != nil {
+			if err := ca.Save(dir); errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%w: an authority is never overwritten; use another directory with --dir", err)
+			} else if err != nil {
 				return err
 			}
 			made := keyFiles{Subject: mesh, Certificate: files.CA, Key: key, authorityFiles: files, Expires: now.Add(valid).UTC().Truncate(time.Second)}
@@ -132,10 +130,11 @@ func caIssueCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ca, err := loadCA(dir)
+			ca, err := openCA(dir)
 			if err != nil {
 				return err
 			}
+			defer ca.Close()
 			id, err := ca.Issue(pki.Subject{Role: r, Tier: t, Name: name}, hosts, time.Now(), valid)
 			if err != nil {
 				return badName(err)
@@ -147,14 +146,9 @@ func caIssueCommand(env *environment) *cobra.Command {
 			if made.CA == made.Certificate {
 				return wrongUsage("a node cannot be called %q: the authority's files have that name", name)
 			}
-			if err := unused("keys are never overwritten; move the old ones away, or write to another directory with --out", made.Key, made.Certificate); err != nil {
-				return err
-			}
-			// On the record first: what went out must be revocable.
-			if err := pki.Record(dir, id); err != nil {
-				return err
-			}
-			if err := id.Save(out); err != nil {
+			if err := deliver(dir, out, id, id.Save); errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%w: keys are never overwritten; move the old ones away, or write to another directory with --out", err)
+			} else if err != nil {
 				return err
 			}
 			return env.print(cmd.OutOrStdout(), made, func(p *page) {
@@ -198,15 +192,36 @@ func tierOf(r pki.Role, flag string) (tiering.Tier, error) {
 	return t, nil
 }
 
-// loadCA reads an authority that can still issue.
-func loadCA(dir string) (*pki.CA, error) {
+// deliver writes an identity's files to a directory. The certificate is put on
+// the authority's record first, since what goes out must be revocable.
+func deliver(dir, out string, id *pki.Identity, write func(dir string) error) error {
+	if err := pki.Record(dir, id); err != nil {
+		return err
+	}
+	if err := write(out); err != nil {
+		return errors.Join(err, pki.Forget(dir, id, out))
+	}
+	return nil
+}
+
+// changeCA reads an authority, which the caller closes when it has made its
+// changes.
+func changeCA(dir string) (*pki.CA, error) {
 	ca, err := pki.OpenCA(dir, time.Now())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no authority in %s (%w): --dir says where it is, `weft ca init --mesh NAME` makes one", dir, err)
-	} else if err != nil {
+	}
+	return ca, err
+}
+
+// openCA is changeCA of an authority that can still issue.
+func openCA(dir string) (*pki.CA, error) {
+	ca, err := changeCA(dir)
+	if err != nil {
 		return nil, err
 	}
 	if end := ca.Certificates()[0].NotAfter; end.Before(time.Now()) {
+		_ = ca.Close()
 		return nil, fmt.Errorf("the authority in %s expired on %s: make another with `weft ca renew --authority`, and new certificates for every node", dir, end.Format(time.DateOnly))
 	}
 	return ca, nil
@@ -234,16 +249,4 @@ func badName(err error) error {
 		return usageError{err}
 	}
 	return err
-}
-
-// unused fails if one of the files exists: all are written, or none.
-func unused(remedy string, files ...string) error {
-	for _, f := range files {
-		if _, err := os.Lstat(f); err == nil {
-			return fmt.Errorf("%s exists: %s", f, remedy)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

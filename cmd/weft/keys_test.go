@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,7 @@ func TestKeysAreNeverOverwritten(t *testing.T) {
 	before := files()
 	refuse := func(want string, args ...string) {
 		t.Helper()
+		recorded := len(registered(t))
 		if c := weft(t, "", args...); c.code == exitOK || !strings.Contains(c.err, want) || c.out != "" {
 			t.Errorf("%v: exit code %d, %s%s; want %s", args, c.code, c.out, c.err, want)
 		}
@@ -92,22 +94,73 @@ func TestKeysAreNeverOverwritten(t *testing.T) {
 		if len(after) != len(before) {
 			t.Errorf("%v leaves %d files, before %d", args, len(after), len(before))
 		}
+		if n := len(registered(t)); n != recorded {
+			t.Errorf("%v leaves %d certificates on the register, before %d", args, n, recorded)
+		}
 	}
 	key, crt := filepath.Join("ca", "edge-1.key"), filepath.Join("ca", "edge-1.crt")
-	refuse("weft: "+filepath.Join("ca", "ca.crt")+" exists: an authority is never overwritten; use another directory with --dir\n", "ca", "init", "--mesh", "farm")
-	refuse("weft: "+key+" exists: keys are never overwritten; move the old ones away, or write to another directory with --out\n", "ca", "issue", "edge-1", "--tier", "edge")
+	refuse("weft: "+filepath.Join("ca", "ca.key")+": file already exists: an authority is never overwritten; use another directory with --dir\n", "ca", "init", "--mesh", "farm")
+	refuse("weft: "+key+": file already exists: keys are never overwritten; move the old ones away, or write to another directory with --out\n", "ca", "issue", "edge-1", "--tier", "edge")
 	refuse(`a node cannot be called "ca": the authority's files have that name`, "ca", "issue", "ca", "--tier", "fog")
 
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
 	before = files()
-	refuse(crt+" exists: keys are never overwritten", "ca", "issue", "edge-1", "--tier", "edge")
+	refuse(crt+": file already exists: keys are never overwritten", "ca", "issue", "edge-1", "--tier", "edge")
 	if err := os.Remove(filepath.Join("ca", "ca.crt")); err != nil {
 		t.Fatal(err)
 	}
 	before = files()
-	refuse(filepath.Join("ca", "ca.key")+" exists", "ca", "init", "--mesh", "farm")
+	refuse(filepath.Join("ca", "ca.key")+": file already exists", "ca", "init", "--mesh", "farm")
+}
+
+// registered are the files of the register of ca.
+func registered(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("ca", "issued", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestRevocationsAtOnce are all kept.
+func TestRevocationsAtOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	const nodes = 8
+	ends := make(chan called, nodes)
+	for _, command := range [][]string{{"issue", "--tier", "edge"}, {"revoke"}} {
+		for i := range nodes {
+			go func() {
+				ends <- weft(t, "", append([]string{"ca", command[0], "edge-" + strconv.Itoa(i)}, command[1:]...)...)
+			}()
+		}
+		for range nodes {
+			(<-ends).want(t, exitOK, "")
+		}
+	}
+	for _, l := range decode[[]issuedTo](t, weft(t, "", "ca", "list", "-o", "json")) {
+		if l.Status != "revoked" {
+			t.Errorf("%s is %s", l.Name, l.Status)
+		}
+	}
+}
+
+// TestATornRegister keeps nobody from revoking what can be read.
+func TestATornRegister(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
+	weft(t, "", "ca", "issue", "edge-1", "--tier", "edge").want(t, exitOK, "")
+	torn := filepath.Join("ca", "issued", "edge-2-1.crt")
+	write(t, torn, "")
+	for _, args := range [][]string{{"list"}, {"revoke", "edge-1"}} {
+		weft(t, "", append([]string{"ca"}, args...)...).want(t, exitOK, "weft: left out: not a PEM file of the expected kind: "+torn)
+	}
+	if l := decode[[]issuedTo](t, weft(t, "", "ca", "list", "-o", "json")); len(l) != 1 || l[0].Status != "revoked" {
+		t.Errorf("%+v", l)
+	}
 }
 
 func TestTiersInCertificates(t *testing.T) {

@@ -53,7 +53,7 @@ exit code is 1 if there are any, so that a timer can tell.`,
 			} else if err != nil {
 				return err
 			}
-			certs, err := pki.Issued(dir)
+			certs, err := issued(cmd, dir)
 			if err != nil {
 				return err
 			}
@@ -83,6 +83,15 @@ exit code is 1 if there are any, so that a timer can tell.`,
 	}
 	c.Flags().Var(&within, "within", "only what ends within so many days, as in 30d; exit code 1 if there is any")
 	return c
+}
+
+// issued is pki.Issued with a warning of each file that cannot be read.
+func issued(cmd *cobra.Command, dir string) ([]*x509.Certificate, error) {
+	certs, unreadable, err := pki.Issued(dir)
+	for _, bad := range unreadable {
+		fmt.Fprintf(cmd.ErrOrStderr(), "weft: left out: %v\n", bad)
+	}
+	return certs, err
 }
 
 func orNone(all []issuedTo) []issuedTo {
@@ -225,10 +234,11 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 			return wrongUsage("--tier: %w", err)
 		}
 	}
-	ca, err := loadCA(dir)
+	ca, err := openCA(dir)
 	if err != nil {
 		return err
 	}
+	defer ca.Close()
 	old, err := toRenew(ca, out, names, within, time.Now())
 	if err != nil {
 		return err
@@ -249,10 +259,7 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 	}
 	made := []keyFiles{}
 	for _, id := range ids {
-		if err := pki.Record(dir, id); err != nil {
-			return err
-		}
-		if err := id.Overwrite(out); err != nil {
+		if err := deliver(dir, out, id, id.Overwrite); err != nil {
 			return err
 		}
 		made = append(made, filesOf(id, out))
@@ -271,10 +278,13 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 // are given, NAME.crt, and no copies of them.
 func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]pki.Found, error) {
 	if len(names) == 0 {
-		certs, err := pki.Certificates(dir)
+		certs, unreadable, err := pki.Certificates(dir)
+		if err := errors.Join(append(unreadable, err)...); err != nil {
+			return nil, err
+		}
 		return slices.DeleteFunc(certs, func(c pki.Found) bool {
 			return !c.Proper() || ca.Revoked(c.Certificate) || within > 0 && c.Certificate.NotAfter.Sub(now) > within
-		}), err
+		}), nil
 	}
 	var out []pki.Found
 	for _, name := range names {
@@ -299,10 +309,11 @@ func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) 
 	if err != nil {
 		return err
 	}
-	ca, err := pki.OpenCA(dir, time.Now())
+	ca, err := changeCA(dir)
 	if err != nil {
 		return err
 	}
+	defer ca.Close()
 	next, err := ca.Replace(time.Now(), valid)
 	if err != nil {
 		return err
@@ -326,11 +337,12 @@ func caRetireCommand(env *environment) *cobra.Command {
 		Use: "retire", Short: "Trust no longer the authorities that were replaced", Args: exactly(0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := cmd.Flag("dir").Value.String()
-			ca, err := loadCA(dir)
+			ca, err := openCA(dir)
 			if err != nil {
 				return err
 			}
-			certs, err := pki.Issued(dir)
+			defer ca.Close()
+			certs, err := issued(cmd, dir)
 			if err != nil {
 				return err
 			}
@@ -371,11 +383,12 @@ func caRevokeCommand(env *environment) *cobra.Command {
 				return wrongUsage("usage: %s", cmd.UseLine())
 			}
 			dir := cmd.Flag("dir").Value.String()
-			ca, err := pki.OpenCA(dir, time.Now())
+			ca, err := changeCA(dir)
 			if err != nil {
 				return err
 			}
-			certs, err := pki.Issued(dir)
+			defer ca.Close()
+			certs, err := issued(cmd, dir)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type CA struct {
 	replaced []*x509.Certificate
 	crl      *x509.RevocationList // nil: of an authority from before every one had a list
 	dir      string               // that it was read from, with the register of what it issued
+	lock     *os.File             // of OpenCA
 }
 
 // listName is what an authority's certificate says of its list: that there is

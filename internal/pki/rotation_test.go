@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -296,6 +297,89 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	if err := next.Revoke(time.Now(), kept.Certificate()); err != nil || !next.Revoked(lost.Certificate()) || !next.Revoked(kept.Certificate()) {
 		t.Errorf("the new authority revokes what the old one issued: %v", err)
 	}
+}
+
+// TestListsOnlyGoForward, whoever writes them.
+func TestListsOnlyGoForward(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	before, lost := issue(t, ca, pki.Agent, "fog-1"), issue(t, ca, pki.Agent, "edge-1")
+	if err := ca.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := pki.LoadCA(dir)
+	if err == nil {
+		err = errors.Join(newer.Revoke(time.Now(), lost.Certificate()), newer.SaveRevoked(dir), newer.SaveRevoked(dir))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := read(t, dir, "ca.crl")
+	if err := ca.SaveRevoked(dir); !errors.Is(err, pki.ErrOlder) {
+		t.Errorf("an older list: %v", err)
+	}
+	if err := ca.Revoke(time.Now(), before.Certificate()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.SaveRevoked(dir); !errors.Is(err, pki.ErrOlder) {
+		t.Errorf("another list of that number: %v", err)
+	}
+	if err := errors.Join(before.Save(dir), before.Overwrite(dir)); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(read(t, dir, "ca.crl"), list) {
+		t.Error("the newer list is gone")
+	}
+	// What is there by another authority is of no use.
+	if err := authority(t, "farm").SaveRevoked(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKeysThatWereBeingWritten when the machine failed do not stay.
+func TestKeysThatWereBeingWritten(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	id := issue(t, ca, pki.Agent, "fog-1")
+	leave := func(names ...string) {
+		for _, n := range names {
+			if err := os.WriteFile(filepath.Join(dir, n), []byte("half a key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	left := func(when string, want ...string) {
+		t.Helper()
+		got, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range got {
+			got[i] = filepath.Base(f)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s, there are %v; want %v", when, got, want)
+		}
+	}
+	leave("ca.key.1.tmp", "fog-1.key.22.tmp", "fog-2.key.3.tmp", "fog-1.key.mine.tmp")
+	if err := ca.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	left("with an authority", "fog-1.key.22.tmp", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	leave("ca.key.1.tmp")
+	opened, err := pki.OpenCA(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	left("once it is opened", "fog-1.key.22.tmp", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	if err := id.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	left("with a certificate", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	leave("fog-1.key.4.tmp")
+	if err := id.Overwrite(dir); err != nil {
+		t.Fatal(err)
+	}
+	left("with another one", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
 }
 
 func TestANodeDoesNotStartWithARevokedCertificate(t *testing.T) {
@@ -610,8 +694,8 @@ func TestTheRegister(t *testing.T) {
 	if err := errors.Join(before.Save(dir), a.Save(away), pki.Record(dir, a), pki.Record(dir, b), b.Overwrite(dir)); err != nil {
 		t.Fatal(err)
 	}
-	certs, err := pki.Issued(dir)
-	if err != nil || len(certs) != 3 || certs[2].Subject.CommonName != "old" {
+	certs, unreadable, err := pki.Issued(dir)
+	if err != nil || len(unreadable) != 0 || len(certs) != 3 || certs[2].Subject.CommonName != "old" {
 		t.Fatalf("%d certificates, %v", len(certs), err)
 	}
 	if again, err := pki.LoadCA(dir); err != nil || !again.Issued(certs[0]) || again.Revoked(certs[0]) {

@@ -20,6 +20,7 @@ var (
 	ErrIssuer  = errors.New("issued by none of the authorities")
 	ErrRevoked = errors.New("certificate revoked")
 	ErrNoList  = errors.New("no list of what is revoked")
+	ErrOlder   = errors.New("the list of what is revoked is an older one")
 	ErrExposed = errors.New("secret that others can read")
 )
 

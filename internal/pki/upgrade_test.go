@@ -59,6 +59,9 @@ func TestFilesOfVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := ca.Close(); err != nil {
+		t.Fatal(err)
+	}
 	list := read(t, dir, "ca.crl")
 	if ca, err = pki.OpenCA(dir, time.Now()); err != nil || string(read(t, dir, "ca.crl")) != string(list) {
 		t.Errorf("the list is written again: %v", err)
