@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -89,19 +90,52 @@ func (f *Follower) look(asked bool) {
 	if err == nil && !f.id.Subject.same(sub) {
 		err = fmt.Errorf("%s is of %s now: a node that becomes another one needs a restart", f.id.from.Cert, sub)
 	}
+	old := f.id.current.Load()
+	if err == nil {
+		err = f.id.from.worse(old, c, time.Now())
+	}
 	if err != nil {
 		f.complain(now, err, asked)
 		return
 	}
 	f.failed = false
-	old := f.id.current.Swap(c)
+	f.id.current.Store(c)
 	f.seen = now
-	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && len(old.revoked) == len(c.revoked) {
+	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && sameList(old.crl, c.crl) {
 		return // nothing but the form has changed, or it is the first look
 	}
 	f.log.Info("new certificates in use", "subject", sub, "valid_until", c.cert.Leaf.NotAfter,
 		"authorities", len(c.authorities), "revoked", len(c.revoked))
 	f.remind(time.Now())
+}
+
+// worse says why what was read must not take the place of what is in use: a
+// list of these authorities that trusts again what they have revoked, or a
+// certificate that is of no use where the one before is.
+func (f Files) worse(old, now *credentials, at time.Time) error {
+	if related(old.authorities, now.authorities) && old.crl != nil {
+		back := now.crl == nil || now.crl.Number.Cmp(old.crl.Number) < 0
+		for s := range old.revoked {
+			back = back || !now.revoked[s]
+		}
+		if back {
+			return fmt.Errorf("%w: %s does not have all that is revoked: copy the authority's", ErrOlder, f.crl())
+		}
+	}
+	err := now.usable(now.cert.Leaf, at)
+	if err != nil && now.usable(old.cert.Leaf, at) == nil {
+		return fmt.Errorf("%s is of no use: %w", f.Cert, err)
+	}
+	return nil
+}
+
+// usable checks a node's own certificate as others will.
+func (c *credentials) usable(leaf *x509.Certificate, at time.Time) error {
+	return c.verify(leaf, x509.ExtKeyUsageAny, at)
+}
+
+func sameList(a, b *x509.RevocationList) bool {
+	return a == b || a != nil && b != nil && bytes.Equal(a.Raw, b.Raw)
 }
 
 // same reports whether two subjects are the same, except that a certificate

@@ -91,6 +91,9 @@ func parseCRL(path string, content []byte, authorities []*x509.Certificate) (*x5
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
 	}
+	if crl.Number == nil {
+		return nil, fmt.Errorf("%w: %s: a list without a number, which `weft ca revoke` has not made", ErrPEM, path)
+	}
 	for _, ca := range authorities {
 		if crl.CheckSignatureFrom(ca) == nil {
 			return crl, nil

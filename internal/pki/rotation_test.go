@@ -237,101 +237,41 @@ func TestRotationOfEverything(t *testing.T) {
 	}
 }
 
-func TestRevokedCertificatesAreRefused(t *testing.T) {
+// TestUselessCertificatesDoNotReplaceUsefulOnes, unless both are useless.
+func TestUselessCertificatesDoNotReplaceUsefulOnes(t *testing.T) {
 	ca := authority(t, "farm")
-	lost, kept := issue(t, ca, pki.Agent, "edge-1"), issue(t, ca, pki.Agent, "edge-2")
-	fog := settle(t, issue(t, ca, pki.Agent, "fog-1"))
-	server := fog.id.ServerTLS(pki.Agent)
-	refused := func(want bool) {
-		t.Helper()
-		meet(t, server, kept.ClientTLS(pki.Agent))
-		serr, cerr := handshake(t, server, lost.ClientTLS(pki.Agent))
-		if got := serr != nil && cerr != nil; got != want || want && !errors.Is(serr, pki.ErrRevoked) {
-			t.Fatalf("refused %t, want %t: %v, %v", got, want, serr, cerr)
+	at := func(issued time.Time) *pki.Identity {
+		id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, issued, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return id
 	}
-	refused(false)
-	if err := ca.Revoke(time.Now(), lost.Certificate()); err != nil {
+	revoked := issue(t, ca, pki.Agent, "fog-1")
+	if err := ca.Revoke(time.Now(), revoked.Certificate()); err != nil {
 		t.Fatal(err)
 	}
-	if err := ca.SaveRevoked(fog.dir); err != nil {
-		t.Fatal(err)
+	good, peer := issue(t, ca, pki.Agent, "fog-1"), issue(t, ca, pki.Agent, "edge-1")
+	expired := at(time.Now().Add(-48 * time.Hour))
+	for name, tc := range map[string]struct {
+		id   *pki.Identity
+		want string
+	}{
+		"expired": {expired, "expired"}, "not yet valid": {at(time.Now().Add(48 * time.Hour)), "is before"}, "revoked": {revoked, "revoked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fog := settle(t, good)
+			fog.take(tc.id)
+			meet(t, fog.id.ServerTLS(pki.Agent), peer.ClientTLS(pki.Agent))
+			if said := fog.log.String(); !strings.Contains(said, "fog-1.crt is of no use: ") || !strings.Contains(said, tc.want) {
+				t.Errorf("it says %s", said)
+			}
+		})
 	}
-	fog.hangup()
-	refused(true)
-	// The one that it is refused by is refused by it, too.
-	meet(t, kept.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent))
-	if serr, cerr := handshake(t, lost.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent)); serr == nil || !errors.Is(cerr, pki.ErrRevoked) {
-		t.Errorf("as a server: %v, %v", serr, cerr)
-	}
-
-	// A list that somebody else signed, and none, change nothing.
-	forged := authority(t, "farm")
-	if err := errors.Join(forged.Revoke(time.Now(), kept.Certificate()), forged.SaveRevoked(fog.dir)); err != nil {
-		t.Fatal(err)
-	}
-	fog.hangup()
-	refused(true)
-	if err := os.Remove(fog.file("ca.crl")); err != nil {
-		t.Fatal(err)
-	}
-	fog.hangup()
-	refused(true)
-	for _, want := range []string{"ca.crl was not signed by an authority of ca.crt", "ca.crl is gone"} {
-		if !strings.Contains(fog.log.String(), want) {
-			t.Errorf("nothing about %s:\n%s", want, fog.log.String())
-		}
-	}
-
-	// The authority that comes next takes over what was revoked.
-	next, err := ca.Replace(time.Now(), year)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fog.take(renew(t, next, fog.id))
-	thief := lost.ClientTLS(pki.Agent)
-	thief.VerifyConnection = fog.id.ClientTLS(pki.Agent).VerifyConnection // it knows both authorities
-	if serr, _ := handshake(t, server, thief); !errors.Is(serr, pki.ErrRevoked) {
-		t.Errorf("under the new authority: %v", serr)
-	}
-	if err := next.Revoke(time.Now(), kept.Certificate()); err != nil || !next.Revoked(lost.Certificate()) || !next.Revoked(kept.Certificate()) {
-		t.Errorf("the new authority revokes what the old one issued: %v", err)
-	}
-}
-
-// TestListsOnlyGoForward, whoever writes them.
-func TestListsOnlyGoForward(t *testing.T) {
-	ca, dir := authority(t, "farm"), t.TempDir()
-	before, lost := issue(t, ca, pki.Agent, "fog-1"), issue(t, ca, pki.Agent, "edge-1")
-	if err := ca.Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	newer, err := pki.LoadCA(dir)
-	if err == nil {
-		err = errors.Join(newer.Revoke(time.Now(), lost.Certificate()), newer.SaveRevoked(dir), newer.SaveRevoked(dir))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := read(t, dir, "ca.crl")
-	if err := ca.SaveRevoked(dir); !errors.Is(err, pki.ErrOlder) {
-		t.Errorf("an older list: %v", err)
-	}
-	if err := ca.Revoke(time.Now(), before.Certificate()); err != nil {
-		t.Fatal(err)
-	}
-	if err := ca.SaveRevoked(dir); !errors.Is(err, pki.ErrOlder) {
-		t.Errorf("another list of that number: %v", err)
-	}
-	if err := errors.Join(before.Save(dir), before.Overwrite(dir)); err != nil {
-		t.Error(err)
-	}
-	if !bytes.Equal(read(t, dir, "ca.crl"), list) {
-		t.Error("the newer list is gone")
-	}
-	// What is there by another authority is of no use.
-	if err := authority(t, "farm").SaveRevoked(dir); err != nil {
-		t.Error(err)
+	fog := settle(t, expired)
+	next := at(time.Now().Add(-47 * time.Hour))
+	if fog.take(next); !fog.id.Certificate().Equal(next.Certificate()) {
+		t.Error("an expired one stays for another expired one")
 	}
 }
 
@@ -380,18 +320,6 @@ func TestKeysThatWereBeingWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	left("with another one", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
-}
-
-func TestANodeDoesNotStartWithARevokedCertificate(t *testing.T) {
-	ca, dir := authority(t, "farm"), t.TempDir()
-	id := issue(t, ca, pki.Agent, "edge-1")
-	if err := errors.Join(id.Save(dir), ca.Revoke(time.Now(), id.Certificate()), ca.SaveRevoked(dir)); err != nil {
-		t.Fatal(err)
-	}
-	at := func(n string) string { return filepath.Join(dir, n) }
-	if _, err := pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); !errors.Is(err, pki.ErrRevoked) {
-		t.Error(err)
-	}
 }
 
 // TestFilesThatCannotBeUsed leave what was there in use, and are named.
@@ -644,23 +572,6 @@ func TestWhatCannotBeUsedIsSaidEachDay(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// TestTheListIsAlwaysThere: whoever lacks it could take what is revoked.
-func TestTheListIsAlwaysThere(t *testing.T) {
-	ca, dir := authority(t, "farm"), t.TempDir()
-	if err := issue(t, ca, pki.Agent, "fog-1").Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "ca.crl")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := load(dir, "fog-1"); !errors.Is(err, pki.ErrNoList) || !strings.Contains(err.Error(), filepath.Join(dir, "ca.crl")+" is not there: it goes with every ca.crt") {
-		t.Errorf("a node: %v", err)
-	}
-	if _, err := pki.ClientOnly(filepath.Join(dir, "ca.crt")); !errors.Is(err, pki.ErrNoList) {
-		t.Errorf("who has a token: %v", err)
-	}
 }
 
 func TestOnlyFilesAreFollowed(t *testing.T) {
