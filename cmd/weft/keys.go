@@ -18,7 +18,7 @@ import (
 const (
 	day           = 24 * time.Hour
 	authorityDays = 10 * 365
-	nodeDays      = 365
+	nodeDays      = int(pki.Life / day)
 	maxDays       = 100 * 365
 
 	// gossipKeySize is the KeySize of agent/gossip, which weft does not link;

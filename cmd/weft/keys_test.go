@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestGossipKeys(t *testing.T) {
@@ -227,7 +229,10 @@ func TestTheLifeOfAnAuthority(t *testing.T) {
 	if !load("fog-1").Certificate().Equal(before["fog-1"].Certificate()) {
 		t.Error("fog-1 was renewed, which has a year")
 	}
-	weft(t, "", "ca", "renew", "fog-1").want(t, exitOK, "")
+	weft(t, "", "ca", "renew", "fog-1", "--days", "100").want(t, exitOK, "")
+	if left := time.Until(load("fog-1").Expires()); left > 100*day || left < 99*day {
+		t.Errorf("fog-1 has %s", left)
+	}
 	want("expiring replaced ", "valid replaced ", "valid ")
 	if c := weft(t, "", "ca", "list", "--within", "10d").want(t, exitOK, ""); strings.Contains(c.out, "edge-1") {
 		t.Errorf("it lists %s", c.out)
@@ -244,7 +249,7 @@ func TestTheLifeOfAnAuthority(t *testing.T) {
 	weft(t, "", "ca", "renew", "--authority").want(t, exitOK, "")
 	want("revoked revoked ", "authority-replaced replaced ", "authority-replaced ")
 	load("fog-1") // both are trusted
-	weft(t, "", "ca", "retire").want(t, exitFailure, "the authority before issued what ada, fog-1 still have: `weft ca renew --all` first")
+	weft(t, "", "ca", "retire").want(t, exitFailure, "the authority before issued what ada (operator), fog-1 still have: `weft ca renew --all` first")
 	weft(t, "", "ca", "renew", "--all").want(t, exitOK, "")
 	weft(t, "", "ca", "renew", "--all", "--out", "ada").want(t, exitOK, "")
 	want("revoked revoked ", "valid replaced replaced ", "valid replaced ")
@@ -258,18 +263,76 @@ func TestTheLifeOfAnAuthority(t *testing.T) {
 	}
 }
 
+// TestWhichCertificateIsInUse: the one made last, of a node and of an operator
+// of the same name each.
+func TestWhichCertificateIsInUse(t *testing.T) {
+	ca, now := authority(t), time.Now()
+	node, operator := pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "ada"}, pki.Subject{Role: pki.Operator, Name: "ada"}
+	coordinator := node
+	coordinator.Role = pki.Coordinator
+	var certs []*x509.Certificate
+	for _, c := range []struct {
+		pki.Subject
+		issued, valid time.Duration
+	}{{node, -2 * time.Minute, 50 * time.Minute}, {coordinator, -time.Minute, 20 * time.Minute}, {operator, -3 * time.Minute, 10 * time.Minute}} {
+		id, err := ca.Issue(c.Subject, nil, now.Add(c.issued), c.valid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certs = append(certs, id.Certificate())
+	}
+	for _, l := range list(ca, certs, now) {
+		want := "expiring"
+		if l.Role == pki.Agent {
+			want = "replaced"
+		}
+		if l.Status != want {
+			t.Errorf("%s is %s; want %s", l.Subject, l.Status, want)
+		}
+	}
+}
+
+// TestANodeAndAnOperatorOfOneName are not mistaken for each other.
+func TestANodeAndAnOperatorOfOneName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ca := func(args string) called { return weft(t, "", append([]string{"ca"}, strings.Fields(args)...)...) }
+	for _, args := range []string{"init --mesh farm", "issue ada --role coordinator --tier fog", "issue ada --role operator --out ops", "renew --authority", "renew ada"} {
+		ca(args).want(t, exitOK, "")
+	}
+	ca("retire").want(t, exitFailure, "the authority before issued what ada (operator) still have")
+	ca("renew ada --out ops").want(t, exitOK, "")
+	ca("retire").want(t, exitOK, "")
+
+	ca("revoke ada").want(t, exitFailure, "ada is a node and an operator (spiffe://farm/coordinator/fog/ada, spiffe://farm/operator/ada): --role coordinator or --role operator says which")
+	ca("revoke ada --role king").want(t, exitUsage, `role "king"`)
+	if c := ca("revoke ada --role operator").want(t, exitOK, ""); strings.Count(c.out, "revoked spiffe://farm/operator/ada, ") != 2 || strings.Contains(c.out, "coordinator") {
+		t.Errorf("it says %s", c.out)
+	}
+	ca("revoke ada --role operator").want(t, exitFailure, "ada has no certificate of an operator that could be revoked: `weft ca list` shows who has")
+	// Of a node all are meant, whichever of its roles they say.
+	ca("issue ada --tier fog --out again").want(t, exitOK, "")
+	if c := ca("revoke ada --role agent").want(t, exitOK, ""); !strings.Contains(c.out, "revoked spiffe://farm/coordinator/fog/ada, ") || !strings.Contains(c.out, "revoked spiffe://farm/agent/fog/ada, ") {
+		t.Errorf("it says %s", c.out)
+	}
+	ca("revoke ada").want(t, exitFailure, "ada has no certificate that could be revoked")
+}
+
 func TestWhatCannotBeRenewed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	weft(t, "", "ca", "list").want(t, exitFailure, "no authority in ca (")
 	weft(t, "", "ca", "init", "--mesh", "farm").want(t, exitOK, "")
 	for args, want := range map[string]string{
-		"renew":                     "say what to renew: NAME…, --all, or --authority",
-		"renew edge-1 --all":        "say what to renew",
-		"renew edge-1 --within 3d":  "--within goes with --all",
-		"renew --all --within soon": `"soon" is no time: use days, as in 30d`,
-		"renew --all --tier fog":    "--tier is for one NAME",
-		"renew edge-1 --tier sky":   "--tier: ",
-		"revoke":                    "usage: weft ca revoke NAME…",
+		"renew":                                    "say what to renew: NAME…, --all, or --authority",
+		"renew edge-1 --all":                       "say what to renew",
+		"renew edge-1 --within 3d":                 "--within goes with --all",
+		"renew --all --within soon":                `"soon" is no time: use days, as in 30d`,
+		"renew --all --tier fog":                   "--tier is for one NAME",
+		"renew edge-1 --days 0":                    "--days 0: use 1 to",
+		"renew --authority --out x":                "--tier and --out are of nodes",
+		"renew --authority --tier fog":             "--tier and --out are of nodes",
+		"issue edge-1 --tier edge --host fog:7949": `host "fog:7949": use a DNS name or an IP address, without port or scheme`,
+		"renew edge-1 --tier sky":                  "--tier: ",
+		"revoke":                                   "usage: weft ca revoke NAME…",
 	} {
 		weft(t, "", append([]string{"ca"}, strings.Fields(args)...)...).want(t, exitUsage, want)
 	}

@@ -118,16 +118,25 @@ func compare(a, b bool) int {
 	return -1
 }
 
-// list says of each certificate how it is. Of one subject's, the one that
-// lasts longest comes first, and is the one in use.
+// class is whom a role is of: a node and an operator may have one name.
+func class(r pki.Role) string {
+	if r.Machine() {
+		return "a node"
+	}
+	return "an operator"
+}
+
+// list says of each certificate how it is. Of a node's or operator's, the one
+// that was made last comes first, and is the one in use.
 func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 	// Times have whole seconds, so what was renewed at once may tell by its
 	// authority only.
 	certs = slices.SortedStableFunc(slices.Values(certs), func(a, b *x509.Certificate) int {
-		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), -compare(ca.Issued(a), ca.Issued(b)))
+		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), -compare(ca.Issued(a), ca.Issued(b)), b.NotBefore.Compare(a.NotBefore))
 	})
 	var out []issuedTo
-	current := map[string]bool{}
+	type holder struct{ class, name string }
+	current := map[holder]bool{}
 	for _, c := range certs {
 		s, err := pki.SubjectOf(c)
 		if err != nil {
@@ -137,11 +146,11 @@ func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 		if s.Tier != 0 {
 			l.Tier = s.Tier.String()
 		}
-		left := c.NotAfter.Sub(now)
+		left, who := c.NotAfter.Sub(now), holder{class(s.Role), s.Name}
 		switch {
 		case ca.Revoked(c):
 			l.Status = "revoked"
-		case current[s.Name]:
+		case current[who]:
 			l.Status = "replaced"
 		case left <= 0:
 			l.Status = "expired"
@@ -153,11 +162,19 @@ func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 			l.Status = "valid"
 		}
 		if l.Status != "revoked" {
-			current[s.Name] = true
+			current[who] = true
 		}
 		out = append(out, l)
 	}
 	return out
+}
+
+// holderOf is a name that no node and operator share.
+func holderOf(l issuedTo) string {
+	if l.Role == pki.Operator {
+		return l.Name + " (operator)"
+	}
+	return l.Name
 }
 
 func showCertificates(p *page, ca *pki.CA, all []issuedTo, now time.Time) {
@@ -184,9 +201,9 @@ func caRenewCommand(env *environment) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "renew [NAME…]", Short: "Renew certificates, or the authority itself", ValidArgsFunction: cobra.NoFileCompletions,
-		Long: `Renew certificates: the same subject, hosts and length, a new key. The files
-are replaced, a pair at every moment; copy them to the node, which uses them
-without a restart.
+		Long: `Renew certificates: the same subject, hosts and length (--days says another; a
+year, if the authority's end had cut it), a new key. The files are replaced, a
+pair at every moment; copy them to the node, which uses them without a restart.
 
 With --authority the authority itself is replaced. ca.crt then holds the new
 and the old one, so that both are trusted, and the new one signs ca.crl: copy
@@ -206,27 +223,40 @@ both to every machine, then ` + "`weft ca renew --all`" + ` and copy those, then
 			if within > 0 && !all {
 				return wrongUsage("--within goes with --all")
 			}
+			var valid time.Duration // as before
+			if cmd.Flag("days").Changed || authority {
+				if !cmd.Flag("days").Changed {
+					days = authorityDays
+				}
+				var err error
+				if valid, err = validity(days); err != nil {
+					return err
+				}
+			}
 			if authority {
-				return renewAuthority(cmd, env, dir, days)
+				if tier != "" || out != "" {
+					return wrongUsage("--tier and --out are of nodes, and do not go with --authority")
+				}
+				return renewAuthority(cmd, env, dir, valid)
 			}
 			if tier != "" && len(names) != 1 {
 				return wrongUsage("--tier is for one NAME, whose certificate is older than tiers in them")
 			}
-			return renewNodes(cmd, env, dir, cmp.Or(out, dir), names, tier, time.Duration(within))
+			return renewNodes(cmd, env, dir, cmp.Or(out, dir), names, tier, time.Duration(within), valid)
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&all, "all", false, "every certificate beside the authority (or in --out), except those revoked")
 	f.Var(&within, "within", "with --all: only those that end within so many days, as in 30d")
 	f.BoolVar(&authority, "authority", false, "replace the authority itself; the old one stays trusted until `weft ca retire`")
-	f.IntVar(&days, "days", authorityDays, "with --authority: days that the new one is valid")
+	f.IntVar(&days, "days", 0, fmt.Sprintf("days that the new ones are valid (default as before; with --authority %d)", authorityDays))
 	f.StringVar(&tier, "tier", "", "tier of a machine whose old certificate has none")
 	f.StringVar(&out, "out", "", "directory of the certificates (default that of the authority)")
 	complete(c, "tier", tierNames()...)
 	return c
 }
 
-func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []string, tier string, within time.Duration) error {
+func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []string, tier string, within, valid time.Duration) error {
 	var t tiering.Tier
 	if tier != "" {
 		var err error
@@ -246,7 +276,7 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 	// All are made before one is written.
 	var ids []*pki.Identity
 	for _, c := range old {
-		id, err := ca.Renew(c.Certificate, t, time.Now())
+		id, err := ca.Renew(c.Certificate, t, time.Now(), valid)
 		switch {
 		case errors.Is(err, pki.ErrName):
 			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.Name))
@@ -304,11 +334,7 @@ func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now t
 	return out, nil
 }
 
-func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) error {
-	valid, err := validity(days)
-	if err != nil {
-		return err
-	}
+func renewAuthority(cmd *cobra.Command, env *environment, dir string, valid time.Duration) error {
 	ca, err := changeCA(dir)
 	if err != nil {
 		return err
@@ -349,7 +375,7 @@ func caRetireCommand(env *environment) *cobra.Command {
 			var left []string
 			for _, l := range list(ca, certs, time.Now()) {
 				if (l.Status == "authority-replaced" || l.Status == "expiring") && !ca.Issued(l.cert) {
-					left = append(left, l.Name)
+					left = append(left, holderOf(l))
 				}
 			}
 			if len(left) > 0 && !force {
@@ -367,58 +393,6 @@ func caRetireCommand(env *environment) *cobra.Command {
 	}
 	c.Flags().BoolVar(&force, "force", false, "even if certificates of theirs are in use")
 	return c
-}
-
-// revocation is what `weft ca revoke` has done.
-type revocation struct {
-	Revoked []issuedTo `json:"revoked"`
-	authorityFiles
-}
-
-func caRevokeCommand(env *environment) *cobra.Command {
-	return &cobra.Command{
-		Use: "revoke NAME…", Short: "Have the mesh refuse every certificate of a node or operator", ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, names []string) error {
-			if len(names) == 0 {
-				return wrongUsage("usage: %s", cmd.UseLine())
-			}
-			dir := cmd.Flag("dir").Value.String()
-			ca, err := changeCA(dir)
-			if err != nil {
-				return err
-			}
-			defer ca.Close()
-			certs, err := issued(cmd, dir)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			var lost []*x509.Certificate
-			for _, name := range names {
-				before := len(lost)
-				for _, c := range certs {
-					if s, err := pki.SubjectOf(c); err == nil && s.Name == name && c.NotAfter.After(now) && !ca.Revoked(c) {
-						lost = append(lost, c)
-					}
-				}
-				if len(lost) == before {
-					return fmt.Errorf("%s has no certificate that could be revoked: `weft ca list` shows who has", name)
-				}
-			}
-			if err := ca.Revoke(now, lost...); err != nil {
-				return err
-			}
-			if err := ca.SaveRevoked(dir); err != nil {
-				return err
-			}
-			done := revocation{Revoked: list(ca, lost, now), authorityFiles: authorityIn(dir)}
-			return env.print(cmd.OutOrStdout(), done, func(p *page) {
-				p.linef("revoked %d certificates of %s", len(lost), strings.Join(names, ", "))
-				p.linef("copy %s to every machine: within seconds it takes no new connection of theirs", done.names())
-				p.linef("a machine also knew the gossip key: SECURITY.md says what is to be done about a stolen one")
-			})
-		},
-	}
 }
 
 // lapse is a flag's value: a number of days, or a Go duration.

@@ -243,6 +243,7 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 	if err := own(c.Identity.Subject, raw, doc, at(raw.TLS.Cert)); err != nil {
 		return config{}, err
 	}
+	c.Identity.Subject.Tier = raw.Node.Tier // which the certificate may be too old to say
 	capacity, err := machine.Capacity(ctx, c.DataDir)
 	if err != nil {
 		return config{}, err

@@ -80,7 +80,7 @@ func TestRotationWithoutARestart(t *testing.T) {
 	}
 	renew := func() {
 		for _, n := range names {
-			id, err := next.Renew(load(n).Certificate(), 0, time.Now())
+			id, err := next.Renew(load(n).Certificate(), 0, time.Now(), 0)
 			if err == nil {
 				err = id.Overwrite(keys)
 			}

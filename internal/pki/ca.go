@@ -135,6 +135,15 @@ func (ca *CA) knows(c *x509.Certificate, name string) bool {
 // hosts are further DNS names or IP addresses that plain HTTPS clients may
 // reach it at.
 func (ca *CA) Issue(sub Subject, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
+	for _, h := range hosts {
+		if err := checkHost(h); err != nil {
+			return nil, err
+		}
+	}
+	return ca.issue(sub, hosts, now, valid)
+}
+
+func (ca *CA) issue(sub Subject, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
 	sub.Mesh = ca.Mesh
 	if err := sub.issuable(); err != nil {
 		return nil, err
@@ -179,10 +188,15 @@ func (ca *CA) Issue(sub Subject, hosts []string, now time.Time, valid time.Durat
 	return newIdentity(sub, Files{}, c), nil
 }
 
+// Life is how long a certificate is valid if nothing else is said.
+const Life = 365 * 24 * time.Hour
+
 // Renew issues a certificate that says what an old one does, with a key of its
-// own, for as long from now as the old one was valid. A machine's certificate
-// that is older than tiers in them is given one.
-func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*Identity, error) {
+// own. It is valid from now for as long as is said or, if that is 0, as the
+// old one was. If that one ended with its authority nobody knows what it was
+// to be, and it is Life. A machine's certificate that is older than tiers in
+// them is given one.
+func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time, valid time.Duration) (*Identity, error) {
 	sub, err := SubjectOf(old)
 	if err != nil {
 		return nil, err
@@ -210,11 +224,24 @@ func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*I
 	for _, ip := range old.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	valid := old.NotAfter.Sub(old.NotBefore)
+	if valid == 0 {
+		valid = ca.life(old)
+	}
+	// Hosts that the first version took without a look stay as they are.
+	return ca.issue(sub, hosts, now, valid)
+}
+
+// life is how long a certificate was meant to be valid.
+func (ca *CA) life(c *x509.Certificate) time.Duration {
+	by := issuer(c, ca.Certificates())
+	if by == nil || c.NotAfter.Equal(by.NotAfter) {
+		return Life
+	}
+	valid := c.NotAfter.Sub(c.NotBefore)
 	if valid > backdate { // or it was made when certificates began later
 		valid -= backdate
 	}
-	return ca.Issue(sub, hosts, now, valid)
+	return valid
 }
 
 func minTime(a, b time.Time) time.Time {

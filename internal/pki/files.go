@@ -101,7 +101,11 @@ func (ca *CA) Close() error { return ca.lock.Close() }
 // LoadCA reads what Save or Overwrite wrote.
 func LoadCA(dir string) (*CA, error) {
 	certFile, keyFile := filepath.Join(dir, CACertFile), filepath.Join(dir, CAKeyFile)
-	certs, err := readCerts(certFile)
+	b, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := parseAuthorities(certFile, b)
 	if err != nil {
 		return nil, err
 	}
@@ -113,10 +117,7 @@ func LoadCA(dir string) (*CA, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
 	}
-	if len(certs[0].Subject.Organization) != 1 || !certs[0].IsCA {
-		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, certFile)
-	}
-	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:], dir: dir}
+	ca := &CA{Mesh: meshOf(certs[0]), cert: certs[0], key: key, replaced: certs[1:], dir: dir}
 	ca.crl, err = readCRL(filepath.Join(dir, CRLFile), certs)
 	if errors.Is(err, ErrNoList) {
 		err = fmt.Errorf("%w; without it, what was revoked would be trusted again: copy the newest from a machine of the mesh", err)
@@ -347,6 +348,32 @@ func parseCerts(path string, content []byte) ([]*x509.Certificate, error) {
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// parseAuthorities reads those of one mesh: whatever is among them is trusted
+// with all of it.
+func parseAuthorities(path string, content []byte) ([]*x509.Certificate, error) {
+	certs, err := parseCerts(path, content)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range certs {
+		if !c.IsCA || meshOf(c) == "" {
+			return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA: it holds that of %s", ErrPEM, path, c.Subject)
+		}
+		if meshOf(c) != meshOf(certs[0]) {
+			return nil, fmt.Errorf("%w: %s holds the authorities of mesh %s and of mesh %s", ErrPEM, path, meshOf(certs[0]), meshOf(c))
+		}
+	}
+	return certs, nil
+}
+
+// meshOf is the mesh of an authority; empty: it is none.
+func meshOf(c *x509.Certificate) string {
+	if len(c.Subject.Organization) != 1 {
+		return ""
+	}
+	return c.Subject.Organization[0]
 }
 
 func readKeys(path string) ([]crypto.Signer, error) {

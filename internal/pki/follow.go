@@ -87,7 +87,7 @@ func (f *Follower) look(asked bool) {
 	if err == nil {
 		sub, c, err = f.id.from.parse(now)
 	}
-	if err == nil && !f.id.Subject.same(sub) {
+	if err == nil && !f.id.mayBecome(sub) {
 		err = fmt.Errorf("%s is of %s now: a node that becomes another one needs a restart", f.id.from.Cert, sub)
 	}
 	old := f.id.current.Load()
@@ -138,13 +138,13 @@ func sameList(a, b *x509.RevocationList) bool {
 	return a == b || a != nil && b != nil && bytes.Equal(a.Raw, b.Raw)
 }
 
-// same reports whether two subjects are the same, except that a certificate
-// may say more than an older one.
-func (s Subject) same(now Subject) bool {
-	if s.Tier == 0 {
-		now.Tier = 0
+// mayBecome reports whether a certificate is the subject's, and of its tier
+// unless the one before says none either.
+func (id *Identity) mayBecome(now Subject) bool {
+	if had, err := SubjectOf(id.Certificate()); err == nil && had.Tier == 0 && (now.Tier == 0 || id.Subject.Tier == 0) {
+		now.Tier = id.Subject.Tier
 	}
-	return s == now
+	return now == id.Subject
 }
 
 func (f *Follower) complain(now contents, err error, asked bool) {

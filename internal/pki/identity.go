@@ -17,6 +17,8 @@ import (
 // Identity is a subject's certificate and key, with the authorities that it
 // trusts. A [Follower] exchanges them while they are in use.
 type Identity struct {
+	// Subject is whose it is. Its tier may be set where a certificate from
+	// before tiers has none; the next one must be of it.
 	Subject Subject
 	from    Files
 	current atomic.Pointer[credentials]
@@ -131,7 +133,7 @@ func (f Files) read() (contents, error) {
 
 func (f Files) parse(c contents) (Subject, *credentials, error) {
 	fail := func(err error) (Subject, *credentials, error) { return Subject{}, nil, err }
-	authorities, err := parseCerts(f.CA, c.ca)
+	authorities, err := parseAuthorities(f.CA, c.ca)
 	if err != nil {
 		return fail(err)
 	}

@@ -109,7 +109,7 @@ func (p *place) take(id *pki.Identity) {
 
 func renew(t *testing.T, ca *pki.CA, old *pki.Identity) *pki.Identity {
 	t.Helper()
-	id, err := ca.Renew(old.Certificate(), 0, time.Now())
+	id, err := ca.Renew(old.Certificate(), 0, time.Now(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,14 +141,48 @@ func TestRenewedCertificatesSayTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca.Renew(leaf, 0, time.Now()); !errors.Is(err, pki.ErrName) {
+	if _, err := ca.Renew(leaf, 0, time.Now(), 0); !errors.Is(err, pki.ErrName) {
 		t.Errorf("without a tier: %v", err)
 	}
-	if id, err := ca.Renew(leaf, tiering.Edge, time.Now()); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
+	if id, err := ca.Renew(leaf, tiering.Edge, time.Now(), 0); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
 		t.Errorf("with one: %v, %v", id, err)
 	}
-	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now()); !errors.Is(err, pki.ErrName) {
+	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now(), 0); !errors.Is(err, pki.ErrName) {
 		t.Errorf("with another: %v", err)
+	}
+}
+
+// TestLivesThatTheAuthorityCut are not short for ever.
+func TestLivesThatTheAuthorityCut(t *testing.T) {
+	const day = 24 * time.Hour
+	dying, err := pki.NewCA("farm", time.Now(), 5*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := dying.Replace(time.Now(), 10*year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	days := func(c *x509.Certificate) int { return int((time.Until(c.NotAfter) + time.Hour) / day) }
+	cut := issue(t, dying, pki.Agent, "fog-1") // for a year
+	if d := days(cut.Certificate()); d != 5 {
+		t.Fatalf("issued for %d days", d)
+	}
+	short, err := dying.Issue(pki.Subject{Role: pki.Operator, Name: "guest"}, nil, time.Now(), 2*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := days(renew(t, dying, cut).Certificate()); d != 5 {
+		t.Errorf("still by the old authority: %d days", d)
+	}
+	if d := days(renew(t, next, cut).Certificate()); d != 365 {
+		t.Errorf("by the new one: %d days", d)
+	}
+	if d := days(renew(t, next, short).Certificate()); d != 2 {
+		t.Errorf("one that was to be short: %d days", d)
+	}
+	if id, err := next.Renew(cut.Certificate(), 0, time.Now(), 30*day); err != nil || days(id.Certificate()) != 30 {
+		t.Errorf("for 30 days: %v", err)
 	}
 }
 
@@ -157,7 +191,7 @@ func TestRenewedCertificatesSayTheSame(t *testing.T) {
 func TestOnlyTheMeshsOwnIsRenewed(t *testing.T) {
 	ca, dir := authority(t, "farm"), t.TempDir()
 	forged, old := issue(t, authority(t, "farm"), pki.Operator, "edge-9"), issue(t, ca, pki.Agent, "fog-1")
-	if _, err := ca.Renew(forged.Certificate(), 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+	if _, err := ca.Renew(forged.Certificate(), 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
 		t.Errorf("one of somebody else's: %v", err)
 	}
 	next, err := ca.Replace(time.Now(), year)
@@ -173,7 +207,7 @@ func TestOnlyTheMeshsOwnIsRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	renew(t, next, old) // it is on the register
-	if _, err := next.Renew(issue(t, ca, pki.Agent, "fog-2").Certificate(), 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+	if _, err := next.Renew(issue(t, ca, pki.Agent, "fog-2").Certificate(), 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
 		t.Errorf("one that is not: %v", err)
 	}
 	// Nor does another one of that name and serial number.
@@ -186,7 +220,7 @@ func TestOnlyTheMeshsOwnIsRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := next.Renew(leaf, 0, time.Now()); !errors.Is(err, pki.ErrIssuer) {
+	if _, err := next.Renew(leaf, 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
 		t.Errorf("one with its serial number: %v", err)
 	}
 }
@@ -343,8 +377,8 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 	if err := issue(t, ca, pki.Agent, "fog-2").Save(elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	foreign := t.TempDir()
-	if err := authority(t, "farm").Save(foreign); err != nil {
+	foreign, barn := t.TempDir(), t.TempDir()
+	if err := errors.Join(authority(t, "farm").Save(foreign), authority(t, "barn").Save(barn)); err != nil {
 		t.Fatal(err)
 	}
 	file := func(dir, name string) []byte {
@@ -358,12 +392,14 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		spoil func(*place)
 		want  string
 	}{
-		"half a certificate":   {func(p *place) { p.put("fog-1.crt", cert[:len(cert)/2], 0o644); p.put("fog-1.key", key, 0o600) }, "fog-1.crt: want a CERTIFICATE block"},
-		"no certificate":       {func(p *place) { _ = os.Remove(p.file("fog-1.crt")) }, "fog-1.crt: no such file"},
-		"only the certificate": {func(p *place) { p.put("fog-1.crt", cert, 0o644) }, "fog-1.key is not the key of"},
-		"a key for all":        {func(p *place) { p.put("fog-1.key", key, 0o644) }, "chmod 600"},
-		"garbage":              {func(p *place) { p.put("ca.crt", []byte("garbage"), 0o644) }, "ca.crt: want a CERTIFICATE block"},
-		"another authority":    {func(p *place) { p.put("ca.crt", file(foreign, "ca.crt"), 0o644) }, "was not issued by the CA of"},
+		"half a certificate":     {func(p *place) { p.put("fog-1.crt", cert[:len(cert)/2], 0o644); p.put("fog-1.key", key, 0o600) }, "fog-1.crt: want a CERTIFICATE block"},
+		"no certificate":         {func(p *place) { _ = os.Remove(p.file("fog-1.crt")) }, "fog-1.crt: no such file"},
+		"only the certificate":   {func(p *place) { p.put("fog-1.crt", cert, 0o644) }, "fog-1.key is not the key of"},
+		"a key for all":          {func(p *place) { p.put("fog-1.key", key, 0o644) }, "chmod 600"},
+		"garbage":                {func(p *place) { p.put("ca.crt", []byte("garbage"), 0o644) }, "ca.crt: want a CERTIFICATE block"},
+		"another authority":      {func(p *place) { p.put("ca.crt", file(foreign, "ca.crt"), 0o644) }, "was not issued by the CA of"},
+		"a leaf as an authority": {func(p *place) { p.put("ca.crt", append(p.get("ca.crt"), file(elsewhere, "fog-2.crt")...), 0o644) }, "is not the certificate of a mesh CA: it holds that of CN=fog-2"},
+		"a foreign authority":    {func(p *place) { p.put("ca.crt", append(p.get("ca.crt"), file(barn, "ca.crt")...), 0o644) }, "holds the authorities of mesh farm and of mesh barn"},
 		"another node": {func(p *place) {
 			p.put("fog-1.crt", file(elsewhere, "fog-2.crt"), 0o644)
 			p.put("fog-1.key", file(elsewhere, "fog-2.key"), 0o600)
@@ -405,7 +441,7 @@ func TestReadersAlwaysFindAPair(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for range times {
-			next, err := ca.Renew(id.Certificate(), 0, time.Now())
+			next, err := ca.Renew(id.Certificate(), 0, time.Now(), 0)
 			if err == nil {
 				err = next.Overwrite(dir)
 			}

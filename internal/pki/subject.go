@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -72,6 +73,22 @@ func (s Subject) acts() []Role {
 func (s Subject) ActsAs(r Role) bool { return slices.Contains(s.acts(), r) }
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkHost checks the name or address of a machine, as clients give it.
+func checkHost(h string) error {
+	if net.ParseIP(h) != nil {
+		return nil
+	}
+	for l := range strings.SplitSeq(h, ".") {
+		if !label.MatchString(strings.ToLower(l)) {
+			return fmt.Errorf("%w: host %q: use a DNS name or an IP address, without port or scheme", ErrName, h)
+		}
+	}
+	if strings.HasSuffix(strings.ToLower(h), meshDomain) {
+		return fmt.Errorf("%w: host %q: names that end in %s are the roles of meshes", ErrName, h, meshDomain)
+	}
+	return nil
+}
 
 func (s Subject) validate() error {
 	if _, err := ParseRole(string(s.Role)); err != nil {

@@ -2,7 +2,7 @@ package pki
 
 import (
 	"crypto/tls"
-	"fmt"
+	"os"
 )
 
 // OptionalClient is settings of a server that take clients without a
@@ -39,19 +39,19 @@ func OptionalClient(server *tls.Config) *tls.Config {
 // ClientOnly connects to coordinators of the CA's mesh without a certificate
 // of its own.
 func ClientOnly(caFile string) (*tls.Config, error) {
-	authorities, err := readCerts(caFile)
+	b, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, err
 	}
-	first := authorities[0]
-	if len(first.Subject.Organization) != 1 || !first.IsCA {
-		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, caFile)
+	authorities, err := parseAuthorities(caFile, b)
+	if err != nil {
+		return nil, err
 	}
 	crl, err := readCRL(Files{CA: caFile}.crl(), authorities)
 	if err != nil {
 		return nil, err
 	}
-	nobody := newIdentity(Subject{Mesh: first.Subject.Organization[0]}, Files{}, trusting(authorities, crl))
+	nobody := newIdentity(Subject{Mesh: meshOf(authorities[0])}, Files{}, trusting(authorities, crl))
 	conf := nobody.ClientTLS(Coordinator)
 	conf.GetClientCertificate = nil
 	return conf, nil

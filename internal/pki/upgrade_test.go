@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +34,41 @@ func version1(t *testing.T) string {
 func load(dir, name string) (*pki.Identity, error) {
 	at := func(n string) string { return filepath.Join(dir, n) }
 	return pki.LoadIdentity(at("ca.crt"), at(name+".crt"), at(name+".key"))
+}
+
+// TestTheTierOfANodeWithoutOne is its configuration's, also in the certificate
+// that comes next.
+func TestTheTierOfANodeWithoutOne(t *testing.T) {
+	dir := version1(t)
+	ca, err := pki.LoadCA(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := load(dir, "fog-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fog := settle(t, id)
+	fog.id.Subject.Tier = tiering.Fog // as weftd does
+	of := func(tier tiering.Tier) *pki.Identity {
+		next, err := ca.Renew(id.Certificate(), tier, time.Now(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	if fog.take(of(tiering.Cloud)); !fog.id.Certificate().Equal(id.Certificate()) || !strings.Contains(fog.log.String(), "is of spiffe://farm/agent/cloud/fog-1 now") {
+		t.Errorf("of another tier: %s", fog.log.String())
+	}
+	next := of(tiering.Fog)
+	if fog.take(next); !fog.id.Certificate().Equal(next.Certificate()) {
+		t.Errorf("of its tier: %s", fog.log.String())
+	}
+	fog.put("fog-1.crt", read(t, dir, "fog-1.crt"), 0o644)
+	fog.put("fog-1.key", read(t, dir, "fog-1.key"), 0o600)
+	if fog.hangup(); !fog.id.Certificate().Equal(next.Certificate()) {
+		t.Errorf("without one again: %s", fog.log.String())
+	}
 }
 
 // TestFilesOfVersion1 are used as they are, until the authority has a list.
@@ -66,15 +103,18 @@ func TestFilesOfVersion1(t *testing.T) {
 	if ca, err = pki.OpenCA(dir, time.Now()); err != nil || string(read(t, dir, "ca.crl")) != string(list) {
 		t.Errorf("the list is written again: %v", err)
 	}
-	if _, err := ca.Renew(fog.Certificate(), 0, time.Now()); !errors.Is(err, pki.ErrName) {
+	if _, err := ca.Renew(fog.Certificate(), 0, time.Now(), 0); !errors.Is(err, pki.ErrName) {
 		t.Errorf("without a tier: %v", err)
 	}
-	id, err := ca.Renew(fog.Certificate(), tiering.Fog, time.Now())
+	id, err := ca.Renew(fog.Certificate(), tiering.Fog, time.Now(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(id.Overwrite(dir), ca.Revoke(time.Now(), fog.Certificate()), ca.SaveRevoked(dir)); err != nil {
 		t.Fatal(err)
+	}
+	if hosts := id.Certificate().DNSNames; !slices.Contains(hosts, "fog-1.local:7949") {
+		t.Errorf("its hosts are %v", hosts)
 	}
 	if again, err := load(dir, "fog-1"); err != nil || again.Subject.Tier != tiering.Fog {
 		t.Error(err)
