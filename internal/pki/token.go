@@ -2,36 +2,24 @@ package pki
 
 import (
 	"crypto/tls"
+	"errors"
 	"os"
 )
 
-// OptionalClient is settings of a server that take clients without a
-// certificate, too, who have to show something else. A certificate that is
-// shown is checked as before.
+// OptionalClient is ServerTLS's settings for clients without a certificate,
+// too, who have to show something else. A certificate that is shown is checked
+// as before.
 func OptionalClient(server *tls.Config) *tls.Config {
-	c := server.Clone()
-	switch c.ClientAuth {
-	case tls.RequireAndVerifyClientCert:
-		c.ClientAuth = tls.VerifyClientCertIfGiven
-	case tls.RequireAnyClientCert: // VerifyConnection verifies it
-		c.ClientAuth = tls.RequestClientCert
-	}
-	if check := c.VerifyConnection; check != nil {
-		c.VerifyConnection = func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 {
-				return nil
-			}
-			return check(cs)
+	c, check := server.Clone(), server.VerifyConnection
+	c.ClientAuth = tls.RequestClientCert
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		switch {
+		case len(cs.PeerCertificates) == 0:
+			return nil
+		case check == nil:
+			return errors.New("a certificate that nothing verifies")
 		}
-	}
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen == nil || err != nil {
-				return chosen, err
-			}
-			return OptionalClient(chosen), nil
-		}
+		return check(cs)
 	}
 	return c
 }
