@@ -182,7 +182,7 @@ func TestListsWithoutANumber(t *testing.T) {
 // numberless is a list as another program may sign it, which Go's does not.
 func numberless(t *testing.T, signer tls.Certificate) []byte {
 	t.Helper()
-	algorithm := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}} // ECDSA with SHA-256
+	algorithm := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}}                                                                                       // ECDSA with SHA-256
 	tbs := pkix.TBSCertificateList{Version: 1, Signature: algorithm, Issuer: signer.Leaf.Subject.ToRDNSequence(), ThisUpdate: time.Now().UTC(), NextUpdate: time.Now().UTC().Add(time.Hour)} //nolint:staticcheck // x509.CreateRevocationList makes none without a number
 	encode := func(v any) []byte {
 		b, err := asn1.Marshal(v)
