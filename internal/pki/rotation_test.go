@@ -594,14 +594,14 @@ func TestWhatCannotBeUsedIsSaidEachDay(t *testing.T) {
 				t.Errorf("said %d times, want %d:\n%s", n, want, log.String())
 			}
 		}
-		<-time.After(time.Hour) // of the bubble
+		<-time.After(time.Minute) // of the bubble
 		put([]byte("garbage"))
-		<-time.After(time.Hour)
+		<-time.After(time.Minute)
 		said(1)
 		<-time.After(24 * time.Hour)
 		said(2)
 		put(whole)
-		<-time.After(24 * time.Hour)
+		<-time.After(time.Minute)
 		said(2)
 		cancel()
 		if err := <-done; err != nil {
