@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -68,6 +69,7 @@ type Config struct {
 	Expect int
 	// ServerTLS and ClientTLS must verify the peer (package internal/pki).
 	ServerTLS, ClientTLS *tls.Config
+	Peers                *pki.Peers // connections end with the trust in their peer; nil: they do not
 	// Reconcile is how often the leader compares state and membership although
 	// nothing seems to have changed; 0: 5 s.
 	Reconcile time.Duration
@@ -145,7 +147,7 @@ func New(cfg Config, m Membership, rtt tiering.RoundTrips) (*Coordinator, error)
 				return nil, fmt.Errorf("%w: %w", errAgain, err)
 			}
 		}
-		s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS, c, c.log)
+		s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS, cfg.Peers, c, c.log)
 		l = nil
 		return s.transport(log), nil
 	}

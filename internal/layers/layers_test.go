@@ -20,6 +20,7 @@ const module = "github.com/weft-mesh/weft/"
 var level = map[string]int{
 	"internal/lobby":               0,
 	"internal/pki":                 0,
+	"internal/pki/pkitest":         0, // of tests only
 	"internal/quantity":            0,
 	"internal/yamlfile":            0,
 	"internal/yamlfile/schematest": 0, // of tests only

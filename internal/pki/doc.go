@@ -16,7 +16,8 @@
 // fixes the authorities that it verifies against when its settings are made,
 // so here verification is one function, called by VerifyConnection on both
 // sides, as in go-spiffe; it checks the chain, the dates, the use, the list of
-// what is revoked and the role, and nothing is ever accepted without it.
+// what is revoked and the role, and nothing is ever accepted without it. What was
+// accepted is in [Peers], and ends when a Follower reads that it would not be again.
 // A certificate also has the DNS names ROLE.MESH.weft and those hosts that
 // plain HTTPS clients know it by.
 //

@@ -20,6 +20,7 @@ type Identity struct {
 	Subject Subject
 	from    Files
 	current atomic.Pointer[credentials]
+	peers   Peers
 }
 
 // Files are what an identity is read from. The list of what is revoked,
@@ -60,6 +61,7 @@ func newCredentials(leaf *x509.Certificate, key crypto.Signer, authorities []*x5
 func newIdentity(sub Subject, from Files, c *credentials) *Identity {
 	id := &Identity{Subject: sub, from: from}
 	id.current.Store(c)
+	id.peers.trust = id.current.Load
 	return id
 }
 
@@ -162,6 +164,9 @@ func (id *Identity) Certificate() *x509.Certificate { return id.current.Load().c
 
 // Expires is when that certificate ends.
 func (id *Identity) Expires() time.Time { return id.Certificate().NotAfter }
+
+// Peers are the open connections of those who use this identity.
+func (id *Identity) Peers() *Peers { return &id.peers }
 
 // Followable reports whether the identity was read from files.
 func (id *Identity) Followable() bool { return id.from != Files{} }

@@ -35,6 +35,7 @@ const (
 type Config struct {
 	Listen    string      // host:port; port 0: a free one
 	TLS       *tls.Config // mutual TLS, with the clients' CAs
+	Peers     *pki.Peers  // connections end with the trust in their peer; nil: they do not
 	Plaintext bool        // no TLS: anyone who can connect may read and write everything
 
 	// Allow says whether the holder of a certificate may publish to a topic

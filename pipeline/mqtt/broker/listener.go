@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -128,7 +127,7 @@ func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 }
 
 func (l *listener) handshake(conn net.Conn) (*known, error) {
-	c := tls.Server(conn, l.conf.TLS)
+	c := l.conf.Peers.Server(conn, l.conf.TLS)
 	if err := c.HandshakeContext(l.ctx); err != nil {
 		return nil, err
 	}
