@@ -87,9 +87,16 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 
 	var mq *broker.Broker
 	if cfg.Embedded {
-		mq, err = broker.New(broker.Config{
+		conf := broker.Config{
 			Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Peers: id.Peers(), Allow: mqtt.Allowed, Log: log.With("part", "broker"),
-		})
+		}
+		if cfg.Users != nil {
+			conf.Users = cfg.Users
+		}
+		if cfg.PlainMQTT {
+			conf.PlainListen = cfg.Listen.MQTTPlaintext
+		}
+		mq, err = broker.New(conf)
 		if err != nil {
 			return nil, err
 		}

@@ -219,7 +219,7 @@ func TestOpenConnectionsOfAnHTTPServer(t *testing.T) {
 			client := func(conf *tls.Config) *http.Client {
 				tr := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: protocol == "h2"}
 				t.Cleanup(tr.CloseIdleConnections)
-				return &http.Client{Transport: tr}
+				return &http.Client{Transport: tr, Timeout: time.Minute}
 			}
 			stranger := thief.ClientTLS(pki.Coordinator)
 			stranger.GetClientCertificate = nil // a token's bearer
