@@ -37,6 +37,7 @@ const (
 	tagHTTP      = "h" // scheme|host:port
 	tagMQTT      = "q" // scheme|host:port
 	tagRun       = "u" // this run of the node
+	tagFault     = "o" // why its coordinator is out of service
 )
 
 // clusterSize is the length of the short form of a mesh's ID. Coordinators of a
@@ -151,6 +152,18 @@ func decodeTags(name, host string, tags map[string]string) (n tiering.Node, free
 		}
 	}
 	return n, free, nil
+}
+
+// maxFault bounds the words in tagFault, in bytes.
+const maxFault = 32
+
+// addFault says that a coordinator is out of service, if there is room: nobody
+// does without the other tags for it.
+func addFault(tags map[string]string, fault string) {
+	one := map[string]string{tagFault: fault}
+	if fault != "" && encodedSize(tags)+encodedSize(one) <= tagsLimit {
+		tags[tagFault] = fault
+	}
 }
 
 // shorten leaves out the host where it is the one that readers know.

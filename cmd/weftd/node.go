@@ -120,6 +120,11 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 			ID: self.ID, Cluster: cfg.Mesh, DataDir: filepath.Join(cfg.DataDir, "raft"),
 			RaftListen: cfg.Listen.Raft, RaftAdvertise: reach(cfg.Listen.Raft), Expect: cfg.Expect,
 			ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator), Peers: id.Peers(), Log: raftLog,
+			OnFault: func(why error) {
+				if err := n.gossip.SetFault(coordinator.Summary(why)); err != nil {
+					raftLog.Warn("cannot tell the others that this coordinator is out of service", "err", err)
+				}
+			},
 		}, n.gossip, n.gossip.RoundTrip)
 		if err != nil {
 			return nil, err

@@ -53,8 +53,15 @@ type Leadership interface {
 	Verify(ctx context.Context) error
 }
 
+// Health says how the coordinator itself is.
+type Health interface {
+	// Fault is why it is out of service; nil: it is not.
+	Fault() error
+}
+
 // Control is a coordinator.
 type Control interface {
+	Health
 	Decider
 	Reporter
 	Keyring
