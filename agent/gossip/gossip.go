@@ -370,18 +370,6 @@ func (g *Gossip) SetCluster(id string) error {
 	return g.tell(time.Now())
 }
 
-// SetFault gossips why this node's coordinator is out of service, in a few words;
-// empty: it is in service.
-func (g *Gossip) SetFault(why string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if why = why[:min(len(why), maxFault)]; why == g.bad {
-		return nil
-	}
-	g.bad = why
-	return g.tell(time.Now())
-}
-
 // Cluster is the short form of the ID of the mesh that this node is in, empty
 // while it does not know. One that is no coordinator goes by the live ones
 // that it sees: nothing is kept, so a mesh that has to be formed anew gets its

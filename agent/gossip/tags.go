@@ -154,18 +154,6 @@ func decodeTags(name, host string, tags map[string]string) (n tiering.Node, free
 	return n, free, nil
 }
 
-// maxFault bounds the words in tagFault, in bytes.
-const maxFault = 32
-
-// addFault says that a coordinator is out of service, if there is room: nobody
-// does without the other tags for it.
-func addFault(tags map[string]string, fault string) {
-	one := map[string]string{tagFault: fault}
-	if fault != "" && encodedSize(tags)+encodedSize(one) <= tagsLimit {
-		tags[tagFault] = fault
-	}
-}
-
 // shorten leaves out the host where it is the one that readers know.
 func shorten(addr, host string) string {
 	h, port, err := net.SplitHostPort(addr)
