@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 )
@@ -37,6 +38,15 @@ func (b externalBroker) tls(mesh *tls.Config) *tls.Config {
 	// It is verified as any server is: by the host of the URL, instead of the
 	// mesh's name for an agent.
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: b.CA, GetClientCertificate: mesh.GetClientCertificate}
+}
+
+// peers are those of which the broker is one: with authorities of its own it is
+// none of the mesh's.
+func (b externalBroker) peers(mesh *pki.Peers) *pki.Peers {
+	if b.Plaintext || b.CA != nil {
+		return nil
+	}
+	return mesh
 }
 
 // systemCA names the authorities that the operating system trusts.
@@ -70,6 +80,7 @@ func brokerCA(at func(string) string, name string) (*x509.CertPool, error) {
 type brokerLink struct {
 	node    string
 	tls     *tls.Config // nil: plain text, which the configuration asks for by name
+	peers   *pki.Peers  // nil: the broker is none of the mesh's
 	recv    pipeline.Receiver
 	find    func() string // URL of the broker; empty: none now
 	log     *slog.Logger
@@ -99,7 +110,7 @@ func (b *brokerLink) Run(ctx context.Context) error {
 
 // runTo runs a link to one broker until ctx ends or the broker is another.
 func (b *brokerLink) runTo(ctx context.Context, url string) {
-	link, err := mqtt.New(mqtt.Config{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
+	link, err := mqtt.New(mqtt.Config{Broker: url, TLS: b.tls, Peers: b.peers, Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
 	if err != nil {
 		b.log.Error("cannot use the MQTT broker", "err", err)
 		return
@@ -163,5 +174,5 @@ func (b *brokerLink) subscribe(ctx context.Context, topic string, handle func([]
 	if url == "" {
 		return errNoBroker
 	}
-	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: url, TLS: b.tls, Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
+	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: url, TLS: b.tls, Peers: b.peers, Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,7 +43,7 @@ func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics 
 	}}
 	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
 		w.scheme = "https"
-		w.listener = tls.NewListener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
+		w.listener = id.Peers().Listener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
 	}
 	return w, nil
 }

@@ -24,7 +24,8 @@ const (
 )
 
 // Follower keeps an identity as its files are, so that certificates, keys,
-// authorities and what is revoked are exchanged without a restart.
+// authorities and what is revoked are exchanged without a restart. Connections
+// whose peer is not trusted any more it ends: see [Peers].
 //
 // What cannot be used is warned of, and what was there before goes on. For the
 // polled files that takes two looks, since somebody may be copying them.
@@ -101,12 +102,22 @@ func (f *Follower) look(asked bool) {
 	f.failed = false
 	f.id.current.Store(c)
 	f.seen = now
+	defer f.part()
 	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && sameList(old.crl, c.crl) {
 		return // nothing but the form has changed, or it is the first look
 	}
 	f.log.Info("new certificates in use", "subject", sub, "valid_until", c.cert.Leaf.NotAfter,
 		"authorities", len(c.authorities), "revoked", len(c.revoked))
 	f.remind(time.Now())
+}
+
+// part ends the connections to those who are not trusted any more.
+func (f *Follower) part() {
+	for _, d := range f.id.peers.drop() {
+		sub, _ := SubjectOf(d.leaf) // it was admitted once
+		f.log.Warn("closed the connections to a peer whose certificate is not trusted any more", "peer", sub.Name,
+			"subject", sub, "serial", serial(d.leaf.SerialNumber), "connections", d.conns, "err", d.why)
+	}
 }
 
 // worse says why what was read must not take the place of what is in use: a

@@ -22,6 +22,7 @@ type Identity struct {
 	Subject Subject
 	from    Files
 	current atomic.Pointer[credentials]
+	peers   Peers
 }
 
 // Files are what an identity is read from. The list of what is revoked,
@@ -70,6 +71,7 @@ func issuer(c *x509.Certificate, authorities []*x509.Certificate) *x509.Certific
 func newIdentity(sub Subject, from Files, c *credentials) *Identity {
 	id := &Identity{Subject: sub, from: from}
 	id.current.Store(c)
+	id.peers.trust = id.current.Load
 	return id
 }
 
@@ -173,6 +175,9 @@ func (id *Identity) Certificate() *x509.Certificate { return id.current.Load().c
 
 // Expires is when that certificate ends.
 func (id *Identity) Expires() time.Time { return id.Certificate().NotAfter }
+
+// Peers are the open connections of those who use this identity.
+func (id *Identity) Peers() *Peers { return &id.peers }
 
 // Followable reports whether the identity was read from files.
 func (id *Identity) Followable() bool { return id.from != Files{} }

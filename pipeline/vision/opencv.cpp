@@ -9,6 +9,10 @@
 #include <string>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <opencv2/core/cuda.hpp>
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgcodecs.hpp>
@@ -54,6 +58,14 @@ void keep(cv::dnn::Net net, WeftNet **out) {
 }
 
 } // namespace
+
+#ifdef __GLIBC__
+// A call from Go allocates in the heap of whichever thread it runs on, of which
+// glibc makes up to eight a core, and each comes to hold room for the pictures
+// of every stage: that looks like a leak for an hour. It is set before Go starts
+// its first threads, each of which would have a heap already.
+__attribute__((constructor)) static void weft_few_heaps(void) { mallopt(M_ARENA_MAX, 2); }
+#endif
 
 void weft_set_threads(int n) { cv::setNumThreads(n); }
 

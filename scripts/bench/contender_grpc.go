@@ -18,7 +18,7 @@ import (
 // grpcContender streams frames as protobuf messages, a client stream for each
 // camera on one connection, with gRPC's own windows (64 kB that grow by its
 // estimate of bandwidth and delay).
-func grpcContender(algorithm string) contender {
+func grpcContender(t tcp) contender {
 	stream := grpc.StreamDesc{StreamName: "Send", ClientStreams: true}
 	return contender{name: "gRPC", senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
@@ -38,7 +38,7 @@ func grpcContender(algorithm string) contender {
 					if err != nil {
 						return err
 					}
-					got(m.Value[headSize:])
+					got(frame(m.Value).picture())
 				}
 			}
 			s.RegisterService(&grpc.ServiceDesc{ServiceName: "bench.Frames", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{served}}, s)
@@ -49,7 +49,7 @@ func grpcContender(algorithm string) contender {
 		dial: func(ctx context.Context, addr string, id *pki.Identity, cameras int) (*dialled, error) {
 			conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(id.ClientTLS(pki.Agent))),
 				grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-					return tcpDialer(algorithm).DialContext(ctx, "tcp", addr)
+					return t.dialer().DialContext(ctx, "tcp", addr)
 				}))
 			if err != nil {
 				return nil, err
@@ -65,7 +65,7 @@ func grpcContender(algorithm string) contender {
 			var once sync.Once
 			return &dialled{
 				send: func(_ context.Context, camera int, f frame) error {
-					return streams[camera].SendMsg(&wrapperspb.BytesValue{Value: append(make([]byte, headSize, headSize+len(f.data)), f.data...)})
+					return streams[camera].SendMsg(&wrapperspb.BytesValue{Value: f})
 				},
 				close: func() (err error) {
 					once.Do(func() { stop(); err = conn.Close() })

@@ -29,7 +29,7 @@ func rawContender() contender {
 		c.NextProtos = []string{"raw"}
 		return c
 	}
-	return contender{name: "raw quic-go", senders: 4,
+	return contender{name: "raw quic-go", senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
 			socket, err := listenUDP(addr)
 			if err != nil {
@@ -70,17 +70,13 @@ func rawContender() contender {
 			if err != nil {
 				return nil, errors.Join(err, t.Close(), socket.Close())
 			}
-			var head [headSize]byte
 			return &dialled{
 				send: func(ctx context.Context, _ int, f frame) error {
 					s, err := conn.OpenUniStreamSync(ctx)
 					if err != nil {
 						return err
 					}
-					if _, err := s.Write(head[:]); err != nil {
-						return err
-					}
-					if _, err := s.Write(f.data); err != nil {
+					if _, err := s.Write(f); err != nil {
 						return err
 					}
 					return s.Close()
@@ -102,21 +98,14 @@ func receiveRaw(conn *quic.Conn, got func([]byte)) {
 			return
 		}
 		wg.Go(func() {
-			var head [headSize]byte
-			if _, err := io.ReadFull(s, head[:]); err != nil {
+			picture, err := readFrame(s)
+			if err != nil {
 				return
 			}
-			data := make([]byte, frameSize)
-			n, err := io.ReadFull(s, data)
-			if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if _, err := s.Read(make([]byte, 1)); err != io.EOF { // the end is still to be read
 				return
 			}
-			if n == frameSize { // the end is still to be read
-				if _, err := s.Read(head[:1]); err != io.EOF {
-					return
-				}
-			}
-			got(data[:n])
+			got(picture)
 		})
 	}
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"sync"
 
@@ -15,7 +12,7 @@ import (
 
 // tlsContender sends each frame behind its length over TCP with TLS 1.3 and
 // TCP_NODELAY (Go's default), a connection for each camera.
-func tlsContender(name, algorithm string) contender {
+func tlsContender(name string, t tcp) contender {
 	return contender{name: name, senders: 1,
 		listen: func(addr string, id *pki.Identity, got func([]byte)) (*listening, error) {
 			ln, err := tls.Listen("tcp", addr, id.ServerTLS(pki.Agent))
@@ -60,7 +57,7 @@ func tlsContender(name, algorithm string) contender {
 				}
 				return errors.Join(errs...)
 			}
-			d := &tls.Dialer{NetDialer: tcpDialer(algorithm), Config: id.ClientTLS(pki.Agent)}
+			d := &tls.Dialer{NetDialer: t.dialer(), Config: id.ClientTLS(pki.Agent)}
 			for range cameras {
 				c, err := d.DialContext(ctx, "tcp", addr)
 				if err != nil {
@@ -70,9 +67,7 @@ func tlsContender(name, algorithm string) contender {
 			}
 			return &dialled{
 				send: func(_ context.Context, camera int, f frame) error {
-					b := make([]byte, 4+headSize, 4+headSize+len(f.data))
-					binary.BigEndian.PutUint32(b, uint32(headSize+len(f.data)))
-					_, err := conns[camera].Write(append(b, f.data...))
+					_, err := conns[camera].Write(f)
 					return err
 				},
 				close: closeAll,
@@ -83,16 +78,11 @@ func tlsContender(name, algorithm string) contender {
 
 func receiveTLS(c net.Conn, got func([]byte)) {
 	defer c.Close()
-	r := bufio.NewReaderSize(c, 64<<10)
 	for {
-		var n [4]byte
-		if _, err := io.ReadFull(r, n[:]); err != nil {
+		picture, err := readFrame(c)
+		if err != nil {
 			return
 		}
-		b := make([]byte, binary.BigEndian.Uint32(n[:]))
-		if _, err := io.ReadFull(r, b); err != nil {
-			return
-		}
-		got(b[headSize:])
+		got(picture)
 	}
 }

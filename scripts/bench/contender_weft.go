@@ -31,13 +31,7 @@ func weftContender() contender {
 				return nil, err
 			}
 			send := func(ctx context.Context, camera int, f frame) error {
-				now := time.Now()
-				captured := now.Add(f.captured - clock())
-				return l.Send(ctx, addr, "people/detect@512#0", &pipeline.Frame{
-					ID:       pipeline.FrameID{Workflow: "people", Source: fmt.Sprintf("gate-%d", camera), Epoch: 7, Seq: f.seq},
-					Captured: captured, Deadline: captured.Add(f.deadline - f.captured), Quality: 512, SourceWidth: 768, SourceHeight: 576,
-					Image: pipeline.Image{Format: pipeline.JPEG, Width: 512, Height: 384, Data: f.data},
-				})
+				return l.Send(ctx, addr, instance, weftFrame(camera, f, time.Now(), clock()))
 			}
 			// The first frame makes the connection.
 			if err := send(ctx, 0, newFrame(0, clock(), 10*time.Second, stampSize)); err != nil {
@@ -45,6 +39,20 @@ func weftContender() contender {
 			}
 			return &dialled{send, stop}, nil
 		},
+	}
+}
+
+// instance is what the link's frames are for.
+const instance = "people/detect@512#0"
+
+// weftFrame is the frame as an agent sends it. now and at are the same moment, on
+// both clocks.
+func weftFrame(camera int, f frame, now time.Time, at time.Duration) *pipeline.Frame {
+	seq, captured, deadline := stamp(f.picture())
+	return &pipeline.Frame{
+		ID:       pipeline.FrameID{Workflow: "people", Source: fmt.Sprintf("gate-%d", camera), Epoch: 7, Seq: seq},
+		Captured: now.Add(captured - at), Deadline: now.Add(deadline - at), Quality: 512, SourceWidth: 768, SourceHeight: 576,
+		Image: pipeline.Image{Format: pipeline.JPEG, Width: 512, Height: 384, Data: f.picture()},
 	}
 }
 

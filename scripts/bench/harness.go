@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
@@ -16,6 +18,11 @@ type harness struct {
 	dir  string // temporary
 	out  io.Writer
 	pair pair
+	rng  *rand.Rand // of the order of turns; the same in each run
+}
+
+func newHarness(o options, dir string, out io.Writer) *harness {
+	return &harness{options: o, dir: dir, out: out, rng: rand.New(rand.NewPCG(1, 2))}
 }
 
 // say prints a line of progress.
@@ -49,27 +56,28 @@ type side struct {
 	measure func(context.Context) (float64, error)
 }
 
-// interleave lets the sides take turns, A B A B …, each time another first, so
-// that what else the machine does meets all of them. It returns the turns of
-// each side.
+// interleave lets the sides take turns, each time in another order, so that
+// what else the machine does meets all of them and none always follows the same
+// one. What the one before has left to the collector is collected first. It
+// returns the turns of each side.
 func (h *harness) interleave(ctx context.Context, what string, runs int, sides ...side) ([][]float64, error) {
 	out := make([][]float64, len(sides))
 	for i := range out {
 		out[i] = make([]float64, runs)
 	}
 	for run := range runs {
-		line := ""
-		for k := range sides {
-			i := (run + k) % len(sides)
+		for _, i := range h.rng.Perm(len(sides)) {
+			runtime.GC()
+			v, err := sides[i].measure(ctx)
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			v, err := sides[i].measure(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", sides[i].name, err)
 			}
 			out[i][run] = v
 		}
+		line := ""
 		for i, s := range sides {
 			line += fmt.Sprintf("  %s %s", s.name, short(out[i][run]))
 		}

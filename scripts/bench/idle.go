@@ -148,6 +148,9 @@ coordinator: {enabled: %t}
 	}
 	d := &daemon{cmd: exec.Command(h.weftd, args...), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	// It does not outlive this process. To the kernel that is the thread that
+	// starts it: while weftd runs, nothing here ends threads.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -23,19 +23,24 @@ const (
 // how many frames they carry, and how late the frames are at half of that.
 func benchLink(ctx context.Context, h *harness) (_ []Ratio, err error) {
 	var lines []*line
-	defer func() {
+	closeAll := sync.OnceValue(func() error {
+		var errs []error
 		for _, l := range lines {
-			err = errors.Join(err, l.close())
+			errs = append(errs, l.close())
 		}
-	}()
+		return errors.Join(errs...)
+	})
+	defer func() { err = errors.Join(err, closeAll()) }()
 	const cameras = 4
-	for _, c := range contenders() {
+	for _, c := range contenders(kernels) {
 		l, err := newLine(ctx, c, h.pair, cameras)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 		lines = append(lines, l)
 	}
+	// Only Weft and the raw copy heed ctx while they send.
+	defer context.AfterFunc(ctx, func() { _ = closeAll() })()
 	var out []Ratio
 	sides := func(measure func(context.Context, *line) (float64, error)) []side {
 		s := make([]side, len(lines))
@@ -64,7 +69,7 @@ func benchLink(ctx context.Context, h *harness) (_ []Ratio, err error) {
 			return rate, err
 		})...)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		add(name, "frames/s", more, v)
 		used := make([][]float64, len(lines))
@@ -76,7 +81,7 @@ func benchLink(ctx context.Context, h *harness) (_ []Ratio, err error) {
 	}
 	v, err := h.interleave(ctx, fmt.Sprintf("p99 in ms at %.0f frames/s", slowest/2), h.runs*linkTurns, sides(func(ctx context.Context, l *line) (float64, error) { return l.paced(ctx, cameras, slowest/2) })...)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	add(fmt.Sprintf("QUIC link, p99 latency at half load (%.0f frames/s)", slowest/2), "ms", less, v)
 	return out, nil

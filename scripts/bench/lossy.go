@@ -3,12 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,10 +30,12 @@ var badLink = testbed.Link{Delay: 20 * time.Millisecond, Loss: 0.01}
 
 // loads are what a camera sends over it. A Reno connection carries some
 // 430 kB/s at this loss and round trip (Mathis et al., 1997): the second is
-// below that, the first far above.
+// below that, the first far above. Of the second nearly all frames arrive on
+// time whoever carries them, and one of a turn's 40 is 2.5 %: the aim leaves room
+// for it.
 var loads = []load{
-	{Size: frameSize, FPS: 30, turns: 3},
-	{Size: 20_000, FPS: 10, turns: 2},
+	{Size: frameSize, FPS: 30, aim: 1},
+	{Size: 20_000, FPS: 10, aim: 0.97},
 }
 
 // bbrContender is TCP with the algorithm that is made for such links, and that
@@ -44,10 +44,10 @@ const bbrContender = "TCP+TLS with BBR"
 
 // lossyContenders are the contenders, and BBR where the kernel has it.
 func lossyContenders() []contender {
-	all := contenders()
+	all := contenders(record)
 	has, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
-	if err == nil && slices.Contains(strings.Fields(string(has)), bold) {
-		all = append(all, tlsContender(bbrContender, bold))
+	if err == nil && slices.Contains(strings.Fields(string(has)), bbr) {
+		all = append(all, tlsContender(bbrContender, tcp{bbr, record}))
 	}
 	return all
 }
@@ -57,7 +57,7 @@ type load struct {
 	Size int     `json:"size"`
 	FPS  float64 `json:"fps"`
 
-	turns int // at most
+	aim float64
 }
 
 func (l load) String() string { return fmt.Sprintf("%d kB × %.0f/s", l.Size/1000, l.FPS) }
@@ -69,7 +69,7 @@ func benchLossy(ctx context.Context, h *harness) (_ []Ratio, err error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: network namespaces need root", errLeftOut)
 	}
-	bed, err := newBed(h)
+	bed, err := newBed(ctx, h)
 	if errors.Is(err, relay.ErrNoTUN) {
 		return nil, fmt.Errorf("%w: %w", errLeftOut, err)
 	}
@@ -84,12 +84,12 @@ func benchLossy(ctx context.Context, h *harness) (_ []Ratio, err error) {
 		for i, c := range all {
 			sides[i] = side{c.name, func(ctx context.Context) (float64, error) { return bed.turn(ctx, c.name, load) }}
 		}
-		v, err := h.interleave(ctx, fmt.Sprintf("%% of %s on time", load), min(h.runs, load.turns), sides...)
+		v, err := h.interleave(ctx, fmt.Sprintf("%% of %s on time", load), h.runs, sides...)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		for i, c := range all[1:] {
-			aim := 1.0
+			aim := load.aim
 			if c.name == bbrContender {
 				aim = 0 // for information
 			}
@@ -111,15 +111,7 @@ type bed struct {
 	turns    int
 }
 
-// helper is a process that does as it is told, one order at a time.
-type helper struct {
-	cmd    *exec.Cmd
-	orders *json.Encoder
-	words  *json.Decoder
-	end    func() error
-}
-
-func newBed(h *harness) (_ *bed, err error) {
+func newBed(ctx context.Context, h *harness) (_ *bed, err error) {
 	b := &bed{ended: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -158,37 +150,21 @@ func newBed(h *harness) (_ *bed, err error) {
 	if err := errors.Join(b.relay.Set(a, z, badLink, true), b.relay.Set(z, a, badLink, true)); err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	life, stop := context.WithCancel(context.Background())
 	b.stop = stop
-	go func() { b.ended <- b.relay.Run(ctx) }()
-	if b.receiver, err = startHelper("receiver", b.spaces[1], keys, z); err != nil {
+	go func() { b.ended <- b.relay.Run(life) }()
+	if b.receiver, err = startHelper(ctx, "receiver", b.spaces[1], keys, z); err != nil {
 		return nil, err
 	}
-	b.sender, err = startHelper("sender", b.spaces[0], keys, a)
-	return b, err
+	if b.sender, err = startHelper(ctx, "sender", b.spaces[0], keys, a); err != nil {
+		return nil, err
+	}
+	// From now on the namespaces need no names: they go with the helpers and the
+	// devices, also when this process is killed.
+	return b, b.forget()
 }
 
 func bedAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 98, 0, byte(i + 1)}) }
-
-func startHelper(role, space, keys, name string) (*helper, error) {
-	in := &namespace{name: space}
-	cmd, words, err := startRole(role, in, keys, name)
-	if err != nil {
-		return nil, err
-	}
-	return &helper{cmd, json.NewEncoder(in.input), words, func() error {
-		err := in.input.Close() // its sign to end
-		return errors.Join(err, cmd.Wait())
-	}}, nil
-}
-
-// ask gives an order and waits for the answer.
-func (h *helper) ask(order, to any) error {
-	if err := h.orders.Encode(order); err != nil {
-		return err
-	}
-	return h.words.Decode(to)
-}
 
 // order is what sender and receiver are told for one turn.
 type order struct {
@@ -218,20 +194,30 @@ func (b *bed) turn(ctx context.Context, name string, load load) (float64, error)
 	at := fmt.Sprintf("%s:%d", bedAddr(1), 7000+slices.IndexFunc(lossyContenders(), func(c contender) bool { return c.name == name }))
 	o := order{Contender: name, Turn: b.turns, Addr: at, Load: load, For: lossyTurn}
 	var c counted
-	if err := b.receiver.ask(o, &c); err != nil || c.Error != "" { // resets what it counts
+	if err := b.receiver.ask(ctx, o, &c); err != nil || c.Error != "" { // resets what it counts
 		return 0, cmp.Or(err, errors.New(c.Error))
 	}
 	var s sent
-	if err := b.sender.ask(o, &s); err != nil || s.Error != "" {
+	if err := b.sender.ask(ctx, o, &s); err != nil || s.Error != "" {
 		return 0, cmp.Or(err, errors.New(s.Error))
 	}
 	if err := pause(ctx, lossyRest); err != nil {
 		return 0, err
 	}
-	if err := b.receiver.ask(order{}, &c); err != nil || c.Error != "" {
+	if err := b.receiver.ask(ctx, order{}, &c); err != nil || c.Error != "" {
 		return 0, cmp.Or(err, errors.New(c.Error))
 	}
 	return 100 * float64(c.OnTime) / float64(s.Captured), nil
+}
+
+// forget removes the namespaces' names.
+func (b *bed) forget() error {
+	var errs []error
+	for _, s := range b.spaces {
+		errs = append(errs, ns.Delete(s))
+	}
+	b.spaces = nil
+	return errors.Join(errs...)
 }
 
 func (b *bed) close() error {
@@ -248,8 +234,5 @@ func (b *bed) close() error {
 	if b.relay != nil {
 		errs = append(errs, b.relay.Close())
 	}
-	for _, s := range b.spaces {
-		errs = append(errs, ns.Delete(s))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.forget())...)
 }

@@ -148,9 +148,8 @@ func film(ctx context.Context, id *pki.Identity, o order) (captured int, err err
 					if !ok {
 						break
 					}
-					seq, captured, deadline := stamp(f.Image.Data)
 					// An error is a frame that does not arrive: one that was late.
-					_ = out.send(ctx, 0, frame{seq, captured, deadline, f.Image.Data})
+					_ = out.send(ctx, 0, f.Image.Data)
 				}
 			}
 		})
@@ -165,7 +164,7 @@ func film(ctx context.Context, id *pki.Identity, o order) (captured int, err err
 		f := newFrame(uint64(o.Turn)<<turnBits|uint64(captured), due, lossyAllowed, o.Load.Size)
 		now := time.Now()
 		queue.Push(&pipeline.Frame{
-			Deadline: now.Add(f.deadline - clock()), Image: pipeline.Image{Format: pipeline.JPEG, Data: f.data},
+			Deadline: now.Add(due + lossyAllowed - clock()), Image: pipeline.Image{Format: pipeline.JPEG, Data: f},
 		}, now)
 	}
 	// What waits may still be sent in time.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // benchmark is one thing that is compared.
@@ -45,6 +46,13 @@ type options struct {
 	profile string
 }
 
+// One benchmark takes partBase and for each of the -runs partRun at most: about
+// twice what the longest of them needs.
+const (
+	partBase = 5 * time.Minute
+	partRun  = time.Minute
+)
+
 const (
 	exitFailure = 1
 	exitUsage   = 2
@@ -70,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.SetOutput(stderr)
 	f.StringVar(&o.only, "only", "", "names of what to measure, separated by commas; empty: all of "+strings.Join(names(), ", "))
 	f.IntVar(&o.runs, "runs", 5, "turns that each side of a comparison gets")
-	f.StringVar(&o.out, "out", "out", "directory for bench.json and bench.md")
+	f.StringVar(&o.out, "out", "out", "directory for bench.json and bench.md, and meanwhile for logs of Raft: on a disk")
 	f.StringVar(&o.weftd, "weftd", filepath.Join("bin", "weftd"), "the daemon that is measured idle")
 	f.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of this process")
 	if err := f.Parse(args); err != nil {
@@ -118,8 +126,9 @@ func choose(only string) ([]benchmark, error) {
 	return slices.DeleteFunc(all, func(b benchmark) bool { return !slices.Contains(wanted, b.name) }), nil
 }
 
-// measure runs the benchmarks and writes what they found. One that fails does
-// not keep the others from being measured.
+// measure runs the benchmarks and after each writes what all have found. One
+// that fails does not keep the others from being measured, nor what it had found
+// from being told.
 func measure(ctx context.Context, o options, chosen []benchmark, stdout io.Writer) (err error) {
 	if o.profile != "" {
 		p, err := os.Create(o.profile)
@@ -132,25 +141,32 @@ func measure(ctx context.Context, o options, chosen []benchmark, stdout io.Write
 		}
 		defer pprof.StopCPUProfile()
 	}
-	dir, err := os.MkdirTemp("", "weft-bench-")
+	// Beside the results and not in $TMPDIR, which may be in memory, where a
+	// commit to the log would cost nothing.
+	out, err := filepath.Abs(o.out)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(out, "bench-*.tmp")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	h := &harness{options: o, dir: dir, out: stdout}
+	h := newHarness(o, dir, stdout)
 	if h.pair, err = newPair(); err != nil {
 		return err
 	}
 	var (
-		all  []Ratio
-		errs []error
+		all   []Ratio
+		errs  []error
+		about = machine(time.Now())
 	)
 	for _, b := range chosen {
 		fmt.Fprintf(stdout, "==> %s: %s\n", b.name, b.what)
-		ratios, err := b.run(ctx, h)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+		ratios, err := part(ctx, b, h)
 		switch {
 		case errors.Is(err, errLeftOut):
 			fmt.Fprintf(stdout, "    %v\n", err)
@@ -162,6 +178,21 @@ func measure(ctx context.Context, o options, chosen []benchmark, stdout io.Write
 			fmt.Fprintf(stdout, "    %s\n", r)
 		}
 		all = append(all, ratios...)
+		if err := write(out, about, all); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return errors.Join(append(errs, write(o.out, all, stdout))...)
+	fmt.Fprintf(stdout, "==> %s and bench.md in the same place\n", filepath.Join(o.out, "bench.json"))
+	return errors.Join(errs...)
+}
+
+// part runs one benchmark within its time.
+func part(ctx context.Context, b benchmark, h *harness) ([]Ratio, error) {
+	limit := partBase + time.Duration(h.runs)*partRun
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
+	defer cancel()
+	return b.run(ctx, h)
 }

@@ -37,10 +37,10 @@ func benchPlacements(ctx context.Context, h *harness) ([]Ratio, error) {
 	var out []Ratio
 	for _, nodes := range []int{1, 3} {
 		r, err := placementsOf(ctx, h, nodes)
-		if err != nil {
-			return nil, fmt.Errorf("%d nodes: %w", nodes, err)
-		}
 		out = append(out, r...)
+		if err != nil {
+			return out, fmt.Errorf("%d nodes: %w", nodes, err)
+		}
 	}
 	return out, nil
 }
@@ -75,7 +75,7 @@ func placementsOf(ctx context.Context, h *harness, nodes int) (_ []Ratio, err er
 				return per(n), err
 			}})
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		out = append(out, compare(fmt.Sprintf("committed placements, Raft nodes: %d, callers: %d", nodes, callers),
 			fmt.Sprintf("bare raft.Apply of %d bytes", size), "placements/s", more, 0.8, v[0], v[1]))

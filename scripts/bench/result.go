@@ -3,12 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Ratio is one comparison. Bigger is better, whatever the unit: where Better
@@ -26,7 +29,8 @@ type Ratio struct {
 	Low     float64 `json:"low"`     // least ratio of a turn
 	High    float64 `json:"high"`    // greatest
 	Turns   int     `json:"turns"`
-	Met     bool    `json:"met"` // the aim, if there is one
+	Met     *bool   `json:"met,omitempty"`  // the aim; nil: none was set
+	Note    string  `json:"note,omitempty"` // what a reader must know to read it right
 }
 
 // The values of Ratio.Better.
@@ -50,7 +54,9 @@ func compare(name, against, unit, better string, aim float64, ours, other []floa
 	if len(ratios) > 0 {
 		r.Low, r.High = slices.Min(ratios), slices.Max(ratios)
 	}
-	r.Met = r.Ratio >= aim
+	if aim > 0 {
+		r.Met = new(r.Ratio >= aim)
+	}
 	return r
 }
 
@@ -59,11 +65,12 @@ func within(name, unit string, limit float64, ours []float64) Ratio {
 	return compare(name, "limit", unit, less, 1, ours, slices.Repeat([]float64{limit}, len(ours)))
 }
 
-// quotient is a/b for JSON, which has no infinity.
+// quotient is a/b for JSON, which has no infinity. Nothing is as good as
+// nothing else: where neither side achieved anything, no aim is met.
 func quotient(a, b float64) float64 {
 	switch {
-	case a == b:
-		return 1
+	case a == 0:
+		return 0
 	case b == 0:
 		return most
 	}
@@ -82,15 +89,18 @@ func median(v []float64) float64 {
 }
 
 func (r Ratio) String() string {
-	s := fmt.Sprintf("%s: %s %s, %s %s: ratio %.2f (%.2f to %.2f)", r.Name, short(r.Ours), r.Unit, r.Against, short(r.Other), r.Ratio, r.Low, r.High)
-	switch {
-	case r.Aim > 0 && r.Met:
-		return s + fmt.Sprintf(", aim %.2g met", r.Aim)
-	case r.Aim > 0:
-		return s + fmt.Sprintf(", aim %.2g MISSED", r.Aim)
+	s := fmt.Sprintf("%s: %s %s, %s %s: ratio %.2f (%s)", r.Name, short(r.Ours), r.Unit, r.Against, short(r.Other), r.Ratio, r.spread())
+	if r.Met != nil {
+		s += fmt.Sprintf(", aim %.2g %s", r.Aim, map[bool]string{true: "met", false: "MISSED"}[*r.Met])
+	}
+	if r.Note != "" {
+		s += "; " + r.Note
 	}
 	return s
 }
+
+// spread is the least and the greatest ratio of the turns.
+func (r Ratio) spread() string { return fmt.Sprintf("%.2f to %.2f", r.Low, r.High) }
 
 // short formats a figure with three significant digits.
 func short(v float64) string {
@@ -100,11 +110,8 @@ func short(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// write puts the results into dir.
-func write(dir string, all []Ratio, stdout io.Writer) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
+// write puts the results into dir. about says what they were measured on.
+func write(dir, about string, all []Ratio) error {
 	if all == nil {
 		all = []Ratio{}
 	}
@@ -112,28 +119,39 @@ func write(dir string, all []Ratio, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string][]byte{"bench.json": append(b, '\n'), "bench.md": []byte(table(all))} {
+	for name, content := range map[string][]byte{"bench.json": append(b, '\n'), "bench.md": []byte(about + "\n\n" + table(all))} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "==> %s and bench.md in the same place\n", filepath.Join(dir, "bench.json"))
 	return nil
+}
+
+// machine says what the figures were measured on, and when.
+func machine(now time.Time) string {
+	var u unix.Utsname
+	_ = unix.Uname(&u) // fails for bad arguments only
+	return fmt.Sprintf("Measured on %d cores, Linux %s, on %s. Ratio: the median of the turns, above 1 in Weft's favour; spread: the least and the greatest.",
+		runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]), now.Format("2 January 2006"))
 }
 
 // table is the results for a README.
 func table(all []Ratio) string {
 	var b strings.Builder
-	b.WriteString("| what | Weft | against | ratio (least to greatest of the turns) | aim |\n|---|---|---|---|---|\n")
+	b.WriteString("| what | Weft | against | ratio | spread | aim |\n|---|---|---|---|---|---|\n")
 	for _, r := range all {
 		aim := "–"
-		if r.Aim > 0 {
+		if r.Met != nil {
 			aim = fmt.Sprintf("≥ %.2g", r.Aim)
-			if !r.Met {
+			if !*r.Met {
 				aim += ", missed"
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s %s | %s: %s | %.2f (%.2f–%.2f) | %s |\n", r.Name, short(r.Ours), r.Unit, r.Against, short(r.Other), r.Ratio, r.Low, r.High, aim)
+		name := strings.TrimSuffix(r.Name, ", against "+r.Against) // it has a column
+		if r.Note != "" {
+			name += " (" + r.Note + ")"
+		}
+		fmt.Fprintf(&b, "| %s | %s %s | %s: %s | %.2f | %s | %s |\n", name, short(r.Ours), r.Unit, r.Against, short(r.Other), r.Ratio, r.spread(), aim)
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,38 +16,57 @@ import (
 // so that they can be killed or live in a network namespace.
 const roleVariable = "WEFT_BENCH_ROLE"
 
-// startRole starts a helper, in a namespace where one is named, and returns it
-// with what it says.
-func startRole(role string, in *namespace, args ...string) (*exec.Cmd, *json.Decoder, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	start := cmd.Start
-	if in != nil {
-		if in.input, err = cmd.StdinPipe(); err != nil {
-			return nil, nil, err
-		}
-		start = func() error { return ns.Do(in.name, cmd.Start) }
-	}
-	if err := start(); err != nil {
-		return nil, nil, err
-	}
-	return cmd, json.NewDecoder(out), nil
+// helper is such a process. It ends when its standard input does, and therefore
+// with this process, however that ends.
+type helper struct {
+	cmd    *exec.Cmd
+	input  io.Closer
+	orders *json.Encoder
+	words  *json.Decoder
 }
 
-// namespace is where a helper lives, and how it is told what to do.
-type namespace struct {
-	name  string
-	input io.WriteCloser
+// startHelper starts a helper, in a network namespace where one is named. It is
+// killed when ctx ends.
+func startHelper(ctx context.Context, role, space string, args ...string) (*helper, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	start := cmd.Start
+	if space != "" {
+		start = func() error { return ns.Do(space, cmd.Start) }
+	}
+	if err := start(); err != nil {
+		return nil, err
+	}
+	return &helper{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, nil
 }
+
+// ask gives an order and waits for the answer.
+func (h *helper) ask(ctx context.Context, order, to any) error {
+	err := h.orders.Encode(order)
+	if err == nil {
+		err = h.words.Decode(to)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx) // it has been killed
+	}
+	return err
+}
+
+// end has the helper end by itself.
+func (h *helper) end() error { return errors.Join(h.input.Close(), h.cmd.Wait()) }
 
 // play is a helper's life.
 func play(ctx context.Context, role string, args []string) error {
@@ -61,5 +81,5 @@ func play(ctx context.Context, role string, args []string) error {
 	return fmt.Errorf("no role %q with %d arguments", role, len(args))
 }
 
-// answer writes one value for the decoder of startRole.
+// answer writes one value for a helper's words.
 func answer(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
