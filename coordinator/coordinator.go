@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -68,13 +69,17 @@ type Config struct {
 	Expect int
 	// ServerTLS and ClientTLS must verify the peer (package internal/pki).
 	ServerTLS, ClientTLS *tls.Config
+	Peers                *pki.Peers // connections end with the trust in their peer; nil: they do not
 	// Reconcile is how often the leader compares state and membership although
 	// nothing seems to have changed; 0: 5 s.
 	Reconcile time.Duration
 	// Timing of Raft; zero fields: Raft's defaults.
 	Timing Timing
 	Voters Voters
-	Log    *slog.Logger
+	// OnFault is told why the coordinator goes out of service, and nil when it is
+	// in service again; it must not block for long. It may be nil.
+	OnFault func(error)
+	Log     *slog.Logger
 }
 
 // Timing overrides Raft's timing, for meshes on one machine and for tests.
@@ -115,6 +120,7 @@ type Coordinator struct {
 	planning chan struct{}             // holds a token while someone plans
 	queue    *planner.Queue            // of what was planned and is being committed
 	gate     atomic.Pointer[gate]      // to Raft; nil before Run
+	fault    atomic.Pointer[error]     // why it is out of service; nil: it is not
 }
 
 // New checks the configuration and binds the Raft listener, which Run
@@ -145,7 +151,7 @@ func New(cfg Config, m Membership, rtt tiering.RoundTrips) (*Coordinator, error)
 				return nil, fmt.Errorf("%w: %w", errAgain, err)
 			}
 		}
-		s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS, c, c.log)
+		s := newStream(l, addr, cfg.ServerTLS, cfg.ClientTLS, cfg.Peers, c, c.log)
 		l = nil
 		return s.transport(log), nil
 	}
@@ -196,6 +202,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		err := c.serve(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.outOfService(err)
+		}
 		if !c.mayPass(err) {
 			return err
 		}
@@ -210,6 +219,28 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// outOfService keeps why this coordinator does not work, nil if it does.
+func (c *Coordinator) outOfService(why error) {
+	was := c.fault.Load() != nil
+	if why == nil {
+		c.fault.Store(nil)
+	} else {
+		c.fault.Store(&why)
+	}
+	if c.cfg.OnFault != nil && (was || why != nil) {
+		c.cfg.OnFault(why)
+	}
+}
+
+// Fault is why this coordinator is out of service, which Run tries to mend if
+// it can; nil: it is in service, or has not been yet.
+func (c *Coordinator) Fault() error {
+	if why := c.fault.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // mayPass reports whether a fault may be gone later without anybody's doing
@@ -237,6 +268,7 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	defer way.abandon()
 	c.gate.Store(way)
 	c.raft.Store(s.raft)
+	c.outOfService(nil)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.bootstrap(gctx, s.raft) })
 	g.Go(func() error { return c.monitorLeadership(gctx, s) })

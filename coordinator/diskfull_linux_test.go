@@ -60,6 +60,8 @@ func TestDiskFull(t *testing.T) {
 	cfg := tlsConfig(t, authority(t), "c1")
 	log := &lockedBuffer{}
 	cfg.DataDir, cfg.Log, cfg.Timing.Retry = dir, textLog(log), waitABit
+	told := make(chan string, 1000)
+	cfg.OnFault = func(why error) { told <- Summary(why) }
 	free := fill(t, dir)
 	c, err := New(cfg, g.view(), nil)
 	if err != nil {
@@ -70,8 +72,24 @@ func TestDiskFull(t *testing.T) {
 		s := log.String()
 		return strings.Contains(s, "disk full") && strings.Contains(s, dir) && strings.Contains(s, makeRoom)
 	})
+	if err := c.Fault(); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("while the disk is full, the fault is %v", err)
+	}
 	free()
 	wait(t, "the nodes", func() bool { n, _ := c.Snapshot().Node("fog-1"); return c.IsLeader() && n.Alive() })
+
+	if err := c.Fault(); err != nil {
+		t.Errorf("it leads, and the fault is %v", err)
+	}
+	for last := ""; ; {
+		now := <-told
+		if now == "" && last == ErrDiskFull.Error() {
+			break
+		}
+		if last = now; now != ErrDiskFull.Error() {
+			t.Fatalf("told %q", now)
+		}
+	}
 
 	free = fill(t, dir)
 	document := strings.Repeat("x", maxDocument-100)

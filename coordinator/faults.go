@@ -30,6 +30,23 @@ const (
 	checkDisk = "check the disk (dmesg); the coordinator tries again by itself"
 )
 
+// Summary is a fault in a few words, for where there is no room for the error;
+// empty for none.
+func Summary(fault error) string {
+	if fault == nil {
+		return ""
+	}
+	for _, kind := range []error{ErrDiskFull, ErrCorruptLog, ErrCorruptSnapshot} {
+		if errors.Is(fault, kind) {
+			return kind.Error()
+		}
+	}
+	if errors.Is(fault, ErrStorage) {
+		return "disk does not work"
+	}
+	return "does not start"
+}
+
 // storageFault says what an error of the disk means, where it is and what to
 // do about it.
 func storageFault(err error, path string) error {

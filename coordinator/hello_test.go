@@ -84,14 +84,18 @@ func (a *acquainted) elsewhere(node, addr string) (string, bool) {
 // with one byte.
 func listening(t *testing.T, ca *pki.CA, who acquainted) (s *stream, log *lockedBuffer) {
 	t.Helper()
+	return listeningAs(t, identity(t, ca, pki.Coordinator, who.says.Node), who)
+}
+
+func listeningAs(t *testing.T, id *pki.Identity, who acquainted) (s *stream, log *lockedBuffer) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := identity(t, ca, pki.Coordinator, who.says.Node)
 	log = &lockedBuffer{}
 	who.says.Version, who.says.Address = helloVersion, l.Addr().String()
-	s = newStream(l, l.Addr(), id.ServerTLS(pki.Coordinator), id.ClientTLS(pki.Coordinator), &who, slog.New(slog.NewTextHandler(log, nil)))
+	s = newStream(l, l.Addr(), id.ServerTLS(pki.Coordinator), id.ClientTLS(pki.Coordinator), id.Peers(), &who, slog.New(slog.NewTextHandler(log, nil)))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

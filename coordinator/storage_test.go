@@ -73,6 +73,14 @@ func TestFaultsAreToldApart(t *testing.T) {
 	if storageFault(nil, "/data") != nil {
 		t.Error("no error is a fault")
 	}
+	for want, err := range map[string]error{
+		"": nil, "disk full": full, "corrupt log": storageFault(damaged(errors.New("x")), "/data"), "does not start": errAgain,
+		"corrupt snapshot": lost(ErrCorruptSnapshot, "/data", "x"), "disk does not work": storageFault(errors.New("input/output error"), "/data"),
+	} {
+		if got := Summary(err); got != want {
+			t.Errorf("%v in a few words: %q, want %q", err, got, want)
+		}
+	}
 }
 
 // used is a data directory with some entries in it, closed properly unless

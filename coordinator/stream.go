@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type stream struct {
 	net.Listener
 	addr           net.Addr
 	server, client *tls.Config
+	peers          *pki.Peers
 	known          acquaintance
 	log            *slog.Logger
 
@@ -57,9 +59,9 @@ type stream struct {
 
 var _ raft.StreamLayer = (*stream)(nil)
 
-func newStream(l net.Listener, addr net.Addr, server, client *tls.Config, known acquaintance, log *slog.Logger) *stream {
+func newStream(l net.Listener, addr net.Addr, server, client *tls.Config, peers *pki.Peers, known acquaintance, log *slog.Logger) *stream {
 	s := &stream{
-		Listener: l, addr: addr, server: server.Clone(), client: client.Clone(), known: known, log: log,
+		Listener: l, addr: addr, server: server.Clone(), client: client.Clone(), peers: peers, known: known, log: log,
 		conns: map[*streamConn]struct{}{}, refusals: map[string]time.Time{},
 	}
 	s.server.NextProtos = []string{raftProtocol}
@@ -115,7 +117,7 @@ func (s *stream) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.track(tls.Server(c, s.server))
+	return s.track(s.peers.Server(c, s.server))
 }
 
 // Dial connects to another coordinator, NODE@ADDRESS, and makes sure that it
@@ -125,9 +127,15 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	if !ok {
 		node, addr = "", string(address)
 	}
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", addr, s.client)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
+	}
+	c := s.peers.Client(raw, s.client)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, raw.Close())
 	}
 	sc, err := s.track(c)
 	if err != nil {

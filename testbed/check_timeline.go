@@ -22,7 +22,7 @@ type happening struct {
 func (h happening) field() string { return yamlfile.Item("spec.timeline", h.entry) }
 
 // opposites are what ends an action.
-var opposites = map[Action]Action{Kill: Start, Stop: Start, Pause: Resume, Partition: Heal, Change: Restore}
+var opposites = map[Action]Action{Kill: Start, Stop: Start, Pause: Resume, Drain: Undrain, Partition: Heal, Change: Restore}
 
 // byTime lists the items of the timeline in order of time.
 func (c *checker) byTime() []int {
@@ -89,6 +89,8 @@ func (c *checker) event(i int) (happening, bool) {
 	node(Start, in.Start)
 	node(Pause, in.Pause)
 	node(Resume, in.Resume)
+	node(Drain, in.Drain)
+	node(Undrain, in.Undrain)
 	ends := func(action Action, key string, words []string) {
 		if at := field + "." + key; c.Has(at) {
 			given = append(given, string(action))
@@ -115,7 +117,7 @@ func (c *checker) event(i int) (happening, bool) {
 	}
 	switch len(given) {
 	case 0:
-		c.add(field, "nothing happens; give one of kill, stop, start, pause, resume, partition, heal, link, restore and sources")
+		c.add(field, "nothing happens; give one of kill, stop, start, pause, resume, drain, undrain, partition, heal, link, restore and sources")
 	case 1:
 		c.lasts(field, in, &h)
 	default:
@@ -167,6 +169,8 @@ func (h happening) thing() string {
 	switch h.class() {
 	case classNode:
 		return "node " + h.Node
+	case classDrain:
+		return "drain of node " + h.Node
 	case classCut:
 		return "partition " + h.Ends.String()
 	case classLink:
@@ -179,6 +183,7 @@ type class uint8
 
 const (
 	classNode class = iota
+	classDrain
 	classCut
 	classLink
 	classSources
@@ -186,6 +191,8 @@ const (
 
 func (h happening) class() class {
 	switch h.Action {
+	case Drain, Undrain:
+		return classDrain
 	case Partition, Heal:
 		return classCut
 	case Change, Restore:
@@ -210,7 +217,7 @@ func (h happening) touches(o happening, t *Topology) bool {
 
 // walk goes through the run and reports what contradicts the state it finds.
 func (c *checker) walk(events []happening) {
-	w := walker{c: c, topology: NewTopology(c.s), nodes: map[string]happening{}, run: len(c.s.Sources)}
+	w := walker{c: c, topology: NewTopology(c.s), nodes: map[string]happening{}, drains: map[string]happening{}, run: len(c.s.Sources)}
 	for _, h := range events {
 		if err := w.step(h); err != nil {
 			c.add(h.field(), "%v", err)
@@ -222,6 +229,7 @@ type walker struct {
 	c        *checker
 	topology *Topology
 	nodes    map[string]happening // last that happened to a node
+	drains   map[string]happening // nodes that drain
 	cuts     []happening          // partitions
 	run      int                  // sources
 }
@@ -230,6 +238,8 @@ func (w *walker) step(h happening) error {
 	switch h.class() {
 	case classNode:
 		return w.node(h)
+	case classDrain:
+		return w.drain(h)
 	case classSources:
 		if w.run+h.Count < 1 {
 			return fmt.Errorf("at %v only %d sources run, of which one has to stay; remove fewer", h.At, w.run)
@@ -283,6 +293,23 @@ func (w *walker) jitter(h happening) {
 	if wrong != nil {
 		w.c.jitter(h.field()+".link", w.c.in.Spec.Timeline[h.entry].Link, *wrong)
 	}
+}
+
+// drain checks that a drain begins once, and ends after it has begun. A node
+// that is down may drain: it gets nothing when it returns.
+func (w *walker) drain(h happening) error {
+	began, draining := w.drains[h.Node]
+	switch {
+	case h.Action == Drain && draining:
+		return fmt.Errorf("at %v %s is draining, since %v (line %d); remove this item, or undrain the node first", h.At, h.Node, began.At, w.c.line(began.field()))
+	case h.Action == Undrain && !draining:
+		return fmt.Errorf("at %v %s is not draining; remove this item, or drain the node first", h.At, h.Node)
+	case h.Action == Drain:
+		w.drains[h.Node] = h
+	default:
+		delete(w.drains, h.Node)
+	}
+	return nil
 }
 
 // node checks an event of a node against the last one.

@@ -99,6 +99,8 @@ type eventForm struct {
 	Start     *string        `yaml:"start"`
 	Pause     *string        `yaml:"pause"`
 	Resume    *string        `yaml:"resume"`
+	Drain     *string        `yaml:"drain"`
+	Undrain   *string        `yaml:"undrain"`
 	Partition []string       `yaml:"partition"`
 	Heal      []string       `yaml:"heal"`
 	Link      *linkForm      `yaml:"link"`

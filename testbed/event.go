@@ -15,6 +15,8 @@ const (
 	Start     Action = "start"     // weftd runs again, with the data it had
 	Pause     Action = "pause"     // SIGSTOP: weftd stands still, its sockets stay
 	Resume    Action = "resume"    // SIGCONT
+	Drain     Action = "drain"     // its tasks move to other nodes, and it gets no new ones
+	Undrain   Action = "undrain"   // it takes tasks again
 	Partition Action = "partition" // no packet passes between the ends
 	Heal      Action = "heal"      // ends a partition
 	Change    Action = "link"      // other properties of the links between the ends
@@ -26,7 +28,7 @@ const (
 type Event struct {
 	At     time.Duration `json:"at"` // after the warm-up
 	Action Action        `json:"action"`
-	Node   string        `json:"node,omitempty"`  // of kill to resume
+	Node   string        `json:"node,omitempty"`  // of kill to undrain
 	Ends   Ends          `json:"ends,omitzero"`   // of partition to restore
 	Link   LinkChange    `json:"link,omitzero"`   // of link
 	Count  int           `json:"count,omitempty"` // of sources: more, or fewer if negative; see Scenario.Running

@@ -69,4 +69,7 @@ type Member struct {
 	// Free is what the machine measures as unused, coarsely; for people and
 	// for ties. What may be reserved follows from placements, not from this.
 	Free Resources `json:"free"`
+	// Fault is why the node's coordinator is out of service, in a few words;
+	// empty: it is not, or there is none.
+	Fault string `json:"fault,omitempty"`
 }

@@ -87,6 +87,7 @@ type Gossip struct {
 	mu   sync.Mutex
 	node tiering.Node
 	own  string            // the same, if this node is a coordinator of the mesh
+	bad  string            // why its coordinator is out of service; empty: it is not
 	free tiering.Resources // as last measured
 	told tiering.Resources // as last gossiped
 	when time.Time
@@ -327,7 +328,7 @@ func (g *Gossip) Members() []tiering.Member {
 		case serf.StatusLeaving, serf.StatusLeft:
 			status = tiering.NodeLeft
 		}
-		out = append(out, tiering.Member{Node: n, Status: status, Free: free})
+		out = append(out, tiering.Member{Node: n, Status: status, Free: free, Fault: m.Tags[tagFault]})
 	}
 	return out
 }
@@ -443,7 +444,11 @@ func (g *Gossip) tell(now time.Time) error {
 // tags are what this node gossips of itself; g.mu is held, or nobody else knows
 // g yet.
 func (g *Gossip) tags(free tiering.Resources) (map[string]string, error) {
-	return encodeTags(g.cfg.Mesh, g.own, g.host, g.run, g.node, free)
+	tags, err := encodeTags(g.cfg.Mesh, g.own, g.host, g.run, g.node, free)
+	if err == nil {
+		addFault(tags, g.bad)
+	}
+	return tags, err
 }
 
 // mergeDelegate keeps meshes apart, and out what has left.

@@ -167,6 +167,32 @@ func TestFreeCapacityIsGossiped(t *testing.T) {
 	})
 }
 
+func TestFaultsAreGossiped(t *testing.T) {
+	t.Parallel()
+	a := start(t, config("cloud-1", tiering.Cloud))
+	b := start(t, config("fog-1", tiering.Fog, a.Addr()))
+	long := strings.Repeat("x", 2*maxFault)
+	for _, why := range []string{"disk full", "corrupt log", long, ""} {
+		if err := b.SetFault(why); err != nil {
+			t.Fatal(err)
+		}
+		why = why[:min(len(why), maxFault)]
+		eventually(t, "the fault "+why+" arrives", func() bool {
+			for _, m := range a.Members() {
+				if m.Node.ID == "fog-1" {
+					return m.Fault == why
+				}
+			}
+			return false
+		})
+	}
+	// Where there is no room for it, the rest of the tags goes on.
+	tags := map[string]string{tagModels: strings.Repeat("m", tagsLimit-20)}
+	if addFault(tags, "disk full"); tags[tagFault] != "" {
+		t.Error("said although there is no room for it")
+	}
+}
+
 func TestANodeIsAMemberOnceItHasAnnouncedItsAddresses(t *testing.T) {
 	t.Parallel()
 	a := start(t, config("cloud-1", tiering.Cloud))

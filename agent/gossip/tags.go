@@ -37,6 +37,7 @@ const (
 	tagHTTP      = "h" // scheme|host:port
 	tagMQTT      = "q" // scheme|host:port
 	tagRun       = "u" // this run of the node
+	tagFault     = "o" // why its coordinator is out of service
 )
 
 // clusterSize is the length of the short form of a mesh's ID. Coordinators of a

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -141,18 +140,13 @@ func (c *clientFile) bearer(path string, doc *yamlfile.Document, at func(string)
 	field, file, text := "token", path, c.Token
 	if c.TokenFile != "" {
 		field, file = "tokenFile", at(c.TokenFile)
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		text = strings.TrimSpace(string(b))
 	}
-	info, err := os.Stat(file)
+	b, err := pki.ReadSecret(file)
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s has a token in it and can be read by others (mode %04o): `chmod 600 %[1]s`", file, mode)
+	if c.TokenFile != "" {
+		text = strings.TrimSpace(string(b))
 	}
 	secret, err := api.ParseSecret(text)
 	if err != nil {

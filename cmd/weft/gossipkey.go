@@ -9,8 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,12 +86,17 @@ func rotate(ctx context.Context, cmd *cobra.Command, env *environment, c *api.Cl
 	if err != nil {
 		return err
 	}
-	// A key on top that the mesh does not use throughout is one of before.
-	if settled(nodes, lines[0]) {
+	switch {
+	case !knows(nodes, lines):
+		return fmt.Errorf("no node encrypts with a key of %s: it is of another mesh, or from before somebody else exchanged the key "+
+			"(`weft gossip-key list` shows the mesh's fingerprints; this file's are %s); take the file that a node has", file, strings.Join(prints(lines), ", "))
+	// A key on top that the mesh does not use throughout is that of an exchange
+	// that did not end.
+	case settled(nodes, lines[0]):
 		b := make([]byte, gossipKeySize)
 		_, _ = rand.Read(b) // never fails
 		lines = append([]string{base64.StdEncoding.EncodeToString(b)}, lines...)
-		if err := writeSecret(file, strings.Join(lines, "\n")+"\n"); err != nil {
+		if err := pki.WriteFile(file, 0o600, []byte(strings.Join(lines, "\n")+"\n")); err != nil {
 			return err
 		}
 	}
@@ -102,7 +106,7 @@ func rotate(ctx context.Context, cmd *cobra.Command, env *environment, c *api.Cl
 		return fmt.Errorf("%w\nthe new key is in %s, above the old one: run it again, and it goes on", err, file)
 	}
 	if r.Done {
-		if err := writeSecret(file, lines[0]+"\n"); err != nil {
+		if err := pki.WriteFile(file, 0o600, []byte(lines[0]+"\n")); err != nil {
 			return err
 		}
 	}
@@ -120,15 +124,27 @@ func rotate(ctx context.Context, cmd *cobra.Command, env *environment, c *api.Cl
 	return nil
 }
 
+// knows reports whether a node encrypts with one of the keys: what some accept
+// besides may be on its way out.
+func knows(nodes []tiering.NodeKeys, keys []string) bool {
+	return slices.ContainsFunc(prints(keys), func(p string) bool {
+		return slices.ContainsFunc(nodes, func(n tiering.NodeKeys) bool { return len(n.Keys) > 0 && n.Keys[0] == p })
+	})
+}
+
+func prints(keys []string) (out []string) {
+	for _, k := range keys {
+		b, _ := base64.StdEncoding.DecodeString(k) // it has been read
+		out = append(out, keyPrint(b))
+	}
+	return out
+}
+
 // settled reports whether the mesh uses this key and no other.
 func settled(nodes []tiering.NodeKeys, key string) bool {
-	b, _ := base64.StdEncoding.DecodeString(key) // it has been read
-	for _, n := range nodes {
-		if len(n.Keys) > 0 && (len(n.Keys) > 1 || n.Keys[0] != keyPrint(b)) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(nodes, func(n tiering.NodeKeys) bool {
+		return len(n.Keys) > 0 && !slices.Equal(n.Keys, prints([]string{key}))
+	})
 }
 
 // keyPrint is agent/gossip's Fingerprint; a test compares them.
@@ -155,22 +171,4 @@ func readGossipKeys(file string) ([]string, error) {
 		return nil, fmt.Errorf("%s holds no gossip key: want %d bytes in base64 on each line", file, gossipKeySize)
 	}
 	return lines, nil
-}
-
-// writeSecret puts a file that its owner alone may read in the place of
-// another.
-func writeSecret(file, content string) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,27 @@ func TestGossipKeyRotation(t *testing.T) {
 	weft(t, f.config, "gossip-key", "rotate", "--file", file).want(t, exitOK, "")
 	if asked[3] == asked[2] || read(t, file) != asked[3]+"\n" {
 		t.Errorf("the key was not exchanged again")
+	}
+
+	// A copy from before somebody else's exchange would bring the old key back.
+	was, asks := has["fog-1"], len(asked)
+	has["cloud-1"] = append(slices.Clone(was), keyPrint(old)) // still accepts it
+	stale := write(t, filepath.Join(t.TempDir(), "gossip.key"), text+"\n")
+	weft(t, f.config, "gossip-key", "rotate", "--file", stale).want(t, exitFailure, "no node encrypts with a key of "+stale+
+		": it is of another mesh, or from before somebody else exchanged the key (`weft gossip-key list` shows the mesh's fingerprints; this file's are "+keyPrint(old)+")")
+	if len(asked) != asks || read(t, stale) != text+"\n" {
+		t.Errorf("it asked for %v; the file has %s", asked[asks:], read(t, stale))
+	}
+	// An exchange of which the coordinators heard nothing goes on.
+	now, err := base64.StdEncoding.DecodeString(asked[3])
+	if err != nil || !slices.Equal(was, []string{keyPrint(now)}) {
+		t.Fatalf("fog-1 has %v, %v", was, err)
+	}
+	next := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, gossipKeySize))
+	write(t, file, next+"\n"+asked[3]+"\n")
+	weft(t, f.config, "gossip-key", "rotate", "--file", file).want(t, exitOK, "")
+	if asked[4] != next || read(t, file) != next+"\n" {
+		t.Errorf("asked for %v; the file has %s", asked, read(t, file))
 	}
 
 	weft(t, f.config, "gossip-key", "rotate").want(t, exitUsage, "--file is needed")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 const (
 	day           = 24 * time.Hour
 	authorityDays = 10 * 365
-	nodeDays      = 365
+	nodeDays      = int(pki.Life / day)
 	maxDays       = 100 * 365
 
 	// gossipKeySize is the KeySize of agent/gossip, which weft does not link;
@@ -49,12 +48,25 @@ func caCommand(env *environment) *cobra.Command {
 
 // keyFiles are what a command has written, for scripts.
 type keyFiles struct {
-	Subject     string    `json:"subject"`
-	Certificate string    `json:"certificate"`
-	Key         string    `json:"key"`
-	CA          string    `json:"ca"`
-	Expires     time.Time `json:"expires"`
+	Subject     string `json:"subject"`
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+	authorityFiles
+	Expires time.Time `json:"expires"`
 }
+
+// authorityFiles are those that every machine and operator needs: whom to
+// trust, and whom no longer. The one is worth nothing with an older other.
+type authorityFiles struct {
+	CA  string `json:"ca"`
+	CRL string `json:"crl"`
+}
+
+func authorityIn(dir string) authorityFiles {
+	return authorityFiles{CA: filepath.Join(dir, pki.CACertFile), CRL: filepath.Join(dir, pki.CRLFile)}
+}
+
+func (a authorityFiles) names() string { return a.CA + " and " + a.CRL }
 
 func caInitCommand(env *environment) *cobra.Command {
 	var (
@@ -77,17 +89,16 @@ func caInitCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return badName(err)
 			}
-			cert, key := filepath.Join(dir, pki.CACertFile), filepath.Join(dir, pki.CAKeyFile)
-			if err := unused("an authority is never overwritten; use another directory with --dir", cert, key); err != nil {
+			files, key := authorityIn(dir), filepath.Join(dir, pki.CAKeyFile)
+			if err := ca.Save(dir); errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%w: an authority is never overwritten; use another directory with --dir", err)
+			} else if err != nil {
 				return err
 			}
-			if err := ca.Save(dir); err != nil {
-				return err
-			}
-			made := keyFiles{Subject: mesh, Certificate: cert, Key: key, CA: cert, Expires: now.Add(valid).UTC().Truncate(time.Second)}
+			made := keyFiles{Subject: mesh, Certificate: files.CA, Key: key, authorityFiles: files, Expires: now.Add(valid).UTC().Truncate(time.Second)}
 			return env.print(cmd.OutOrStdout(), made, func(p *page) {
 				p.linef("made the authority of mesh %s, valid until %s", mesh, made.Expires.Format(time.DateOnly))
-				p.linef("%s is for every node", cert)
+				p.linef("%s are for every node", files.names())
 				p.linef("%s is to be kept safe: who has it can join the mesh as anyone", key)
 			})
 		},
@@ -119,10 +130,11 @@ func caIssueCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ca, err := loadCA(dir)
+			ca, err := openCA(dir)
 			if err != nil {
 				return err
 			}
+			defer ca.Close()
 			id, err := ca.Issue(pki.Subject{Role: r, Tier: t, Name: name}, hosts, time.Now(), valid)
 			if err != nil {
 				return badName(err)
@@ -134,19 +146,14 @@ func caIssueCommand(env *environment) *cobra.Command {
 			if made.CA == made.Certificate {
 				return wrongUsage("a node cannot be called %q: the authority's files have that name", name)
 			}
-			if err := unused("keys are never overwritten; move the old ones away, or write to another directory with --out", made.Key, made.Certificate); err != nil {
-				return err
-			}
-			// On the record first: what went out must be revocable.
-			if err := pki.Record(dir, id); err != nil {
-				return err
-			}
-			if err := id.Save(out); err != nil {
+			if err := deliver(dir, out, id, id.Save); errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%w: keys are never overwritten; move the old ones away, or write to another directory with --out", err)
+			} else if err != nil {
 				return err
 			}
 			return env.print(cmd.OutOrStdout(), made, func(p *page) {
 				p.linef("issued a certificate to %s %s of mesh %s, valid until %s", r, name, id.Subject.Mesh, made.Expires.Format(time.DateOnly))
-				p.linef("give it %s, %s and %s", made.CA, made.Certificate, made.Key)
+				p.linef("give it %s, %s, %s and %s", made.CA, made.CRL, made.Certificate, made.Key)
 			})
 		},
 	}
@@ -185,15 +192,36 @@ func tierOf(r pki.Role, flag string) (tiering.Tier, error) {
 	return t, nil
 }
 
-// loadCA reads an authority that can still issue.
-func loadCA(dir string) (*pki.CA, error) {
-	ca, err := pki.LoadCA(dir)
+// deliver writes an identity's files to a directory. The certificate is put on
+// the authority's record first, since what goes out must be revocable.
+func deliver(dir, out string, id *pki.Identity, write func(dir string) error) error {
+	if err := pki.Record(dir, id); err != nil {
+		return err
+	}
+	if err := write(out); err != nil {
+		return errors.Join(err, pki.Forget(dir, id, out))
+	}
+	return nil
+}
+
+// changeCA reads an authority, which the caller closes when it has made its
+// changes.
+func changeCA(dir string) (*pki.CA, error) {
+	ca, err := pki.OpenCA(dir, time.Now())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no authority in %s (%w): --dir says where it is, `weft ca init --mesh NAME` makes one", dir, err)
-	} else if err != nil {
+	}
+	return ca, err
+}
+
+// openCA is changeCA of an authority that can still issue.
+func openCA(dir string) (*pki.CA, error) {
+	ca, err := changeCA(dir)
+	if err != nil {
 		return nil, err
 	}
 	if end := ca.Certificates()[0].NotAfter; end.Before(time.Now()) {
+		_ = ca.Close()
 		return nil, fmt.Errorf("the authority in %s expired on %s: make another with `weft ca renew --authority`, and new certificates for every node", dir, end.Format(time.DateOnly))
 	}
 	return ca, nil
@@ -204,7 +232,7 @@ func filesOf(id *pki.Identity, dir string) keyFiles {
 	base := filepath.Join(dir, id.Subject.Name)
 	return keyFiles{
 		Subject: id.Subject.String(), Certificate: base + ".crt", Key: base + ".key",
-		CA: filepath.Join(dir, pki.CACertFile), Expires: id.Expires(),
+		authorityFiles: authorityIn(dir), Expires: id.Expires(),
 	}
 }
 
@@ -221,16 +249,4 @@ func badName(err error) error {
 		return usageError{err}
 	}
 	return err
-}
-
-// unused fails if one of the files exists: all are written, or none.
-func unused(remedy string, files ...string) error {
-	for _, f := range files {
-		if _, err := os.Lstat(f); err == nil {
-			return fmt.Errorf("%s exists: %s", f, remedy)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

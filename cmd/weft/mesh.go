@@ -25,6 +25,9 @@ func showMesh(p *page, m api.Mesh) {
 	p.linef("coordinators  %s", strings.Join(m.Coordinators, ", "))
 	p.linef("leader        %s", cmp.Or(m.Leader, "none at the moment"))
 	p.linef("answered by   %s (weftd %s)", m.Node, m.Version)
+	for _, o := range m.OutOfService {
+		p.linef("not working   %s: %s", o.Node, o.Reason)
+	}
 }
 
 func nodesCommand(env *environment) *cobra.Command {

@@ -53,7 +53,7 @@ exit code is 1 if there are any, so that a timer can tell.`,
 			} else if err != nil {
 				return err
 			}
-			certs, err := pki.Issued(dir)
+			certs, err := issued(cmd, dir)
 			if err != nil {
 				return err
 			}
@@ -85,6 +85,15 @@ exit code is 1 if there are any, so that a timer can tell.`,
 	return c
 }
 
+// issued is pki.Issued with a warning of each file that cannot be read.
+func issued(cmd *cobra.Command, dir string) ([]*x509.Certificate, error) {
+	certs, unreadable, err := pki.Issued(dir)
+	for _, bad := range unreadable {
+		fmt.Fprintf(cmd.ErrOrStderr(), "weft: left out: %v\n", bad)
+	}
+	return certs, err
+}
+
 func orNone(all []issuedTo) []issuedTo {
 	if all == nil {
 		return []issuedTo{}
@@ -109,16 +118,25 @@ func compare(a, b bool) int {
 	return -1
 }
 
-// list says of each certificate how it is. Of one subject's, the one that
-// lasts longest comes first, and is the one in use.
+// class is whom a role is of: a node and an operator may have one name.
+func class(r pki.Role) string {
+	if r.Machine() {
+		return "a node"
+	}
+	return "an operator"
+}
+
+// list says of each certificate how it is. Of a node's or operator's, the one
+// that was made last comes first, and is the one in use.
 func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 	// Times have whole seconds, so what was renewed at once may tell by its
 	// authority only.
 	certs = slices.SortedStableFunc(slices.Values(certs), func(a, b *x509.Certificate) int {
-		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), -compare(ca.Issued(a), ca.Issued(b)))
+		return cmp.Or(cmp.Compare(a.Subject.CommonName, b.Subject.CommonName), -compare(ca.Issued(a), ca.Issued(b)), b.NotBefore.Compare(a.NotBefore))
 	})
 	var out []issuedTo
-	current := map[string]bool{}
+	type holder struct{ class, name string }
+	current := map[holder]bool{}
 	for _, c := range certs {
 		s, err := pki.SubjectOf(c)
 		if err != nil {
@@ -128,11 +146,11 @@ func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 		if s.Tier != 0 {
 			l.Tier = s.Tier.String()
 		}
-		left := c.NotAfter.Sub(now)
+		left, who := c.NotAfter.Sub(now), holder{class(s.Role), s.Name}
 		switch {
 		case ca.Revoked(c):
 			l.Status = "revoked"
-		case current[s.Name]:
+		case current[who]:
 			l.Status = "replaced"
 		case left <= 0:
 			l.Status = "expired"
@@ -144,11 +162,19 @@ func list(ca *pki.CA, certs []*x509.Certificate, now time.Time) []issuedTo {
 			l.Status = "valid"
 		}
 		if l.Status != "revoked" {
-			current[s.Name] = true
+			current[who] = true
 		}
 		out = append(out, l)
 	}
 	return out
+}
+
+// holderOf is a name that no node and operator share.
+func holderOf(l issuedTo) string {
+	if l.Role == pki.Operator {
+		return l.Name + " (operator)"
+	}
+	return l.Name
 }
 
 func showCertificates(p *page, ca *pki.CA, all []issuedTo, now time.Time) {
@@ -175,13 +201,14 @@ func caRenewCommand(env *environment) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "renew [NAME…]", Short: "Renew certificates, or the authority itself", ValidArgsFunction: cobra.NoFileCompletions,
-		Long: `Renew certificates: the same subject, hosts and length, a new key. The files
-are replaced, a pair at every moment; copy them to the node, which uses them
-without a restart.
+		Long: `Renew certificates: the same subject, hosts and length (--days says another; a
+year, if the authority's end had cut it), a new key. The files are replaced, a
+pair at every moment; copy them to the node, which uses them without a restart.
 
-With --authority the authority itself is replaced. Its certificate file then
-holds the new and the old one, so that both are trusted: copy it to every
-machine, then ` + "`weft ca renew --all`" + ` and copy those, then ` + "`weft ca retire`" + `.`,
+With --authority the authority itself is replaced. ca.crt then holds the new
+and the old one, so that both are trusted, and the new one signs ca.crl: copy
+both to every machine, then ` + "`weft ca renew --all`" + ` and copy those, then
+` + "`weft ca retire`" + ` and copy ca.crt and ca.crl once more.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			dir := cmd.Flag("dir").Value.String()
 			modes := 0
@@ -196,27 +223,40 @@ machine, then ` + "`weft ca renew --all`" + ` and copy those, then ` + "`weft ca
 			if within > 0 && !all {
 				return wrongUsage("--within goes with --all")
 			}
+			var valid time.Duration // as before
+			if cmd.Flag("days").Changed || authority {
+				if !cmd.Flag("days").Changed {
+					days = authorityDays
+				}
+				var err error
+				if valid, err = validity(days); err != nil {
+					return err
+				}
+			}
 			if authority {
-				return renewAuthority(cmd, env, dir, days)
+				if tier != "" || out != "" {
+					return wrongUsage("--tier and --out are of nodes, and do not go with --authority")
+				}
+				return renewAuthority(cmd, env, dir, valid)
 			}
 			if tier != "" && len(names) != 1 {
 				return wrongUsage("--tier is for one NAME, whose certificate is older than tiers in them")
 			}
-			return renewNodes(cmd, env, dir, cmp.Or(out, dir), names, tier, time.Duration(within))
+			return renewNodes(cmd, env, dir, cmp.Or(out, dir), names, tier, time.Duration(within), valid)
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&all, "all", false, "every certificate beside the authority (or in --out), except those revoked")
 	f.Var(&within, "within", "with --all: only those that end within so many days, as in 30d")
 	f.BoolVar(&authority, "authority", false, "replace the authority itself; the old one stays trusted until `weft ca retire`")
-	f.IntVar(&days, "days", authorityDays, "with --authority: days that the new one is valid")
+	f.IntVar(&days, "days", 0, fmt.Sprintf("days that the new ones are valid (default as before; with --authority %d)", authorityDays))
 	f.StringVar(&tier, "tier", "", "tier of a machine whose old certificate has none")
 	f.StringVar(&out, "out", "", "directory of the certificates (default that of the authority)")
 	complete(c, "tier", tierNames()...)
 	return c
 }
 
-func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []string, tier string, within time.Duration) error {
+func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []string, tier string, within, valid time.Duration) error {
 	var t tiering.Tier
 	if tier != "" {
 		var err error
@@ -224,10 +264,11 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 			return wrongUsage("--tier: %w", err)
 		}
 	}
-	ca, err := loadCA(dir)
+	ca, err := openCA(dir)
 	if err != nil {
 		return err
 	}
+	defer ca.Close()
 	old, err := toRenew(ca, out, names, within, time.Now())
 	if err != nil {
 		return err
@@ -235,20 +276,20 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 	// All are made before one is written.
 	var ids []*pki.Identity
 	for _, c := range old {
-		id, err := ca.Renew(c, t, time.Now())
-		if errors.Is(err, pki.ErrName) {
-			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.CommonName))
-		} else if err != nil {
+		id, err := ca.Renew(c.Certificate, t, time.Now(), valid)
+		switch {
+		case errors.Is(err, pki.ErrName):
+			return badName(fmt.Errorf("%w (`weft ca renew %s --tier TIER` adds one to a certificate from before)", err, c.Subject.Name))
+		case errors.Is(err, pki.ErrIssuer):
+			return fmt.Errorf("%s: %w: how did it get there? `weft ca list` shows what the authority has issued", c.File, err)
+		case err != nil:
 			return err
 		}
 		ids = append(ids, id)
 	}
 	made := []keyFiles{}
 	for _, id := range ids {
-		if err := pki.Record(dir, id); err != nil {
-			return err
-		}
-		if err := id.Overwrite(out); err != nil {
+		if err := deliver(dir, out, id, id.Overwrite); err != nil {
 			return err
 		}
 		made = append(made, filesOf(id, out))
@@ -258,45 +299,47 @@ func renewNodes(cmd *cobra.Command, env *environment, dir, out string, names []s
 			p.linef("nothing to renew")
 		}
 		for _, m := range made {
-			p.linef("renewed %s, valid until %s: give it %s, %s and %s", m.Subject, m.Expires.Format(time.DateOnly), m.CA, m.Certificate, m.Key)
+			p.linef("renewed %s, valid until %s: give it %s, %s, %s and %s", m.Subject, m.Expires.Format(time.DateOnly), m.CA, m.CRL, m.Certificate, m.Key)
 		}
 	})
 }
 
-// toRenew are the certificates in a directory that are meant.
-func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]*x509.Certificate, error) {
-	certs, err := pki.Certificates(dir)
-	if err != nil {
-		return nil, err
-	}
+// toRenew are the certificates in a directory that are meant: those that nodes
+// are given, NAME.crt, and no copies of them.
+func toRenew(ca *pki.CA, dir string, names []string, within time.Duration, now time.Time) ([]pki.Found, error) {
 	if len(names) == 0 {
-		return slices.DeleteFunc(certs, func(c *x509.Certificate) bool {
-			return ca.Revoked(c) || within > 0 && c.NotAfter.Sub(now) > within
+		certs, unreadable, err := pki.Certificates(dir)
+		if err := errors.Join(append(unreadable, err)...); err != nil {
+			return nil, err
+		}
+		return slices.DeleteFunc(certs, func(c pki.Found) bool {
+			return !c.Proper() || ca.Revoked(c.Certificate) || within > 0 && c.Certificate.NotAfter.Sub(now) > within
 		}), nil
 	}
-	var out []*x509.Certificate
+	var out []pki.Found
 	for _, name := range names {
-		i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return c.Subject.CommonName == name })
+		c, err := pki.Certificate(filepath.Join(dir, name+".crt"))
 		switch {
-		case i < 0:
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("no certificate of %s in %s: --out says where it is, `weft ca issue %s` makes one", name, dir, name)
-		case ca.Revoked(certs[i]):
-			return nil, fmt.Errorf("%s is revoked: remove %s and its key, then `weft ca issue %s`", name, filepath.Join(dir, name+".crt"), name)
+		case err != nil:
+			return nil, err
+		case !c.Proper():
+			return nil, fmt.Errorf("%s is the certificate of %s: what is to be renewed?", c.File, c.Subject)
+		case ca.Revoked(c.Certificate):
+			return nil, fmt.Errorf("%s is revoked: remove %s and its key, then `weft ca issue %s`", name, c.File, name)
 		}
-		out = append(out, certs[i])
+		out = append(out, c)
 	}
 	return out, nil
 }
 
-func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) error {
-	valid, err := validity(days)
+func renewAuthority(cmd *cobra.Command, env *environment, dir string, valid time.Duration) error {
+	ca, err := changeCA(dir)
 	if err != nil {
 		return err
 	}
-	ca, err := pki.LoadCA(dir)
-	if err != nil {
-		return err
-	}
+	defer ca.Close()
 	next, err := ca.Replace(time.Now(), valid)
 	if err != nil {
 		return err
@@ -304,13 +347,13 @@ func renewAuthority(cmd *cobra.Command, env *environment, dir string, days int) 
 	if err := next.Overwrite(dir); err != nil {
 		return err
 	}
-	cert := filepath.Join(dir, pki.CACertFile)
-	made := keyFiles{Subject: next.Mesh, Certificate: cert, Key: filepath.Join(dir, pki.CAKeyFile), CA: cert, Expires: next.Certificates()[0].NotAfter}
+	files := authorityIn(dir)
+	made := keyFiles{Subject: next.Mesh, Certificate: files.CA, Key: filepath.Join(dir, pki.CAKeyFile), authorityFiles: files, Expires: next.Certificates()[0].NotAfter}
 	return env.print(cmd.OutOrStdout(), made, func(p *page) {
 		p.linef("made a new authority of mesh %s, valid until %s; the one before stays trusted", made.Subject, made.Expires.Format(time.DateOnly))
-		p.linef("1. copy %s to every machine, and wait until all have it", cert)
+		p.linef("1. copy %s, in this order, to every machine, and wait until all have them", files.names())
 		p.linef("2. `weft ca renew --all`, and copy each node its certificate and key")
-		p.linef("3. `weft ca retire`, and copy %s once more", cert)
+		p.linef("3. `weft ca retire`, and copy %s once more", files.names())
 	})
 }
 
@@ -320,18 +363,19 @@ func caRetireCommand(env *environment) *cobra.Command {
 		Use: "retire", Short: "Trust no longer the authorities that were replaced", Args: exactly(0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := cmd.Flag("dir").Value.String()
-			ca, err := loadCA(dir)
+			ca, err := openCA(dir)
 			if err != nil {
 				return err
 			}
-			certs, err := pki.Issued(dir)
+			defer ca.Close()
+			certs, err := issued(cmd, dir)
 			if err != nil {
 				return err
 			}
 			var left []string
 			for _, l := range list(ca, certs, time.Now()) {
 				if (l.Status == "authority-replaced" || l.Status == "expiring") && !ca.Issued(l.cert) {
-					left = append(left, l.Name)
+					left = append(left, holderOf(l))
 				}
 			}
 			if len(left) > 0 && !force {
@@ -341,65 +385,14 @@ func caRetireCommand(env *environment) *cobra.Command {
 			if err := ca.Overwrite(dir); err != nil {
 				return err
 			}
-			cert := filepath.Join(dir, pki.CACertFile)
-			return env.print(cmd.OutOrStdout(), map[string]string{"ca": cert}, func(p *page) {
-				p.linef("only the present authority is trusted now: copy %s to every machine", cert)
+			files := authorityIn(dir)
+			return env.print(cmd.OutOrStdout(), files, func(p *page) {
+				p.linef("only the present authority is trusted now: copy %s to every machine", files.names())
 			})
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "even if certificates of theirs are in use")
 	return c
-}
-
-// revocation is what `weft ca revoke` has done.
-type revocation struct {
-	Revoked []issuedTo `json:"revoked"`
-	List    string     `json:"crl"`
-}
-
-func caRevokeCommand(env *environment) *cobra.Command {
-	return &cobra.Command{
-		Use: "revoke NAME…", Short: "Have the mesh refuse every certificate of a node or operator", ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, names []string) error {
-			if len(names) == 0 {
-				return wrongUsage("usage: %s", cmd.UseLine())
-			}
-			dir := cmd.Flag("dir").Value.String()
-			ca, err := pki.LoadCA(dir)
-			if err != nil {
-				return err
-			}
-			certs, err := pki.Issued(dir)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			var lost []*x509.Certificate
-			for _, name := range names {
-				before := len(lost)
-				for _, c := range certs {
-					if s, err := pki.SubjectOf(c); err == nil && s.Name == name && c.NotAfter.After(now) && !ca.Revoked(c) {
-						lost = append(lost, c)
-					}
-				}
-				if len(lost) == before {
-					return fmt.Errorf("%s has no certificate that could be revoked: `weft ca list` shows who has", name)
-				}
-			}
-			if err := ca.Revoke(now, lost...); err != nil {
-				return err
-			}
-			if err := ca.SaveRevoked(dir); err != nil {
-				return err
-			}
-			done := revocation{Revoked: list(ca, lost, now), List: filepath.Join(dir, pki.CRLFile)}
-			return env.print(cmd.OutOrStdout(), done, func(p *page) {
-				p.linef("revoked %d certificates of %s", len(lost), strings.Join(names, ", "))
-				p.linef("copy %s to every machine, beside its %s: within seconds it takes no new connection of theirs", done.List, pki.CACertFile)
-				p.linef("a machine also knew the gossip key: SECURITY.md says what is to be done about a stolen one")
-			})
-		},
-	}
 }
 
 // lapse is a flag's value: a number of days, or a Go duration.

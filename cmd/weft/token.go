@@ -24,7 +24,7 @@ func tokenCommand(env *environment) *cobra.Command {
 certificate, by a weft.yaml of
 
   addresses: [coordinator:7949]
-  ca: ca.crt
+  ca: ca.crt              # with ca.crl beside it
   tokenFile: token        # readable by its owner only; or token: weft_…
 
 or with any HTTP client: Authorization: Bearer weft_…

@@ -67,7 +67,7 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	for config, file := range map[string]string{inline: inline, inFile: filepath.Join(dir, "board")} {
-		weft(t, config, "nodes").want(t, exitUsage, file+" has a token in it and can be read by others (mode 0644): `chmod 600 "+file+"`")
+		weft(t, config, "nodes").want(t, exitUsage, "secret that others can read: "+file+" has mode 0644: chmod 600 "+file)
 	}
 }
 

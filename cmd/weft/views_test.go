@@ -19,7 +19,8 @@ import (
 // TestTables: what people see, of a mesh in which not all is well.
 func TestTables(t *testing.T) {
 	f := startFake(t)
-	f.answer("GET /v1/mesh", api.Mesh{Mesh: "farm", Cluster: "6c8e7a36-5a57-4d56-9f0b-0c7d1f2f6a11", Node: "c2", Version: "v1.2.3", Leader: "c1", Coordinators: []string{"c1", "c2", "c3"}})
+	f.answer("GET /v1/mesh", api.Mesh{Mesh: "farm", Cluster: "6c8e7a36-5a57-4d56-9f0b-0c7d1f2f6a11", Node: "c2", Version: "v1.2.3", Leader: "c1", Coordinators: []string{"c1", "c2", "c3"},
+		OutOfService: []api.Outage{{Node: "c3", Reason: "disk full"}}})
 	f.answer("GET /v1/nodes", troubledNodes())
 	f.answer("GET /v1/workflows", []api.Workflow{
 		{Name: "dock", Status: "stopped", Since: time.Now().Add(-75 * time.Hour), Version: 12, Sources: 1, Tasks: 2},

@@ -41,6 +41,15 @@ func (b externalBroker) tls(mesh *tls.Config) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: b.CA, GetClientCertificate: mesh.GetClientCertificate}
 }
 
+// peers are those of which the broker is one: with authorities of its own it is
+// none of the mesh's.
+func (b externalBroker) peers(mesh *pki.Peers) *pki.Peers {
+	if b.Plaintext || b.CA != nil {
+		return nil
+	}
+	return mesh
+}
+
 // systemCA names the authorities that the operating system trusts.
 const systemCA = "system"
 
@@ -105,6 +114,7 @@ func findBroker(configured string, members []tiering.Member) (meshBroker, bool) 
 type brokerLink struct {
 	node    string
 	tls     *tls.Config // nil: plain text, which the configuration asks for by name
+	peers   *pki.Peers  // nil: the broker is none of the mesh's
 	recv    pipeline.Receiver
 	find    func() (meshBroker, bool) // false: there is none now
 	log     *slog.Logger
@@ -134,7 +144,7 @@ func (b *brokerLink) Run(ctx context.Context) error {
 
 // runTo runs a link to one broker until ctx ends or the broker is another.
 func (b *brokerLink) runTo(ctx context.Context, to meshBroker) {
-	link, err := mqtt.New(mqtt.Config{Broker: to.url, TLS: to.tls(b.tls), Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
+	link, err := mqtt.New(mqtt.Config{Broker: to.url, TLS: to.tls(b.tls), Peers: b.peers, Plaintext: b.tls == nil, Node: b.node, Log: b.log}, b.recv)
 	if err != nil {
 		b.log.Error("cannot use the MQTT broker", "err", err)
 		return
@@ -198,5 +208,5 @@ func (b *brokerLink) subscribe(ctx context.Context, topic string, handle func([]
 	if !ok {
 		return errNoBroker
 	}
-	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: from.url, TLS: from.tls(b.tls), Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
+	return mqtt.Subscribe(ctx, mqtt.SubscribeConfig{Broker: from.url, TLS: from.tls(b.tls), Peers: b.peers, Plaintext: b.tls == nil, Topic: topic, Log: b.log}, handle)
 }

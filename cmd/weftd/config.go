@@ -62,6 +62,8 @@ type listenFile struct {
 	API    string `yaml:"api"`
 	HTTP   string `yaml:"http"`
 	MQTT   string `yaml:"mqtt"`
+	// MQTTPlaintext is for users of the embedded broker, if mqtt.plaintext is on.
+	MQTTPlaintext string `yaml:"mqttPlaintext"`
 }
 
 type tlsFile struct {
@@ -82,6 +84,23 @@ type mqttFile struct {
 	Broker    string `yaml:"broker"`
 	Plaintext bool   `yaml:"plaintext"`
 	CA        string `yaml:"ca"` // of the external broker; empty: the mesh's
+	// Users of the embedded broker have a password in place of a certificate.
+	Users []mqttUserFile `yaml:"users"`
+}
+
+type mqttUserFile struct {
+	Name         string   `yaml:"name,required"`
+	PasswordHash string   `yaml:"passwordHash,required"`
+	Publish      []string `yaml:"publish"`
+	Subscribe    []string `yaml:"subscribe"`
+}
+
+func (m mqttFile) users() []mqtt.User {
+	var out []mqtt.User
+	for _, u := range m.Users {
+		out = append(out, mqtt.User{Name: u.Name, Hash: u.PasswordHash, Publish: u.Publish, Subscribe: u.Subscribe})
+	}
+	return out
 }
 
 type logFile struct {
@@ -107,12 +126,14 @@ type config struct {
 	Identity   *pki.Identity
 	// Hangup has the node look at once whether its certificates and keys have
 	// changed; nil: it looks every few seconds only.
-	Hangup   <-chan os.Signal
-	Expect   int // coordinators; 0: this node is none
-	Broker   externalBroker
-	Embedded bool // the MQTT broker of the mesh runs here
-	Retain   int  // annotated pictures a source
-	Threads  int  // of OpenCV; 0: all cores
+	Hangup    <-chan os.Signal
+	Expect    int // coordinators; 0: this node is none
+	Broker    externalBroker
+	Embedded  bool        // the MQTT broker of the mesh runs here
+	Users     *mqtt.Users // of it, who have a password; nil: none
+	PlainMQTT bool        // they may log in at Listen.MQTTPlaintext, too
+	Retain    int         // annotated pictures a source
+	Threads   int         // of OpenCV; 0: all cores
 }
 
 func defaults() configFile {
@@ -121,7 +142,7 @@ func defaults() configFile {
 		DataDir: "/var/lib/weft",
 		Listen: listenFile{
 			Gossip: "0.0.0.0:7946", Data: "0.0.0.0:7947", Raft: "0.0.0.0:7948",
-			API: "0.0.0.0:7949", HTTP: "127.0.0.1:7950", MQTT: "0.0.0.0:8883",
+			API: "0.0.0.0:7949", HTTP: "127.0.0.1:7950", MQTT: "0.0.0.0:8883", MQTTPlaintext: "0.0.0.0:1883",
 		},
 		Coordinator: coordinatorFile{Expect: 1},
 		Log:         logFile{Format: "text"},
@@ -173,6 +194,7 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	for field, v := range map[string]string{
 		"listen.gossip": raw.Listen.Gossip, "listen.data": raw.Listen.Data, "listen.raft": raw.Listen.Raft,
 		"listen.api": raw.Listen.API, "listen.http": raw.Listen.HTTP, "listen.mqtt": raw.Listen.MQTT,
+		"listen.mqttPlaintext": raw.Listen.MQTTPlaintext,
 	} {
 		if _, _, err := net.SplitHostPort(v); err != nil {
 			bad(field, "%q is not an address: use HOST:PORT", v)
@@ -205,8 +227,18 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 		if m.Plaintext && m.CA != "" {
 			bad("mqtt.ca", "plain text knows no certificates: leave out `ca` or `plaintext`")
 		}
-	case m.Plaintext || m.CA != "":
-		bad("mqtt", "`plaintext` and `ca` are for an external broker: name it in `broker`; the mesh's own has the mesh's certificates")
+	case m.CA != "":
+		bad("mqtt.ca", "is for an external broker: name it in `broker`; the mesh's own has the mesh's certificates")
+	case m.Plaintext && !m.Embedded:
+		bad("mqtt.plaintext", "there is no broker to be plain with: name one in `broker`, or set `embedded`")
+	case m.Plaintext && len(m.Users) == 0:
+		bad("mqtt.plaintext", "nobody could log in: the mesh's own broker takes plain text from `users` only, since nodes show certificates")
+	}
+	if len(raw.MQTT.Users) > 0 && !raw.MQTT.Embedded {
+		bad("mqtt.users", "are those of the mesh's own broker: set `embedded`, or list them where that broker runs")
+	}
+	for _, p := range mqtt.CheckUsers(raw.MQTT.users()) {
+		bad(fmt.Sprintf("mqtt.users[%d].%s", p.User, p.Field), "%v", p.Err)
 	}
 	if raw.Log.Format != "text" && raw.Log.Format != "json" {
 		bad("log.format", "%q is not a format: use text or json", raw.Log.Format)
@@ -221,8 +253,9 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at func(string) string) (config, error) {
 	c := config{
 		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
-		Broker:   externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext},
-		Embedded: raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
+		Broker:    externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext && !raw.MQTT.Embedded},
+		PlainMQTT: raw.MQTT.Plaintext && raw.MQTT.Embedded,
+		Embedded:  raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
 		MediaDir:  cmp.Or(at(raw.MediaDir), filepath.Join(at(raw.DataDir), "media")),
 		ModelsDir: cmp.Or(at(raw.ModelsDir), filepath.Join(at(raw.DataDir), "models")),
 	}
@@ -234,18 +267,22 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 			return config{}, fmt.Errorf("make a directory of weftd: %w", err)
 		}
 	}
-	var errs [4]error
+	var errs [5]error
 	c.KeyFile = at(raw.GossipKey)
 	c.GossipKeys, errs[0] = readKeys(c.KeyFile)
 	c.Identity, errs[1] = pki.LoadIdentity(at(raw.TLS.CA), at(raw.TLS.Cert), at(raw.TLS.Key))
 	c.Catalogue, errs[2] = catalogueWith(at(raw.Catalogue))
 	c.Broker.CA, errs[3] = brokerCA(at, raw.MQTT.CA)
+	if len(raw.MQTT.Users) > 0 {
+		c.Users, errs[4] = mqtt.NewUsers(raw.MQTT.users())
+	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return config{}, err
 	}
 	if err := own(c.Identity.Subject, raw, doc, at(raw.TLS.Cert)); err != nil {
 		return config{}, err
 	}
+	c.Identity.Subject.Tier = raw.Node.Tier // which the certificate may be too old to say
 	capacity, err := machine.Capacity(ctx, c.DataDir)
 	if err != nil {
 		return config{}, err

@@ -29,6 +29,9 @@ func goodConfig(t *testing.T) (file, text string) {
 	return f.config("edge-1"), string(b)
 }
 
+// gateUser is a user whose password is "correct horse".
+const gateUser = "{name: gate, passwordHash: $2a$10$Pkid8YMNp2AbsFjCeUbfB.x5o5gXuP.dsIDz5JLA1ADDgm3a5uCRC, publish: [cameras/gate]}"
+
 func TestConfigurationMistakesAreExplained(t *testing.T) {
 	for _, tc := range []struct{ name, from, to, want string }{
 		{"unknown key", "dataDir:", "datadir:", `edge-1.yaml:3:1: datadir: unknown key "datadir"; did you mean "dataDir"?`},
@@ -46,7 +49,14 @@ func TestConfigurationMistakesAreExplained(t *testing.T) {
 		{"two brokers", "embedded: false", "embedded: true, broker: tls://x:1", "choose one"},
 		{"plain text by the scheme alone", "embedded: false", "broker: tcp://u:secret@x:1", "mqtt.broker: invalid MQTT settings: broker …@x:1: tcp:// is plain text, which everybody on the way can read and change: use tls://, or ask for plain text by name (plaintext: true)"},
 		{"plain text over TLS", "embedded: false", "broker: tls://x:1, plaintext: true", "choose one"},
-		{"plain text of the mesh's own broker", "embedded: false", "embedded: true, plaintext: true", "name it in `broker`"},
+		{"plain text of the mesh's own broker", "embedded: false", "embedded: true, plaintext: true", "mqtt.plaintext: nobody could log in"},
+		{"plain text of no broker", "embedded: false", "embedded: false, plaintext: true", "mqtt.plaintext: there is no broker"},
+		{"an authority of the mesh's own broker", "embedded: false", "embedded: true, ca: system", "mqtt.ca: is for an external broker"},
+		{"users of no broker", "embedded: false", "embedded: false, users: [" + gateUser + "]", "mqtt.users: are those of the mesh's own broker"},
+		{"a user's password in plain text", "embedded: false", "embedded: true, users: [{name: gate, passwordHash: secret, publish: [a]}]", "mqtt.users[0].passwordHash: invalid MQTT settings: not a password's hash: want bcrypt's $2a$…, as `weft mqtt-password` prints it"},
+		{"a user who may do nothing", "embedded: false", "embedded: true, users: [" + strings.Replace(gateUser, "publish: [cameras/gate]", "", 1) + "]", "mqtt.users[0].publish: invalid MQTT settings: it may do nothing"},
+		{"a user for the mesh's topics", "embedded: false", "embedded: true, users: [" + strings.Replace(gateUser, "cameras/gate", "cameras/gate, weft/#", 1) + "]", "mqtt.users[0].publish[1]: invalid MQTT settings: \"weft/#\""},
+		{"a user twice", "embedded: false", "embedded: true, users: [" + gateUser + ", " + gateUser + "]", "mqtt.users[1].name: invalid MQTT settings: gate is there twice"},
 		{"an authority for plain text", "embedded: false", "broker: tcp://x:1, plaintext: true, ca: ca.crt", "plain text knows no certificates"},
 		{"no broker of that kind", "embedded: false", "broker: https://x:1", "want tls://HOST:PORT"},
 		{"no authority", "embedded: false", "broker: tls://x:1, ca: gossip.key", "gossip.key holds no certificate: want PEM, or `system`"},
@@ -79,13 +89,21 @@ func TestTheExampleConfigurationIsSound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := defaults()
-	doc, err := yamlfile.Decode("weftd.yaml", b, &raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := check(doc, &raw); err != nil {
-		t.Error(err)
+	users := strings.NewReplacer("embedded: false", "embedded: true", "  # plaintext: true  ", "  plaintext: true # ",
+		"  # users:", "  users:", "  #   - ", "    - ", "  #     passwordHash:", "      passwordHash:",
+		"  #     publish:", "      publish:", "  #     subscribe:", "      subscribe:").Replace(string(b))
+	for text, want := range map[string]int{string(b): 0, users: 1} {
+		raw := defaults()
+		doc, err := yamlfile.Decode("weftd.yaml", []byte(text), &raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(doc, &raw); err != nil {
+			t.Error(err)
+		}
+		if n := len(raw.MQTT.Users); n != want || raw.MQTT.Plaintext != (want > 0) {
+			t.Errorf("%d users, plain text %v, want %d", n, raw.MQTT.Plaintext, want)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	board := pipeline.NewSwitchboard()
 	link, err := quic.New(quic.Config{
 		Listen: cfg.Listen.Data, Node: self.ID,
-		ServerTLS: id.ServerTLS(pki.Agent), ClientTLS: id.ClientTLS(pki.Agent), Log: log.With("part", "quic"),
+		ServerTLS: id.ServerTLS(pki.Agent), ClientTLS: id.ClientTLS(pki.Agent), Peers: id.Peers(), Log: log.With("part", "quic"),
 	}, board)
 	if err != nil {
 		return nil, err
@@ -87,16 +87,23 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 
 	var mq *broker.Broker
 	if cfg.Embedded {
-		mq, err = broker.New(broker.Config{
-			Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Allow: mqtt.Allowed, Log: log.With("part", "broker"),
-		})
+		conf := broker.Config{
+			Listen: cfg.Listen.MQTT, TLS: id.ServerTLS(pki.Agent, pki.Operator), Peers: id.Peers(), Allow: mqtt.Allowed, Log: log.With("part", "broker"),
+		}
+		if cfg.Users != nil {
+			conf.Users = cfg.Users
+		}
+		if cfg.PlainMQTT {
+			conf.PlainListen = cfg.Listen.MQTTPlaintext
+		}
+		mq, err = broker.New(conf)
 		if err != nil {
 			return nil, err
 		}
 		n.addrs.MQTT = "tls://" + reach(mq.Addr())
 	}
 	bl := &brokerLink{
-		node: self.ID, tls: cfg.Broker.tls(id.ClientTLS(pki.Agent)), recv: board, log: log.With("part", "mqtt"),
+		node: self.ID, tls: cfg.Broker.tls(id.ClientTLS(pki.Agent)), peers: cfg.Broker.peers(id.Peers()), recv: board, log: log.With("part", "mqtt"),
 		find: func() (meshBroker, bool) { return findBroker(cfg.Broker.URL, n.gossip.Members()) },
 	}
 
@@ -112,7 +119,12 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		n.coord, err = coordinator.New(coordinator.Config{
 			ID: self.ID, Cluster: cfg.Mesh, DataDir: filepath.Join(cfg.DataDir, "raft"),
 			RaftListen: cfg.Listen.Raft, RaftAdvertise: reach(cfg.Listen.Raft), Expect: cfg.Expect,
-			ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator), Log: raftLog,
+			ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator), Peers: id.Peers(), Log: raftLog,
+			OnFault: func(why error) {
+				if err := n.gossip.SetFault(coordinator.Summary(why)); err != nil {
+					raftLog.Warn("cannot tell the others that this coordinator is out of service", "err", err)
+				}
+			},
 		}, n.gossip, n.gossip.RoundTrip)
 		if err != nil {
 			return nil, err
@@ -120,7 +132,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		n.addrs.Raft = n.coord.RaftAddr()
 		apiServer, err = server.New(server.Config{
 			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Catalogue: cfg.Catalogue,
-			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator),
+			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator), Peers: id.Peers(),
 			AuditDir: filepath.Join(cfg.DataDir, "audit"), GossipKeys: n.gossip, Log: log.With("part", "api"),
 		}, n.coord, n.gossip)
 		if err != nil {
@@ -129,7 +141,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		n.addrs.API = reach(apiServer.Addr())
 	}
 
-	client := api.NewClient(func() []string { return coordinators(n.gossip.Members()) }, id.ClientTLS(pki.Coordinator))
+	client := api.NewPeerClient(id.Peers(), func() []string { return coordinators(n.gossip.Members()) }, id.ClientTLS(pki.Coordinator))
 	shop := &workshop{
 		catalogue: cfg.Catalogue, modelsDir: cfg.ModelsDir, mediaDir: cfg.MediaDir, retain: cfg.Retain,
 		gallery: pictures, broker: bl, devices: devices, log: log.With("part", "stages"),

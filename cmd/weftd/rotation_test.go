@@ -80,7 +80,7 @@ func TestRotationWithoutARestart(t *testing.T) {
 	}
 	renew := func() {
 		for _, n := range names {
-			id, err := next.Renew(load(n).Certificate(), 0, time.Now())
+			id, err := next.Renew(load(n).Certificate(), 0, time.Now(), 0)
 			if err == nil {
 				err = id.Overwrite(keys)
 			}
@@ -134,6 +134,14 @@ func TestRotationWithoutARestart(t *testing.T) {
 	if err := ask(now, mesh); err != nil {
 		t.Errorf("the operator: %v", err)
 	}
+	eventually(t, time.Minute, "its open connections are closed", func() bool {
+		for line := range strings.Lines(f.processes["coord-1"].log.String()) {
+			if strings.Contains(line, "closed the connections to a peer") && strings.Contains(line, "peer=edge-1") && strings.Contains(line, "revoked") {
+				return true
+			}
+		}
+		return false
+	})
 	eventually(t, time.Minute, "the node says that it is revoked", func() bool {
 		return strings.Contains(f.processes["edge-1"].log.String(), "this node's certificate is revoked")
 	})

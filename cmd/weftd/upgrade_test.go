@@ -2,8 +2,10 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/upgradetest"
@@ -52,5 +54,34 @@ func TestConfigurationsOfVersion1AreRead(t *testing.T) {
 		if !reflect.DeepEqual(got, expected) {
 			t.Errorf("%s is read as %+v, it meant %+v", name, got, expected)
 		}
+	}
+}
+
+// A node whose files the first release made starts with them. Its certificate
+// has no tier, which is its configuration's then.
+func TestANodeOfVersion1Starts(t *testing.T) {
+	file, text := goodConfig(t)
+	if err := os.WriteFile(file, []byte(strings.NewReplacer("edge-1", "fog-1", "tier: edge", "tier: fog").Replace(text)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys := filepath.Join(filepath.Dir(file), "keys")
+	if err := os.RemoveAll(keys); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(keys, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ca.crt", "fog-1.crt", "fog-1.key"} {
+		content := upgradetest.Read(t, filepath.Join("..", "..", "internal", "pki", "testdata", "v1", name))
+		if err := os.WriteFile(filepath.Join(keys, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _, err := readConfig(t.Context(), file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Identity.Subject.String(); s != "spiffe://farm/agent/fog/fog-1" {
+		t.Errorf("it is %s", s)
 	}
 }

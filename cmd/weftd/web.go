@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,7 +47,7 @@ func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics 
 		w.server.Handler = onlyLocal(mux)
 	} else {
 		w.scheme = "https"
-		w.listener = tls.NewListener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
+		w.listener = id.Peers().Listener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
 	}
 	return w, nil
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -56,7 +57,13 @@ func NewClient(addresses func() []string, tlsConfig *tls.Config) *Client {
 // NewClientVia is NewClient with connections that dial makes, say from inside
 // a network namespace; nil: as usual.
 func NewClientVia(dial DialFunc, addresses func() []string, tlsConfig *tls.Config) *Client {
-	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, dial)}}
+	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, nil, dial)}}
+}
+
+// NewPeerClient is NewClient for a node, whose connections end with its trust in
+// the coordinator.
+func NewPeerClient(peers *pki.Peers, addresses func() []string, tlsConfig *tls.Config) *Client {
+	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, peers, nil)}}
 }
 
 // NewTokenClient is NewClient for a caller that shows a token. tlsConfig has no

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // ErrNotSent reports a request that surely reached nobody, so that it may be
@@ -38,20 +40,38 @@ type Transport struct{ http *http.Transport }
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // NewTransport returns a transport that shows the certificate of tlsConfig.
-// dial may be nil.
-func NewTransport(tlsConfig *tls.Config, dial DialFunc) *Transport {
+// dial and peers may be nil.
+func NewTransport(tlsConfig *tls.Config, peers *pki.Peers, dial DialFunc) *Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
 	}
 	return &Transport{&http.Transport{
-		TLSClientConfig:       tlsConfig,
 		ForceAttemptHTTP2:     true,
-		DialContext:           dial,
-		TLSHandshakeTimeout:   connectTimeout,
+		DialTLSContext:        secure(tlsConfig, peers, dial),
 		ResponseHeaderTimeout: headerTimeout,
 		IdleConnTimeout:       time.Minute,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter},
 	}}
+}
+
+// secure makes connections whose TLS has begun.
+func secure(tlsConfig *tls.Config, peers *pki.Peers, dial DialFunc) DialFunc {
+	tlsConfig = tlsConfig.Clone()
+	tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		c := peers.Client(raw, tlsConfig)
+		if err := c.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		return c, nil
+	}
 }
 
 // RoundTrip implements [http.RoundTripper].

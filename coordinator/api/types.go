@@ -32,6 +32,15 @@ type Mesh struct {
 	LeaderAddress string   `json:"leader_address"` // of its API
 	Coordinators  []string `json:"coordinators"`   // nodes
 	Index         uint64   `json:"index"`          // of the state that answers
+	// OutOfService are those of the coordinators that do not work, although
+	// their nodes are alive.
+	OutOfService []Outage `json:"out_of_service,omitempty"`
+}
+
+// Outage is a coordinator that is out of service.
+type Outage struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"` // in a few words; of the one that answers, and the remedy
 }
 
 // Node is a node with what is known of it now.

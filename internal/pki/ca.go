@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -27,8 +28,18 @@ type CA struct {
 	key  crypto.Signer
 	// replaced are authorities before this one that the mesh still trusts.
 	replaced []*x509.Certificate
-	crl      *x509.RevocationList // nil: nothing was ever revoked
+	crl      *x509.RevocationList // nil: of an authority from before every one had a list
+	dir      string               // that it was read from, with the register of what it issued
+	lock     *os.File             // of OpenCA
 }
+
+// listName is what an authority's certificate says of its list: that there is
+// one, so that a list that is missing is a mistake. Nobody fetches it.
+func listName(mesh string) string { return "weft://" + mesh + "/" + CRLFile }
+
+// hasList reports whether an authority keeps a list of what is revoked, empty
+// at first. Those of the first version began it with the first revocation.
+func hasList(ca *x509.Certificate) bool { return len(ca.CRLDistributionPoints) > 0 }
 
 // NewCA makes the authority of a mesh, valid from now.
 func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
@@ -52,6 +63,7 @@ func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
+		CRLDistributionPoints: []string{listName(mesh)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
@@ -61,7 +73,8 @@ func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse CA certificate: %w", err)
 	}
-	return &CA{Mesh: mesh, cert: cert, key: key}, nil
+	ca := &CA{Mesh: mesh, cert: cert, key: key}
+	return ca, ca.revoke(nil, new(big.Int), now)
 }
 
 func newSerial() (*big.Int, error) {
@@ -80,6 +93,7 @@ func (ca *CA) Replace(now time.Time, valid time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
+	next.dir = ca.dir
 	for _, old := range ca.Certificates() {
 		if now.Before(old.NotAfter) {
 			next.replaced = append(next.replaced, old)
@@ -104,10 +118,32 @@ func (ca *CA) Certificates() []*x509.Certificate {
 // before it.
 func (ca *CA) Issued(c *x509.Certificate) bool { return c.CheckSignatureFrom(ca.cert) == nil }
 
+// knows reports whether a certificate is the mesh's: signed by an authority
+// that is trusted, or, by one that is no more, on the register.
+func (ca *CA) knows(c *x509.Certificate, name string) bool {
+	if issuer(c, ca.Certificates()) != nil {
+		return true
+	}
+	if ca.dir == "" {
+		return false
+	}
+	recorded, err := readCerts(recordFile(ca.dir, name, c))
+	return err == nil && recorded[0].Equal(c)
+}
+
 // Issue makes a key and certificate for the subject (its Mesh is the CA's).
 // hosts are further DNS names or IP addresses that plain HTTPS clients may
 // reach it at.
 func (ca *CA) Issue(sub Subject, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
+	for _, h := range hosts {
+		if err := checkHost(h); err != nil {
+			return nil, err
+		}
+	}
+	return ca.issue(sub, hosts, now, valid)
+}
+
+func (ca *CA) issue(sub Subject, hosts []string, now time.Time, valid time.Duration) (*Identity, error) {
 	sub.Mesh = ca.Mesh
 	if err := sub.issuable(); err != nil {
 		return nil, err
@@ -152,16 +188,26 @@ func (ca *CA) Issue(sub Subject, hosts []string, now time.Time, valid time.Durat
 	return newIdentity(sub, Files{}, c), nil
 }
 
+// Life is how long a certificate is valid if nothing else is said.
+const Life = 365 * 24 * time.Hour
+
 // Renew issues a certificate that says what an old one does, with a key of its
-// own, for as long from now as the old one was valid. A machine's certificate
-// that is older than tiers in them is given one.
-func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*Identity, error) {
+// own. It is valid from now for as long as is said or, if that is 0, as the
+// old one was. If that one ended with its authority nobody knows what it was
+// to be, and it is Life. A machine's certificate that is older than tiers in
+// them is given one.
+func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time, valid time.Duration) (*Identity, error) {
 	sub, err := SubjectOf(old)
 	if err != nil {
 		return nil, err
 	}
 	if sub.Mesh != ca.Mesh {
 		return nil, fmt.Errorf("%w: %s is of another mesh than %s", ErrName, sub, ca.Mesh)
+	}
+	// Whoever can write into the directory of a certificate must not be able to
+	// choose what it says.
+	if !ca.knows(old, sub.Name) {
+		return nil, fmt.Errorf("%w: a certificate of %s with the serial number %s", ErrIssuer, sub, serial(old.SerialNumber))
 	}
 	if tier != 0 && sub.Tier != 0 && tier != sub.Tier {
 		return nil, fmt.Errorf("%w: %s is of tier %s, not %s: issue another certificate for another tier", ErrName, sub, sub.Tier, tier)
@@ -178,11 +224,24 @@ func (ca *CA) Renew(old *x509.Certificate, tier tiering.Tier, now time.Time) (*I
 	for _, ip := range old.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	valid := old.NotAfter.Sub(old.NotBefore)
+	if valid == 0 {
+		valid = ca.life(old)
+	}
+	// Hosts that the first version took without a look stay as they are.
+	return ca.issue(sub, hosts, now, valid)
+}
+
+// life is how long a certificate was meant to be valid.
+func (ca *CA) life(c *x509.Certificate) time.Duration {
+	by := issuer(c, ca.Certificates())
+	if by == nil || c.NotAfter.Equal(by.NotAfter) {
+		return Life
+	}
+	valid := c.NotAfter.Sub(c.NotBefore)
 	if valid > backdate { // or it was made when certificates began later
 		valid -= backdate
 	}
-	return ca.Issue(sub, hosts, now, valid)
+	return valid
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -16,7 +16,12 @@
 // fixes the authorities that it verifies against when its settings are made,
 // so here verification is one function, called by VerifyConnection on both
 // sides, as in go-spiffe; it checks the chain, the dates, the use, the list of
-// what is revoked and the role, and nothing is ever accepted without it.
+// what is revoked and the role, and nothing is ever accepted without it. What was
+// accepted is in [Peers], and ends when a Follower reads that it would not be
+// again. Every authority has a list of what is revoked, empty at first, and its
+// certificate says so (by a CRL distribution point, which nobody asks): without
+// the list it is of no use. Those that the first version made have one from
+// their next change on.
 // A certificate also has the DNS names ROLE.MESH.weft and those hosts that
 // plain HTTPS clients know it by.
 //

@@ -9,17 +9,20 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 )
 
-// The files of an authority. Others have the first and the last beside their
-// own.
+// The files of an authority. Everybody else has the first and the third beside
+// their own.
 const (
 	CACertFile = "ca.crt"
 	CAKeyFile  = "ca.key"
 	CRLFile    = "ca.crl"
+	caLockFile = "ca.lock"
 )
 
 // Kinds of PEM blocks.
@@ -29,8 +32,8 @@ const (
 	crlBlock         = "X509 CRL"
 )
 
-// Save writes ca.crt and ca.key (readable by the owner only) to dir. It never
-// overwrites an existing authority.
+// Save writes ca.crt, ca.crl and ca.key (readable by the owner only) to dir.
+// It never overwrites an existing authority.
 func (ca *CA) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("save CA: %w", err)
@@ -39,28 +42,70 @@ func (ca *CA) Save(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeNew(filepath.Join(dir, CAKeyFile), 0o600, key); err != nil {
-		return err
-	}
-	return writeNew(filepath.Join(dir, CACertFile), 0o644, encodeCerts(ca.Certificates()))
-}
-
-// Overwrite puts the authority in the place of the one that dir has, and its
-// list of what is revoked, if it has one.
-func (ca *CA) Overwrite(dir string) error {
-	// The list last: until then the one before it is signed by an authority
-	// that is still trusted.
-	err := replacePair(filepath.Join(dir, CACertFile), encodeCerts(ca.Certificates()), filepath.Join(dir, CAKeyFile), ca.key)
-	if err != nil || ca.crl == nil {
+	if err := newPair(filepath.Join(dir, CACertFile), encodeCerts(ca.Certificates()), filepath.Join(dir, CAKeyFile), key); err != nil {
 		return err
 	}
 	return ca.SaveRevoked(dir)
 }
 
+// Overwrite puts the authority in the place of the one that dir has, with its
+// list of what is revoked.
+func (ca *CA) Overwrite(dir string) error {
+	// The list last: until then the one before it is signed by an authority
+	// that is still trusted.
+	err := replacePair(filepath.Join(dir, CACertFile), encodeCerts(ca.Certificates()), filepath.Join(dir, CAKeyFile), ca.key)
+	if err != nil {
+		return err
+	}
+	return ca.SaveRevoked(dir)
+}
+
+// OpenCA reads an authority to change what is in its directory, which it waits
+// for until nobody else does, and which is the caller's until Close.
+//
+// An authority that the first version made, which wrote no list of what is
+// revoked before there was something, is given one.
+func OpenCA(dir string, now time.Time) (*CA, error) {
+	if _, err := os.Stat(filepath.Join(dir, CACertFile)); err != nil {
+		return nil, err
+	}
+	lock, err := lockFile(filepath.Join(dir, caLockFile))
+	if err != nil {
+		return nil, err
+	}
+	ca, err := loadToChange(dir, now)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	ca.lock = lock
+	return ca, nil
+}
+
+func loadToChange(dir string, now time.Time) (*CA, error) {
+	if err := sweep(filepath.Join(dir, CAKeyFile)); err != nil {
+		return nil, err
+	}
+	ca, err := LoadCA(dir)
+	if err != nil || ca.crl != nil || !now.Before(ca.cert.NotAfter) {
+		return ca, err
+	}
+	if err := ca.revoke(nil, new(big.Int), now); err != nil {
+		return nil, err
+	}
+	return ca, ca.SaveRevoked(dir)
+}
+
+// Close lets others change the directory that OpenCA has read.
+func (ca *CA) Close() error { return ca.lock.Close() }
+
 // LoadCA reads what Save or Overwrite wrote.
 func LoadCA(dir string) (*CA, error) {
 	certFile, keyFile := filepath.Join(dir, CACertFile), filepath.Join(dir, CAKeyFile)
-	certs, err := readCerts(certFile)
+	b, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := parseAuthorities(certFile, b)
 	if err != nil {
 		return nil, err
 	}
@@ -72,25 +117,39 @@ func LoadCA(dir string) (*CA, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
 	}
-	if len(certs[0].Subject.Organization) != 1 || !certs[0].IsCA {
-		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, certFile)
-	}
-	ca := &CA{Mesh: certs[0].Subject.Organization[0], cert: certs[0], key: key, replaced: certs[1:]}
+	ca := &CA{Mesh: meshOf(certs[0]), cert: certs[0], key: key, replaced: certs[1:], dir: dir}
 	ca.crl, err = readCRL(filepath.Join(dir, CRLFile), certs)
+	if errors.Is(err, ErrNoList) {
+		err = fmt.Errorf("%w; without it, what was revoked would be trusted again: copy the newest from a machine of the mesh", err)
+	}
 	return ca, err
 }
 
 // SaveRevoked writes the list of what is revoked to dir, in the place of an
 // older one.
-func (ca *CA) SaveRevoked(dir string) error { return writeCRL(dir, ca.crl) }
-
-func writeCRL(dir string, crl *x509.RevocationList) error {
-	b := pem.EncodeToMemory(&pem.Block{Type: crlBlock, Bytes: crl.Raw})
-	return writeAtomic(filepath.Join(dir, CRLFile), 0o644, b)
+func (ca *CA) SaveRevoked(dir string) error {
+	if ca.crl == nil {
+		return nil
+	}
+	return writeCRL(dir, ca.crl, ca.Certificates())
 }
 
-// Save writes ca.crt, NAME.crt and NAME.key (readable by the owner only) to
-// dir, and ca.crl if something is revoked. It never overwrites a key.
+// writeCRL puts a list in the place of an older one, and never of a newer one
+// by these authorities: that would trust again what it revoked.
+func writeCRL(dir string, crl *x509.RevocationList, authorities []*x509.Certificate) error {
+	path := filepath.Join(dir, CRLFile)
+	switch there, err := readCRL(path, authorities); {
+	case err != nil || there == nil: // none, or none that anyone could use
+	case bytes.Equal(there.Raw, crl.Raw):
+		return nil
+	case crl.Number.Cmp(there.Number) <= 0:
+		return fmt.Errorf("%w: number %s, and %s has number %s", ErrOlder, crl.Number, path, there.Number)
+	}
+	return WriteFile(path, 0o644, pem.EncodeToMemory(&pem.Block{Type: crlBlock, Bytes: crl.Raw}))
+}
+
+// Save writes ca.crt, ca.crl, NAME.crt and NAME.key (readable by the owner
+// only) to dir. It never overwrites a key.
 func (id *Identity) Save(dir string) error {
 	key, err := encodeKeys(id.key())
 	if err != nil {
@@ -100,10 +159,7 @@ func (id *Identity) Save(dir string) error {
 		return err
 	}
 	certFile, keyFile := id.files(dir)
-	if err := writeNew(keyFile, 0o600, key); err != nil {
-		return err
-	}
-	return writeNew(certFile, 0o644, encodeCerts([]*x509.Certificate{id.Certificate()}))
+	return newPair(certFile, encodeCerts([]*x509.Certificate{id.Certificate()}), keyFile, key)
 }
 
 // Overwrite does what Save does in the place of an older key and certificate.
@@ -143,12 +199,16 @@ func (id *Identity) saveAuthorities(dir string) error {
 	case !related(old, c.authorities):
 		err = fmt.Errorf("%s is the certificate of another CA: save %s elsewhere", path, id.Subject)
 	case !bytes.Equal(encodeCerts(old), want):
-		err = writeAtomic(path, 0o644, want)
+		err = WriteFile(path, 0o644, want)
 	}
 	if err != nil || c.crl == nil {
 		return err
 	}
-	return writeCRL(dir, c.crl)
+	// A list that was written since this one was made stays.
+	if err := writeCRL(dir, c.crl, c.authorities); !errors.Is(err, ErrOlder) {
+		return err
+	}
+	return nil
 }
 
 // related reports whether two lists share a certificate.
@@ -163,10 +223,27 @@ func related(a, b []*x509.Certificate) bool {
 	return false
 }
 
+// newPair writes a certificate and its key, both or none.
+func newPair(certFile string, cert []byte, keyFile string, key []byte) error {
+	if err := sweep(keyFile); err != nil {
+		return err
+	}
+	if err := writeNew(keyFile, 0o600, key); err != nil {
+		return err
+	}
+	if err := writeNew(certFile, 0o644, cert); err != nil {
+		return errors.Join(err, os.Remove(keyFile))
+	}
+	return nil
+}
+
 // replacePair puts a certificate and its key in the place of another pair. In
 // between, the key file holds both keys, of which readers take the one that
 // fits, so there is no moment at which the two files are no pair.
 func replacePair(certFile string, cert []byte, keyFile string, key crypto.Signer) error {
+	if err := sweep(keyFile); err != nil {
+		return err
+	}
 	old, err := readKeys(keyFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -179,13 +256,13 @@ func replacePair(certFile string, cert []byte, keyFile string, key crypto.Signer
 	if err != nil {
 		return err
 	}
-	if err := writeAtomic(keyFile, 0o600, both); err != nil {
+	if err := WriteFile(keyFile, 0o600, both); err != nil {
 		return err
 	}
-	if err := writeAtomic(certFile, 0o644, cert); err != nil {
+	if err := WriteFile(certFile, 0o644, cert); err != nil {
 		return err
 	}
-	return writeAtomic(keyFile, 0o600, only)
+	return WriteFile(keyFile, 0o600, only)
 }
 
 func encodeCerts(certs []*x509.Certificate) []byte {
@@ -206,36 +283,6 @@ func encodeKeys(keys ...crypto.Signer) ([]byte, error) {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der})...)
 	}
 	return out, nil
-}
-
-// writeNew writes a file that does not exist yet.
-func writeNew(path string, mode os.FileMode, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return fmt.Errorf("%w (remove it first if it is no longer needed)", err)
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeAtomic writes a file so that readers find the old content or the new.
-func writeAtomic(path string, mode os.FileMode, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // maxFile is more than any file of an authority holds, in bytes.
@@ -301,6 +348,32 @@ func parseCerts(path string, content []byte) ([]*x509.Certificate, error) {
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// parseAuthorities reads those of one mesh: whatever is among them is trusted
+// with all of it.
+func parseAuthorities(path string, content []byte) ([]*x509.Certificate, error) {
+	certs, err := parseCerts(path, content)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range certs {
+		if !c.IsCA || meshOf(c) == "" {
+			return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA: it holds that of %s", ErrPEM, path, c.Subject)
+		}
+		if meshOf(c) != meshOf(certs[0]) {
+			return nil, fmt.Errorf("%w: %s holds the authorities of mesh %s and of mesh %s", ErrPEM, path, meshOf(certs[0]), meshOf(c))
+		}
+	}
+	return certs, nil
+}
+
+// meshOf is the mesh of an authority; empty: it is none.
+func meshOf(c *x509.Certificate) string {
+	if len(c.Subject.Organization) != 1 {
+		return ""
+	}
+	return c.Subject.Organization[0]
 }
 
 func readKeys(path string) ([]crypto.Signer, error) {

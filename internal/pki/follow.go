@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -23,7 +24,8 @@ const (
 )
 
 // Follower keeps an identity as its files are, so that certificates, keys,
-// authorities and what is revoked are exchanged without a restart.
+// authorities and what is revoked are exchanged without a restart. Connections
+// whose peer is not trusted any more it ends: see [Peers].
 //
 // What cannot be used is warned of, and what was there before goes on. For the
 // polled files that takes two looks, since somebody may be copying them.
@@ -35,6 +37,7 @@ type Follower struct {
 	bad    contents // as they were at the last look, if they were no good
 	failed bool     // bad holds something
 	warned bool     // and it was warned of
+	why    error    // they were no good
 }
 
 // NewFollower returns a Follower of an identity that was read from files.
@@ -85,17 +88,22 @@ func (f *Follower) look(asked bool) {
 	if err == nil {
 		sub, c, err = f.id.from.parse(now)
 	}
-	if err == nil && !f.id.Subject.same(sub) {
+	if err == nil && !f.id.mayBecome(sub) {
 		err = fmt.Errorf("%s is of %s now: a node that becomes another one needs a restart", f.id.from.Cert, sub)
+	}
+	old := f.id.current.Load()
+	if err == nil {
+		err = f.id.from.worse(old, c, time.Now())
 	}
 	if err != nil {
 		f.complain(now, err, asked)
 		return
 	}
 	f.failed = false
-	old := f.id.current.Swap(c)
+	f.id.current.Store(c)
 	f.seen = now
-	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && len(old.revoked) == len(c.revoked) {
+	defer f.part()
+	if old.cert.Leaf.Equal(c.cert.Leaf) && old.pool.Equal(c.pool) && sameList(old.crl, c.crl) {
 		return // nothing but the form has changed, or it is the first look
 	}
 	f.log.Info("new certificates in use", "subject", sub, "valid_until", c.cert.Leaf.NotAfter,
@@ -103,13 +111,51 @@ func (f *Follower) look(asked bool) {
 	f.remind(time.Now())
 }
 
-// same reports whether two subjects are the same, except that a certificate
-// may say more than an older one.
-func (s Subject) same(now Subject) bool {
-	if s.Tier == 0 {
-		now.Tier = 0
+// part ends the connections to those who are not trusted any more.
+func (f *Follower) part() {
+	for _, d := range f.id.peers.drop() {
+		sub, _ := SubjectOf(d.leaf) // it was admitted once
+		f.log.Warn("closed the connections to a peer whose certificate is not trusted any more", "peer", sub.Name,
+			"subject", sub, "serial", serial(d.leaf.SerialNumber), "connections", d.conns, "err", d.why)
 	}
-	return s == now
+}
+
+// worse says why what was read must not take the place of what is in use: a
+// list of these authorities that trusts again what they have revoked, or a
+// certificate that is of no use where the one before is.
+func (f Files) worse(old, now *credentials, at time.Time) error {
+	if related(old.authorities, now.authorities) && old.crl != nil {
+		back := now.crl == nil || now.crl.Number.Cmp(old.crl.Number) < 0
+		for s := range old.revoked {
+			back = back || !now.revoked[s]
+		}
+		if back {
+			return fmt.Errorf("%w: %s does not have all that is revoked: copy the authority's", ErrOlder, f.crl())
+		}
+	}
+	err := now.usable(now.cert.Leaf, at)
+	if err != nil && now.usable(old.cert.Leaf, at) == nil {
+		return fmt.Errorf("%s is of no use: %w", f.Cert, err)
+	}
+	return nil
+}
+
+// usable checks a node's own certificate as others will.
+func (c *credentials) usable(leaf *x509.Certificate, at time.Time) error {
+	return c.verify(leaf, x509.ExtKeyUsageAny, at)
+}
+
+func sameList(a, b *x509.RevocationList) bool {
+	return a == b || a != nil && b != nil && bytes.Equal(a.Raw, b.Raw)
+}
+
+// mayBecome reports whether a certificate is the subject's, and of its tier
+// unless the one before says none either.
+func (id *Identity) mayBecome(now Subject) bool {
+	if had, err := SubjectOf(id.Certificate()); err == nil && had.Tier == 0 && (now.Tier == 0 || id.Subject.Tier == 0) {
+		now.Tier = id.Subject.Tier
+	}
+	return now == id.Subject
 }
 
 func (f *Follower) complain(now contents, err error, asked bool) {
@@ -117,15 +163,23 @@ func (f *Follower) complain(now contents, err error, asked bool) {
 	if !again {
 		f.warned = false
 	}
-	f.bad, f.failed = now, true
+	f.bad, f.failed, f.why = now, true, err
 	if (again || asked) && !f.warned {
 		f.warned = true
-		f.log.Warn("the certificates on disk cannot be used, those before stay in use", "err", err)
+		f.unusable()
 	}
 }
 
-// remind warns of what ends soon or is revoked.
+func (f *Follower) unusable() {
+	f.log.Warn("the certificates on disk cannot be used, those before stay in use", "err", f.why)
+}
+
+// remind warns of what ends soon or is revoked, and of files that still cannot
+// be used: a node must not go on for months on what is no longer there.
 func (f *Follower) remind(now time.Time) {
+	if f.failed && f.warned {
+		f.unusable()
+	}
 	c := f.id.current.Load()
 	if c.revoked[serial(c.cert.Leaf.SerialNumber)] {
 		f.log.Error("this node's certificate is revoked: the others refuse it", "file", f.id.from.Cert)

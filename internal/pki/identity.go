@@ -17,9 +17,12 @@ import (
 // Identity is a subject's certificate and key, with the authorities that it
 // trusts. A [Follower] exchanges them while they are in use.
 type Identity struct {
+	// Subject is whose it is. Its tier may be set where a certificate from
+	// before tiers has none; the next one must be of it.
 	Subject Subject
 	from    Files
 	current atomic.Pointer[credentials]
+	peers   Peers
 }
 
 // Files are what an identity is read from. The list of what is revoked,
@@ -33,7 +36,7 @@ type credentials struct {
 	cert        *tls.Certificate
 	authorities []*x509.Certificate
 	pool        *x509.CertPool
-	crl         *x509.RevocationList // nil: nothing is revoked
+	crl         *x509.RevocationList // nil: of an authority from before every one had a list
 	revoked     map[string]bool      // by serial number
 }
 
@@ -49,17 +52,26 @@ func trusting(authorities []*x509.Certificate, crl *x509.RevocationList) *creden
 func newCredentials(leaf *x509.Certificate, key crypto.Signer, authorities []*x509.Certificate, crl *x509.RevocationList) (*credentials, error) {
 	c := trusting(authorities, crl)
 	c.cert = &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	if issuer(leaf, authorities) == nil {
+		return nil, ErrIssuer
+	}
+	return c, nil
+}
+
+// issuer is which of the authorities signed a certificate, nil if none did.
+func issuer(c *x509.Certificate, authorities []*x509.Certificate) *x509.Certificate {
 	for _, a := range authorities {
-		if leaf.CheckSignatureFrom(a) == nil {
-			return c, nil
+		if c.CheckSignatureFrom(a) == nil {
+			return a
 		}
 	}
-	return nil, errors.New("issued by none of the authorities")
+	return nil
 }
 
 func newIdentity(sub Subject, from Files, c *credentials) *Identity {
 	id := &Identity{Subject: sub, from: from}
 	id.current.Store(c)
+	id.peers.trust = id.current.Load
 	return id
 }
 
@@ -123,7 +135,7 @@ func (f Files) read() (contents, error) {
 
 func (f Files) parse(c contents) (Subject, *credentials, error) {
 	fail := func(err error) (Subject, *credentials, error) { return Subject{}, nil, err }
-	authorities, err := parseCerts(f.CA, c.ca)
+	authorities, err := parseAuthorities(f.CA, c.ca)
 	if err != nil {
 		return fail(err)
 	}
@@ -140,15 +152,16 @@ func (f Files) parse(c contents) (Subject, *credentials, error) {
 	if !ok {
 		return fail(fmt.Errorf("%s is not the key of %s", f.Key, f.Cert))
 	}
-	var crl *x509.RevocationList
-	if c.crl != nil {
-		if crl, err = parseCRL(f.crl(), c.crl, authorities); err != nil {
-			return fail(err)
-		}
+	if issuer(leaf, authorities) == nil {
+		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, ErrIssuer))
+	}
+	crl, err := parseCRL(f.crl(), c.crl, authorities)
+	if err != nil {
+		return fail(err)
 	}
 	creds, err := newCredentials(leaf, key, authorities, crl)
 	if err != nil {
-		return fail(fmt.Errorf("%s was not issued by the CA of %s: %w", f.Cert, f.CA, err))
+		return fail(err)
 	}
 	sub, err := SubjectOf(leaf)
 	if err != nil {
@@ -162,6 +175,9 @@ func (id *Identity) Certificate() *x509.Certificate { return id.current.Load().c
 
 // Expires is when that certificate ends.
 func (id *Identity) Expires() time.Time { return id.Certificate().NotAfter }
+
+// Peers are the open connections of those who use this identity.
+func (id *Identity) Peers() *Peers { return &id.peers }
 
 // Followable reports whether the identity was read from files.
 func (id *Identity) Followable() bool { return id.from != Files{} }

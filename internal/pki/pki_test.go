@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -311,6 +312,16 @@ func TestNamesAreChecked(t *testing.T) {
 	for _, tc := range []struct{ role, name string }{{"agent", ""}, {"agent", "a/b"}, {"root", "a"}, {"agent", strings.Repeat("a", 64)}} {
 		if _, err := ca.Issue(pki.Subject{Role: pki.Role(tc.role), Tier: tiering.Fog, Name: tc.name}, nil, time.Now(), year); !errors.Is(err, pki.ErrName) {
 			t.Errorf("%v: %v", tc, err)
+		}
+	}
+	for _, host := range []string{"fog-1.local:7949", "https://fog-1/", " fog-1", "", "a..b", "coordinator.farm.weft", "[::1]"} {
+		if _, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "a"}, []string{host}, time.Now(), year); !errors.Is(err, pki.ErrName) || !strings.Contains(err.Error(), strconv.Quote(host)) {
+			t.Errorf("host %q: %v", host, err)
+		}
+	}
+	for _, host := range []string{"fog-1", "Fog-1.local", "192.0.2.1", "::1", "10.example"} {
+		if _, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "a"}, []string{host}, time.Now(), year); err != nil {
+			t.Errorf("host %q: %v", host, err)
 		}
 	}
 	for want, s := range map[string]pki.Subject{

@@ -62,18 +62,24 @@ func serials(crl *x509.RevocationList) map[string]bool {
 	return out
 }
 
-// readCRL reads a list that one of the authorities signed. None is nil.
+// readCRL reads a list that one of the authorities signed.
 func readCRL(path string, authorities []*x509.Certificate) (*x509.RevocationList, error) {
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // nothing is revoked
-	} else if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return parseCRL(path, b, authorities)
 }
 
+// parseCRL reads the content of a list's file, nil if there is none.
 func parseCRL(path string, content []byte, authorities []*x509.Certificate) (*x509.RevocationList, error) {
+	switch {
+	case content != nil:
+	case slices.ContainsFunc(authorities, hasList):
+		return nil, fmt.Errorf("%w: %s is not there: it goes with every %s", ErrNoList, path, CACertFile)
+	default:
+		return nil, nil //nolint:nilnil // nothing was revoked when the first version made it
+	}
 	ders, err := blocks(path, crlBlock, content)
 	if err != nil {
 		return nil, err
@@ -84,6 +90,9 @@ func parseCRL(path string, content []byte, authorities []*x509.Certificate) (*x5
 	crl, err := x509.ParseRevocationList(ders[0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrPEM, path, err)
+	}
+	if crl.Number == nil {
+		return nil, fmt.Errorf("%w: %s: a list without a number, which `weft ca revoke` has not made", ErrPEM, path)
 	}
 	for _, ca := range authorities {
 		if crl.CheckSignatureFrom(ca) == nil {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,7 +109,7 @@ func (p *place) take(id *pki.Identity) {
 
 func renew(t *testing.T, ca *pki.CA, old *pki.Identity) *pki.Identity {
 	t.Helper()
-	id, err := ca.Renew(old.Certificate(), 0, time.Now())
+	id, err := ca.Renew(old.Certificate(), 0, time.Now(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,18 +137,91 @@ func TestRenewedCertificatesSayTheSame(t *testing.T) {
 	if d := b.NotAfter.Sub(b.NotBefore) - a.NotAfter.Sub(a.NotBefore); d.Abs() > 5*time.Second {
 		t.Errorf("valid for %s longer", d)
 	}
-	before := certify(t, ca, named("spiffe://farm/agent/edge-1"))
-	leaf := *old.Certificate()
-	leaf.Raw, leaf.URIs = before.Certificate[0], nil
-	named("spiffe://farm/agent/edge-1")(&leaf)
-	if _, err := ca.Renew(&leaf, 0, time.Now()); !errors.Is(err, pki.ErrName) {
+	leaf, err := x509.ParseCertificate(certify(t, ca, named("spiffe://farm/agent/edge-1")).Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ca.Renew(leaf, 0, time.Now(), 0); !errors.Is(err, pki.ErrName) {
 		t.Errorf("without a tier: %v", err)
 	}
-	if id, err := ca.Renew(&leaf, tiering.Edge, time.Now()); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
+	if id, err := ca.Renew(leaf, tiering.Edge, time.Now(), 0); err != nil || id.Subject.String() != "spiffe://farm/agent/edge/edge-1" {
 		t.Errorf("with one: %v, %v", id, err)
 	}
-	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now()); !errors.Is(err, pki.ErrName) {
+	if _, err := ca.Renew(old.Certificate(), tiering.Cloud, time.Now(), 0); !errors.Is(err, pki.ErrName) {
 		t.Errorf("with another: %v", err)
+	}
+}
+
+// TestLivesThatTheAuthorityCut are not short for ever.
+func TestLivesThatTheAuthorityCut(t *testing.T) {
+	const day = 24 * time.Hour
+	dying, err := pki.NewCA("farm", time.Now(), 5*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := dying.Replace(time.Now(), 10*year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	days := func(c *x509.Certificate) int { return int((time.Until(c.NotAfter) + time.Hour) / day) }
+	cut := issue(t, dying, pki.Agent, "fog-1") // for a year
+	if d := days(cut.Certificate()); d != 5 {
+		t.Fatalf("issued for %d days", d)
+	}
+	short, err := dying.Issue(pki.Subject{Role: pki.Operator, Name: "guest"}, nil, time.Now(), 2*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := days(renew(t, dying, cut).Certificate()); d != 5 {
+		t.Errorf("still by the old authority: %d days", d)
+	}
+	if d := days(renew(t, next, cut).Certificate()); d != 365 {
+		t.Errorf("by the new one: %d days", d)
+	}
+	if d := days(renew(t, next, short).Certificate()); d != 2 {
+		t.Errorf("one that was to be short: %d days", d)
+	}
+	if id, err := next.Renew(cut.Certificate(), 0, time.Now(), 30*day); err != nil || days(id.Certificate()) != 30 {
+		t.Errorf("for 30 days: %v", err)
+	}
+}
+
+// TestOnlyTheMeshsOwnIsRenewed: what a certificate says counts only if an
+// authority of the mesh has signed it, or the register has it.
+func TestOnlyTheMeshsOwnIsRenewed(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	forged, old := issue(t, authority(t, "farm"), pki.Operator, "edge-9"), issue(t, ca, pki.Agent, "fog-1")
+	if _, err := ca.Renew(forged.Certificate(), 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one of somebody else's: %v", err)
+	}
+	next, err := ca.Replace(time.Now(), year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew(t, next, old) // both authorities are trusted
+	next.Retire()
+	if err := errors.Join(next.Save(dir), pki.Record(dir, old)); err != nil {
+		t.Fatal(err)
+	}
+	if next, err = pki.LoadCA(dir); err != nil {
+		t.Fatal(err)
+	}
+	renew(t, next, old) // it is on the register
+	if _, err := next.Renew(issue(t, ca, pki.Agent, "fog-2").Certificate(), 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one that is not: %v", err)
+	}
+	// Nor does another one of that name and serial number.
+	serial := old.Certificate().SerialNumber
+	fake := certify(t, authority(t, "farm"), func(c *x509.Certificate) {
+		named("spiffe://farm/operator/fog-1")(c)
+		c.SerialNumber = serial
+	})
+	leaf, err := x509.ParseCertificate(fake.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next.Renew(leaf, 0, time.Now(), 0); !errors.Is(err, pki.ErrIssuer) {
+		t.Errorf("one with its serial number: %v", err)
 	}
 }
 
@@ -196,78 +271,89 @@ func TestRotationOfEverything(t *testing.T) {
 	}
 }
 
-func TestRevokedCertificatesAreRefused(t *testing.T) {
+// TestUselessCertificatesDoNotReplaceUsefulOnes, unless both are useless.
+func TestUselessCertificatesDoNotReplaceUsefulOnes(t *testing.T) {
 	ca := authority(t, "farm")
-	lost, kept := issue(t, ca, pki.Agent, "edge-1"), issue(t, ca, pki.Agent, "edge-2")
-	fog := settle(t, issue(t, ca, pki.Agent, "fog-1"))
-	server := fog.id.ServerTLS(pki.Agent)
-	refused := func(want bool) {
-		t.Helper()
-		meet(t, server, kept.ClientTLS(pki.Agent))
-		serr, cerr := handshake(t, server, lost.ClientTLS(pki.Agent))
-		if got := serr != nil && cerr != nil; got != want || want && !errors.Is(serr, pki.ErrRevoked) {
-			t.Fatalf("refused %t, want %t: %v, %v", got, want, serr, cerr)
+	at := func(issued time.Time) *pki.Identity {
+		id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, issued, 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return id
 	}
-	refused(false)
-	if err := ca.Revoke(time.Now(), lost.Certificate()); err != nil {
+	revoked := issue(t, ca, pki.Agent, "fog-1")
+	if err := ca.Revoke(time.Now(), revoked.Certificate()); err != nil {
 		t.Fatal(err)
 	}
-	if err := ca.SaveRevoked(fog.dir); err != nil {
-		t.Fatal(err)
+	good, peer := issue(t, ca, pki.Agent, "fog-1"), issue(t, ca, pki.Agent, "edge-1")
+	expired := at(time.Now().Add(-48 * time.Hour))
+	for name, tc := range map[string]struct {
+		id   *pki.Identity
+		want string
+	}{
+		"expired": {expired, "expired"}, "not yet valid": {at(time.Now().Add(48 * time.Hour)), "is before"}, "revoked": {revoked, "revoked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fog := settle(t, good)
+			fog.take(tc.id)
+			meet(t, fog.id.ServerTLS(pki.Agent), peer.ClientTLS(pki.Agent))
+			if said := fog.log.String(); !strings.Contains(said, "fog-1.crt is of no use: ") || !strings.Contains(said, tc.want) {
+				t.Errorf("it says %s", said)
+			}
+		})
 	}
-	fog.hangup()
-	refused(true)
-	// The one that it is refused by is refused by it, too.
-	meet(t, kept.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent))
-	if serr, cerr := handshake(t, lost.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent)); serr == nil || !errors.Is(cerr, pki.ErrRevoked) {
-		t.Errorf("as a server: %v, %v", serr, cerr)
-	}
-
-	// A list that somebody else signed, and none, change nothing.
-	forged := authority(t, "farm")
-	if err := errors.Join(forged.Revoke(time.Now(), kept.Certificate()), forged.SaveRevoked(fog.dir)); err != nil {
-		t.Fatal(err)
-	}
-	fog.hangup()
-	refused(true)
-	if err := os.Remove(fog.file("ca.crl")); err != nil {
-		t.Fatal(err)
-	}
-	fog.hangup()
-	refused(true)
-	for _, want := range []string{"ca.crl was not signed by an authority of ca.crt", "ca.crl is gone"} {
-		if !strings.Contains(fog.log.String(), want) {
-			t.Errorf("nothing about %s:\n%s", want, fog.log.String())
-		}
-	}
-
-	// The authority that comes next takes over what was revoked.
-	next, err := ca.Replace(time.Now(), year)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fog.take(renew(t, next, fog.id))
-	thief := lost.ClientTLS(pki.Agent)
-	thief.VerifyConnection = fog.id.ClientTLS(pki.Agent).VerifyConnection // it knows both authorities
-	if serr, _ := handshake(t, server, thief); !errors.Is(serr, pki.ErrRevoked) {
-		t.Errorf("under the new authority: %v", serr)
-	}
-	if err := next.Revoke(time.Now(), kept.Certificate()); err != nil || !next.Revoked(lost.Certificate()) || !next.Revoked(kept.Certificate()) {
-		t.Errorf("the new authority revokes what the old one issued: %v", err)
+	fog := settle(t, expired)
+	next := at(time.Now().Add(-47 * time.Hour))
+	if fog.take(next); !fog.id.Certificate().Equal(next.Certificate()) {
+		t.Error("an expired one stays for another expired one")
 	}
 }
 
-func TestANodeDoesNotStartWithARevokedCertificate(t *testing.T) {
+// TestKeysThatWereBeingWritten when the machine failed do not stay.
+func TestKeysThatWereBeingWritten(t *testing.T) {
 	ca, dir := authority(t, "farm"), t.TempDir()
-	id := issue(t, ca, pki.Agent, "edge-1")
-	if err := errors.Join(id.Save(dir), ca.Revoke(time.Now(), id.Certificate()), ca.SaveRevoked(dir)); err != nil {
+	id := issue(t, ca, pki.Agent, "fog-1")
+	leave := func(names ...string) {
+		for _, n := range names {
+			if err := os.WriteFile(filepath.Join(dir, n), []byte("half a key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	left := func(when string, want ...string) {
+		t.Helper()
+		got, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range got {
+			got[i] = filepath.Base(f)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s, there are %v; want %v", when, got, want)
+		}
+	}
+	leave("ca.key.1.tmp", "fog-1.key.22.tmp", "fog-2.key.3.tmp", "fog-1.key.mine.tmp")
+	if err := ca.Save(dir); err != nil {
 		t.Fatal(err)
 	}
-	at := func(n string) string { return filepath.Join(dir, n) }
-	if _, err := pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); !errors.Is(err, pki.ErrRevoked) {
-		t.Error(err)
+	left("with an authority", "fog-1.key.22.tmp", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	leave("ca.key.1.tmp")
+	opened, err := pki.OpenCA(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer opened.Close()
+	left("once it is opened", "fog-1.key.22.tmp", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	if err := id.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	left("with a certificate", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
+	leave("fog-1.key.4.tmp")
+	if err := id.Overwrite(dir); err != nil {
+		t.Fatal(err)
+	}
+	left("with another one", "fog-1.key.mine.tmp", "fog-2.key.3.tmp")
 }
 
 // TestFilesThatCannotBeUsed leave what was there in use, and are named.
@@ -291,8 +377,8 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 	if err := issue(t, ca, pki.Agent, "fog-2").Save(elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	foreign := t.TempDir()
-	if err := authority(t, "farm").Save(foreign); err != nil {
+	foreign, barn := t.TempDir(), t.TempDir()
+	if err := errors.Join(authority(t, "farm").Save(foreign), authority(t, "barn").Save(barn)); err != nil {
 		t.Fatal(err)
 	}
 	file := func(dir, name string) []byte {
@@ -306,12 +392,14 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		spoil func(*place)
 		want  string
 	}{
-		"half a certificate":   {func(p *place) { p.put("fog-1.crt", cert[:len(cert)/2], 0o644); p.put("fog-1.key", key, 0o600) }, "fog-1.crt: want a CERTIFICATE block"},
-		"no certificate":       {func(p *place) { _ = os.Remove(p.file("fog-1.crt")) }, "fog-1.crt: no such file"},
-		"only the certificate": {func(p *place) { p.put("fog-1.crt", cert, 0o644) }, "fog-1.key is not the key of"},
-		"a key for all":        {func(p *place) { p.put("fog-1.key", key, 0o644) }, "chmod 600"},
-		"garbage":              {func(p *place) { p.put("ca.crt", []byte("garbage"), 0o644) }, "ca.crt: want a CERTIFICATE block"},
-		"another authority":    {func(p *place) { p.put("ca.crt", file(foreign, "ca.crt"), 0o644) }, "was not issued by the CA of"},
+		"half a certificate":     {func(p *place) { p.put("fog-1.crt", cert[:len(cert)/2], 0o644); p.put("fog-1.key", key, 0o600) }, "fog-1.crt: want a CERTIFICATE block"},
+		"no certificate":         {func(p *place) { _ = os.Remove(p.file("fog-1.crt")) }, "fog-1.crt: no such file"},
+		"only the certificate":   {func(p *place) { p.put("fog-1.crt", cert, 0o644) }, "fog-1.key is not the key of"},
+		"a key for all":          {func(p *place) { p.put("fog-1.key", key, 0o644) }, "chmod 600"},
+		"garbage":                {func(p *place) { p.put("ca.crt", []byte("garbage"), 0o644) }, "ca.crt: want a CERTIFICATE block"},
+		"another authority":      {func(p *place) { p.put("ca.crt", file(foreign, "ca.crt"), 0o644) }, "was not issued by the CA of"},
+		"a leaf as an authority": {func(p *place) { p.put("ca.crt", append(p.get("ca.crt"), file(elsewhere, "fog-2.crt")...), 0o644) }, "is not the certificate of a mesh CA: it holds that of CN=fog-2"},
+		"a foreign authority":    {func(p *place) { p.put("ca.crt", append(p.get("ca.crt"), file(barn, "ca.crt")...), 0o644) }, "holds the authorities of mesh farm and of mesh barn"},
 		"another node": {func(p *place) {
 			p.put("fog-1.crt", file(elsewhere, "fog-2.crt"), 0o644)
 			p.put("fog-1.key", file(elsewhere, "fog-2.key"), 0o600)
@@ -353,7 +441,7 @@ func TestReadersAlwaysFindAPair(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for range times {
-			next, err := ca.Renew(id.Certificate(), 0, time.Now())
+			next, err := ca.Renew(id.Certificate(), 0, time.Now(), 0)
 			if err == nil {
 				err = next.Overwrite(dir)
 			}
@@ -384,7 +472,7 @@ func TestReadersAlwaysFindAPair(t *testing.T) {
 		t.Error("nothing was replaced while it was read")
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 3 {
+	if err != nil || len(entries) != 4 {
 		t.Errorf("%d files are left: %v", len(entries), err)
 	}
 }
@@ -475,6 +563,53 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 	})
 }
 
+// TestWhatCannotBeUsedIsSaidEachDay, as long as it cannot.
+func TestWhatCannotBeUsedIsSaidEachDay(t *testing.T) {
+	ca, dir := authority(t, "farm"), t.TempDir()
+	if err := issue(t, ca, pki.Agent, "fog-1").Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	id, err := load(dir, "fog-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := read(t, dir, "ca.crt")
+	put := func(content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, "ca.crt"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log book
+		f, err := pki.NewFollower(id, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		said := func(want int) {
+			t.Helper()
+			if n := strings.Count(log.String(), "cannot be used"); n != want {
+				t.Errorf("said %d times, want %d:\n%s", n, want, log.String())
+			}
+		}
+		<-time.After(time.Minute) // of the bubble
+		put([]byte("garbage"))
+		<-time.After(time.Minute)
+		said(1)
+		<-time.After(24 * time.Hour)
+		said(2)
+		put(whole)
+		<-time.After(time.Minute)
+		said(2)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestOnlyFilesAreFollowed(t *testing.T) {
 	if _, err := pki.NewFollower(issue(t, authority(t, "farm"), pki.Agent, "edge-1"), nil, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("there is nothing to follow")
@@ -506,8 +641,8 @@ func TestTheRegister(t *testing.T) {
 	if err := errors.Join(before.Save(dir), a.Save(away), pki.Record(dir, a), pki.Record(dir, b), b.Overwrite(dir)); err != nil {
 		t.Fatal(err)
 	}
-	certs, err := pki.Issued(dir)
-	if err != nil || len(certs) != 3 || certs[2].Subject.CommonName != "old" {
+	certs, unreadable, err := pki.Issued(dir)
+	if err != nil || len(unreadable) != 0 || len(certs) != 3 || certs[2].Subject.CommonName != "old" {
 		t.Fatalf("%d certificates, %v", len(certs), err)
 	}
 	if again, err := pki.LoadCA(dir); err != nil || !again.Issued(certs[0]) || again.Revoked(certs[0]) {

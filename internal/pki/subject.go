@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,7 +19,10 @@ var (
 	ErrRole    = errors.New("wrong role")
 	ErrPeer    = errors.New("not the node that is meant")
 	ErrPEM     = errors.New("not a PEM file of the expected kind")
+	ErrIssuer  = errors.New("issued by none of the authorities")
 	ErrRevoked = errors.New("certificate revoked")
+	ErrNoList  = errors.New("no list of what is revoked")
+	ErrOlder   = errors.New("the list of what is revoked is an older one")
 	ErrExposed = errors.New("secret that others can read")
 )
 
@@ -70,6 +74,22 @@ func (s Subject) acts() []Role {
 func (s Subject) ActsAs(r Role) bool { return slices.Contains(s.acts(), r) }
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkHost checks the name or address of a machine, as clients give it.
+func checkHost(h string) error {
+	if net.ParseIP(h) != nil {
+		return nil
+	}
+	for l := range strings.SplitSeq(h, ".") {
+		if !label.MatchString(strings.ToLower(l)) {
+			return fmt.Errorf("%w: host %q: use a DNS name or an IP address, without port or scheme", ErrName, h)
+		}
+	}
+	if strings.HasSuffix(strings.ToLower(h), meshDomain) {
+		return fmt.Errorf("%w: host %q: names that end in %s are the roles of meshes", ErrName, h, meshDomain)
+	}
+	return nil
+}
 
 func (s Subject) validate() error {
 	if _, err := ParseRole(string(s.Role)); err != nil {

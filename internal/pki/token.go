@@ -2,36 +2,24 @@ package pki
 
 import (
 	"crypto/tls"
-	"fmt"
+	"errors"
+	"os"
 )
 
-// OptionalClient is settings of a server that take clients without a
-// certificate, too, who have to show something else. A certificate that is
-// shown is checked as before.
+// OptionalClient is ServerTLS's settings for clients without a certificate,
+// too, who have to show something else. A certificate that is shown is checked
+// as before.
 func OptionalClient(server *tls.Config) *tls.Config {
-	c := server.Clone()
-	switch c.ClientAuth {
-	case tls.RequireAndVerifyClientCert:
-		c.ClientAuth = tls.VerifyClientCertIfGiven
-	case tls.RequireAnyClientCert: // VerifyConnection verifies it
-		c.ClientAuth = tls.RequestClientCert
-	}
-	if check := c.VerifyConnection; check != nil {
-		c.VerifyConnection = func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 {
-				return nil
-			}
-			return check(cs)
+	c, check := server.Clone(), server.VerifyConnection
+	c.ClientAuth = tls.RequestClientCert
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		switch {
+		case len(cs.PeerCertificates) == 0:
+			return nil
+		case check == nil:
+			return errors.New("a certificate that nothing verifies")
 		}
-	}
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen == nil || err != nil {
-				return chosen, err
-			}
-			return OptionalClient(chosen), nil
-		}
+		return check(cs)
 	}
 	return c
 }
@@ -39,19 +27,19 @@ func OptionalClient(server *tls.Config) *tls.Config {
 // ClientOnly connects to coordinators of the CA's mesh without a certificate
 // of its own.
 func ClientOnly(caFile string) (*tls.Config, error) {
-	authorities, err := readCerts(caFile)
+	b, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, err
 	}
-	first := authorities[0]
-	if len(first.Subject.Organization) != 1 || !first.IsCA {
-		return nil, fmt.Errorf("%w: %s is not the certificate of a mesh CA", ErrPEM, caFile)
+	authorities, err := parseAuthorities(caFile, b)
+	if err != nil {
+		return nil, err
 	}
 	crl, err := readCRL(Files{CA: caFile}.crl(), authorities)
 	if err != nil {
 		return nil, err
 	}
-	nobody := newIdentity(Subject{Mesh: first.Subject.Organization[0]}, Files{}, trusting(authorities, crl))
+	nobody := newIdentity(Subject{Mesh: meshOf(authorities[0])}, Files{}, trusting(authorities, crl))
 	conf := nobody.ClientTLS(Coordinator)
 	conf.GetClientCertificate = nil
 	return conf, nil

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,8 +18,9 @@ var ErrConfig = errors.New("invalid MQTT settings")
 
 // endpoint is a broker, as its URL and the TLS settings name it.
 type endpoint struct {
-	url *url.URL    // the host always has a port
-	tls *tls.Config // nil: plain text
+	url   *url.URL    // the host always has a port
+	tls   *tls.Config // nil: plain text
+	peers *pki.Peers
 }
 
 // CheckURL says what is wrong with a broker's URL; plaintext says that plain
@@ -74,7 +76,7 @@ func shown(raw string) string {
 }
 
 // parseBroker reads a broker's URL and checks the TLS settings for it.
-func parseBroker(raw string, conf *tls.Config, plaintext bool) (endpoint, error) {
+func parseBroker(raw string, conf *tls.Config, peers *pki.Peers, plaintext bool) (endpoint, error) {
 	u, err := parseURL(raw, plaintext)
 	switch {
 	case err != nil:
@@ -87,7 +89,7 @@ func parseBroker(raw string, conf *tls.Config, plaintext bool) (endpoint, error)
 	case conf != nil && !pki.VerifiesServer(conf):
 		return endpoint{}, fmt.Errorf("%w: broker %s: the broker's certificate must be verified", ErrConfig, u.Redacted())
 	}
-	return endpoint{url: u, tls: conf}, nil
+	return endpoint{url: u, tls: conf, peers: peers}, nil
 }
 
 // String is the URL without its password.
@@ -95,10 +97,16 @@ func (e endpoint) String() string { return e.url.Redacted() }
 
 // dial opens the connection, including the TLS handshake.
 func (e endpoint) dial(ctx context.Context) (net.Conn, error) {
-	if e.tls == nil {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", e.url.Host)
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", e.url.Host)
+	if err != nil || e.tls == nil {
+		return raw, err
 	}
-	d := tls.Dialer{Config: e.tls} // takes the server's name from the address if the config has none
-	return d.DialContext(ctx, "tcp", e.url.Host)
+	conf := e.tls.Clone()
+	conf.ServerName = cmp.Or(conf.ServerName, e.url.Hostname())
+	c := e.peers.Client(raw, conf)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -21,6 +22,7 @@ type Config struct {
 	// text; USER:PASSWORD@ may precede HOST.
 	Broker    string
 	TLS       *tls.Config // for tls:// and only for it
+	Peers     *pki.Peers  // the connection ends with the trust in the broker, one of the mesh; nil: it does not
 	Plaintext bool        // for tcp:// and only for it
 	Node      string      // this node's name, unique among those at the broker
 
@@ -72,7 +74,7 @@ const farewell = 500 * time.Millisecond
 // New checks the settings and makes a link that hands the frames for this node
 // to recv. It connects in Run. Errors are ErrConfig.
 func New(conf Config, recv pipeline.Receiver) (*Link, error) {
-	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Plaintext)
+	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Peers, conf.Plaintext)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -18,6 +19,7 @@ import (
 type SubscribeConfig struct {
 	Broker    string      // as in Config
 	TLS       *tls.Config // as in Config
+	Peers     *pki.Peers  // as in Config
 	Plaintext bool        // as in Config
 	Topic     string      // or a filter, with + and #
 
@@ -32,7 +34,7 @@ type SubscribeConfig struct {
 // work are ErrConfig. handle may block; payloads that come meanwhile are
 // queued, the newest kept.
 func Subscribe(ctx context.Context, conf SubscribeConfig, handle func(payload []byte)) error {
-	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Plaintext)
+	broker, err := parseBroker(conf.Broker, conf.TLS, conf.Peers, conf.Plaintext)
 	if err != nil {
 		return err
 	}

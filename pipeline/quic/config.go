@@ -27,6 +27,7 @@ type Config struct {
 	Node      string      // this node's name, for the log
 	ServerTLS *tls.Config // must require and verify the peer's certificate
 	ClientTLS *tls.Config
+	Peers     *pki.Peers // connections end with the trust in their peer; nil: they do not
 
 	MaxFrame int           // bytes of a frame's picture [16 MiB]
 	Grace    time.Duration // after its deadline, to hear a frame's outcome [1 s]
@@ -67,6 +68,7 @@ const (
 	closeReplaced
 	closeBusy
 	closeProtocol
+	closeDistrusted
 )
 
 // Codes with which streams are cancelled, by either side.

@@ -48,6 +48,10 @@ func (l *Link) serve(ctx context.Context, conn *quic.Conn) {
 		answered: make(chan struct{}, 1),
 		maxHeld:  max(maxHeld, 2*int64(l.cfg.MaxFrame+l.codec.Limits().Header)),
 	}
+	if err := l.watch(conn); err != nil {
+		l.log.Warn("connection refused", "peer", conn.RemoteAddr(), "name", in.name, "error", err)
+		return
+	}
 	if err := in.open(ctx); err != nil {
 		l.log.Warn("connection refused", "peer", conn.RemoteAddr(), "name", in.name, "error", err)
 		_ = conn.CloseWithError(closeProtocol, err.Error())

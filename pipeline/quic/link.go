@@ -154,6 +154,19 @@ func (l *Link) Run(ctx context.Context) (err error) {
 	return errors.Join(err, listener.Close())
 }
 
+// watch has the connection end with the trust in its peer, which it is to be
+// told when that happened already.
+func (l *Link) watch(conn *quic.Conn) error {
+	end := func() { _ = conn.CloseWithError(closeDistrusted, "certificate not trusted any more") } // returns nil
+	err := l.cfg.Peers.Add(conn, conn.ConnectionState().TLS, end)
+	if err != nil {
+		end()
+		return err
+	}
+	context.AfterFunc(conn.Context(), func() { l.cfg.Peers.Remove(conn) })
+	return nil
+}
+
 // start hands j to Run. Before Run it waits, after it there is no more.
 func (l *Link) start(ctx context.Context, j job) error {
 	select {

@@ -240,6 +240,9 @@ func (p *peer) dial(ctx context.Context, t *quic.Transport) (*outbound, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
+	if err := l.watch(conn); err != nil {
+		return nil, err
+	}
 	o, err := newOutbound(ctx, p, conn)
 	if err != nil {
 		_ = conn.CloseWithError(closeProtocol, "no answer on the control stream")

@@ -9,13 +9,13 @@ import (
 )
 
 // Apply carries out an event of the timeline, and returns when it is done:
-// after a stop that can take seconds. More or fewer sources are not its
-// business. The error is ErrState where the event contradicts how things are.
+// after a stop that can take seconds. More or fewer sources, and drains, are
+// the coordinators' business. The error is ErrState where the event contradicts how things are.
 func (t *Testbed) Apply(ctx context.Context, e testbed.Event) error {
 	switch e.Action {
 	case testbed.Partition, testbed.Heal, testbed.Change, testbed.Restore:
 		return t.rewire(e)
-	case testbed.Sources:
+	case testbed.Sources, testbed.Drain, testbed.Undrain:
 		return nil
 	}
 	n, err := t.node(e.Node)

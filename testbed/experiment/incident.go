@@ -32,7 +32,7 @@ func incidents(timeline []testbed.Event) []incident {
 func (i *incident) takes() bool {
 	return slices.ContainsFunc(i.events, func(e testbed.Event) bool {
 		switch e.Action {
-		case testbed.Kill, testbed.Stop, testbed.Pause, testbed.Partition, testbed.Change:
+		case testbed.Kill, testbed.Stop, testbed.Pause, testbed.Drain, testbed.Partition, testbed.Change:
 			return true
 		}
 		return false

@@ -20,8 +20,8 @@ import (
 //
 // The run is disturbed at time s of the span if throughput over s to s + W is
 // below 90 % of the reference: of Before for an event that takes something away
-// (kill, stop, pause, partition, link), of After, the new steady state, for
-// others (start, resume, heal, restore, sources). A disturbance that begins
+// (kill, stop, pause, drain, partition, link), of After, the new steady state, for
+// others (start, resume, undrain, heal, restore, sources). A disturbance that begins
 // later than W after the event is not put down to it. RecoveredAfter is from
 // the event until the end of the first disturbance: 0 where there was none, nil
 // where it lasted to the end of the span or nothing flowed before.

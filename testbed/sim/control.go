@@ -21,6 +21,7 @@ const (
 	evMember                            // a: coordinator, b: node, c: generation
 	evElect
 	evRound  // the leader looks again
+	evMoves  // it looks how far moves are
 	evAssign // a: node, c: generation
 	evEnded  // a: node on which something has ended
 	evSample
@@ -37,6 +38,8 @@ const (
 	electSpread = time.Second
 	// reconcile is how often a leader looks again what failed before.
 	reconcile = 5 * time.Second
+	// report is how often agents say what they run, which moves wait for.
+	report = time.Second
 	// maxRetry is the longest that an agent waits before it asks again for its
 	// assignments: see package agent.
 	maxRetry = 5 * time.Second
@@ -58,6 +61,7 @@ type control struct {
 	term     *planner.Leader
 	electing bool // an evElect is pending
 	looking  bool // an evRound is pending
+	tending  bool // an evMoves is pending
 	luck     des.Stream
 
 	coordinators []coordinator
@@ -137,6 +141,9 @@ func (c *control) event(e des.Event) {
 	case evRound:
 		c.looking = false
 		c.round()
+	case evMoves:
+		c.tending = false
+		c.round()
 	case evAssign:
 		c.assign(e.A, e.C)
 	case evEnded:
@@ -167,8 +174,11 @@ func (c *control) happen(e testbed.Event) {
 }
 
 func (c *control) carryOut(e testbed.Event) error {
-	if e.Action == testbed.Sources {
+	switch e.Action {
+	case testbed.Sources:
 		return c.changeSources(e.Count)
+	case testbed.Drain, testbed.Undrain:
+		return c.setDrain(e.Node, e.Action == testbed.Drain)
 	}
 	if err := c.topology.Apply(e); err != nil {
 		return err
@@ -249,6 +259,16 @@ func (c *control) changeSources(by int) error {
 	return nil
 }
 
+// setDrain begins or ends the draining of a node.
+func (c *control) setDrain(node string, on bool) error {
+	if c.leader == none {
+		return errors.New("no coordinator leads")
+	}
+	_, err := c.Apply(&state.SetNodeDrain{Node: node, Drain: on, At: c.date()})
+	c.round()
+	return err
+}
+
 // submit hands the workflow with these sources to the leader.
 func (c *control) submit(sources []testbed.Source) error {
 	document, err := c.scenario.WorkflowDocument(testbed.DocumentOptions{Sources: sources})
@@ -326,6 +346,9 @@ func (c *control) round() {
 		if err == nil {
 			err = c.term.Replan(ctx, c.date())
 		}
+		if err == nil && c.term.Moves() {
+			err = c.term.Move(ctx, progress{c}, c.date())
+		}
 		if err != nil {
 			c.q.Add(c.now()+reconcile, evRound, 0, 0, 0)
 			break
@@ -333,6 +356,10 @@ func (c *control) round() {
 		if c.machine.Snapshot().Revision() == before {
 			break
 		}
+	}
+	if c.term.Moves() && !c.tending {
+		c.tending = true
+		c.q.Add(c.now()+report, evMoves, 0, 0, 0)
 	}
 	c.distribute()
 }

@@ -238,3 +238,50 @@ func TestNoMajority(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// A node that drains loses nothing: its detector runs elsewhere before frames
+// go there, and ends here after. When the drain is over, what runs stays where
+// it is.
+func TestDrain(t *testing.T) {
+	rec := setting{sources: 2, fps: 5, length: 40 * time.Second, timeline: []string{"at: 10s, drain: fog-1, for: 15s"}}.run(t)
+	near(t, "drain", marked(t, rec, string(state.NodeDraining), "fog-1", 0).At, 10*time.Second, 0)
+	moved := marked(t, rec, string(state.TaskMoved), "people/detect@512#0", 0)
+	// Started after 0.8 s, which is reported, and then that frames go there.
+	if moved.At < 10800*time.Millisecond || moved.At > 14*time.Second {
+		t.Errorf("moved at %s", moved.At)
+	}
+	near(t, "end of the drain", marked(t, rec, string(state.NodeUndrained), "fog-1", 0).At, 25*time.Second, 0)
+	if c := between(rec, 0, 40*time.Second); c.Lost() > 0 || c.Captured != 400 || c.Delivered < 398 {
+		t.Errorf("%+v, want all delivered", c)
+	}
+	for _, m := range rec.Marks {
+		if m.Kind == testbed.Decision && m.At > 25*time.Second {
+			t.Errorf("after the drain: %+v", m)
+		}
+		if m.Error != "" {
+			t.Errorf("%s: %s", m.Message, m.Error)
+		}
+	}
+	cpu := func(from, to time.Duration) (used time.Duration) {
+		for i := range rec.Samples {
+			switch s := &rec.Samples[i]; s.At {
+			case from:
+				used -= s.Nodes[2].CPU
+			case to:
+				used += s.Nodes[2].CPU
+			}
+		}
+		return used
+	}
+	if before, after := cpu(5*time.Second, 10*time.Second), cpu(30*time.Second, 35*time.Second); after*2 > before {
+		t.Errorf("fog-1 worked for %s in 5 s before, and for %s when it had drained", before, after)
+	}
+}
+
+// What cannot move stays, and serves.
+func TestDrainOfTheOnlyCamera(t *testing.T) {
+	rec := setting{fps: 5, timeline: []string{"at: 10s, drain: edge-1"}}.run(t)
+	if c := between(rec, 12*time.Second, 30*time.Second); c.Lost() > 0 || c.Captured != 90 {
+		t.Errorf("%+v", c)
+	}
+}

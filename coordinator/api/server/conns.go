@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -90,10 +89,13 @@ type connKey struct{}
 
 // withConn is for [http.Server.ConnContext].
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for {
+		over, ok := c.(interface{ NetConn() net.Conn }) // TLS, and what is below it
+		if !ok {
+			return context.WithValue(ctx, connKey{}, c)
+		}
+		c = over.NetConn()
 	}
-	return context.WithValue(ctx, connKey{}, c)
 }
 
 // keepConn keeps the connection of a caller that is known.

@@ -25,7 +25,8 @@ type fake struct {
 	server  *Server
 	machine *state.Machine
 	submit  func() error // what plans and writes come to
-	stop    func()       // the server
+	fault   error
+	stop    func() // the server
 	runs    sync.Once
 	index   uint64
 }
@@ -123,3 +124,5 @@ func (f *fake) Events(ctx context.Context, after uint64) ([]state.Event, error) 
 func (f *fake) Leader() (string, string, bool) { return "c1", f.server.Addr(), true }
 
 func (f *fake) IsLeader() bool { return true }
+
+func (f *fake) Fault() error { return f.fault }

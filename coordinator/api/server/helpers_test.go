@@ -347,7 +347,7 @@ func newCaller(t *testing.T, id *pki.Identity, s *Server) *testCaller {
 }
 
 func newCallerWith(t *testing.T, conf *tls.Config, s *Server) *testCaller {
-	tr := api.NewTransport(conf, nil)
+	tr := api.NewTransport(conf, nil, nil)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &testCaller{t, &http.Client{Transport: &documented{t, contract(), tr}}, "https://" + s.Addr(), conf}
 }

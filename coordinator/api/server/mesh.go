@@ -2,8 +2,11 @@ package server
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/tiering"
 	"github.com/weft-mesh/weft/tiering/workflow"
 )
 
@@ -19,7 +22,28 @@ func (s *Server) getMesh(w http.ResponseWriter, _ *http.Request) error {
 			m.Coordinators = append(m.Coordinators, n.ID)
 		}
 	}
+	m.OutOfService = s.outages()
 	return s.reply(w, http.StatusOK, m)
+}
+
+// outages are the coordinators that are out of service, by name: of the others
+// gossip tells, since they may take no part in Raft.
+func (s *Server) outages() []api.Outage {
+	var out []api.Outage
+	for _, m := range s.members.Members() {
+		reason := m.Fault
+		if m.Node.ID == s.cfg.Node {
+			reason = "" // this coordinator knows better
+			if err := s.control.Fault(); err != nil {
+				reason = err.Error()
+			}
+		}
+		if m.Node.Addresses.Raft != "" && m.Status == tiering.NodeAlive && reason != "" {
+			out = append(out, api.Outage{Node: m.Node.ID, Reason: reason})
+		}
+	}
+	slices.SortFunc(out, func(a, b api.Outage) int { return strings.Compare(a.Node, b.Node) })
+	return out
 }
 
 func (s *Server) getModels(w http.ResponseWriter, _ *http.Request) error {

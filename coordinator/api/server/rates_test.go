@@ -197,7 +197,7 @@ func TestStrangersShutNobodyOut(t *testing.T) {
 	dialled := map[string]int{}
 	var mu sync.Mutex
 	counting := func(who string, c *testCaller) *testCaller {
-		tr := api.NewTransport(c.tls, func(ctx context.Context, network, addr string) (net.Conn, error) {
+		tr := api.NewTransport(c.tls, nil, func(ctx context.Context, network, addr string) (net.Conn, error) {
 			mu.Lock()
 			dialled[who]++
 			mu.Unlock()

@@ -53,8 +53,15 @@ type Leadership interface {
 	Verify(ctx context.Context) error
 }
 
+// Health says how the coordinator itself is.
+type Health interface {
+	// Fault is why it is out of service; nil: it is not.
+	Fault() error
+}
+
 // Control is a coordinator.
 type Control interface {
+	Health
 	Decider
 	Reporter
 	Keyring
@@ -81,7 +88,8 @@ type Config struct {
 	Mesh, Node, Version  string
 	Listen               string // host:port
 	ServerTLS, ClientTLS *tls.Config
-	AuditDir             string // records of writes; made if it is not there
+	Peers                *pki.Peers // connections end with the trust in their peer; nil: they do not
+	AuditDir             string     // records of writes; made if it is not there
 	Catalogue            *catalog.Catalog
 	GossipKeys           GossipKeys // nil: there is none to show or to exchange
 	Log                  *slog.Logger
@@ -123,7 +131,7 @@ func New(cfg Config, control Control, members Membership) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, control: control, members: members, listener: l,
-		transport: api.NewTransport(cfg.ClientTLS, nil), limits: defaultLimits(),
+		transport: api.NewTransport(cfg.ClientTLS, cfg.Peers, nil), limits: defaultLimits(),
 		held: newHolds(maxHeld, maxHeldEach), bodies: newHolds(maxBodies, maxBodiesEach), rates: newRates(),
 		audit: records, done: make(chan struct{}),
 	}
@@ -148,8 +156,9 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	listener := newBoundedListener(s.listener, s.limits, s.cfg.Log)
-	go func() { failed <- h.ServeTLS(listener, "", "") }()
+	h.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+	listener := s.cfg.Peers.Listener(newBoundedListener(s.listener, s.limits, s.cfg.Log), h.TLSConfig)
+	go func() { failed <- h.Serve(listener) }()
 	var err error
 	select {
 	case err = <-failed:

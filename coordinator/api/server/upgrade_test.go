@@ -123,7 +123,7 @@ func TestAgentOfVersion1(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent := func(node string) func(method, path, body string) answer {
-		tr := api.NewTransport(m.issue(pki.Agent, node).ClientTLS(pki.Coordinator), nil)
+		tr := api.NewTransport(m.issue(pki.Agent, node).ClientTLS(pki.Coordinator), nil, nil)
 		t.Cleanup(tr.CloseIdleConnections)
 		return func(method, path, body string) answer {
 			req, err := http.NewRequestWithContext(t.Context(), method, "https://"+m.only().server.Addr()+path, strings.NewReader(body))

@@ -35,6 +35,7 @@ const (
 type Config struct {
 	Listen    string      // host:port; port 0: a free one
 	TLS       *tls.Config // mutual TLS, with the clients' CAs
+	Peers     *pki.Peers  // connections end with the trust in their peer; nil: they do not
 	Plaintext bool        // no TLS: anyone who can connect may read and write everything
 
 	// Allow says whether the holder of a certificate may publish to a topic
@@ -42,6 +43,12 @@ type Config struct {
 	// topic. Needed with TLS; it is called from many goroutines, for every
 	// message and delivery.
 	Allow func(who pki.Subject, topic string, write bool) bool
+
+	// Users may connect over TLS without a certificate; nil: nobody may.
+	Users Users
+	// PlainListen is a further address, host:port, at which users may connect
+	// without TLS, and nobody else; empty: there is none.
+	PlainListen string
 
 	MaxPacket int // bytes of the largest packet [17 MiB]
 	// Pending is how many messages may wait for a subscriber [64]. Times
@@ -52,12 +59,23 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// Broker is an MQTT broker that listens at one address.
+// Users are those who have a password in place of a certificate. Both methods
+// are called from many goroutines.
+type Users interface {
+	// Login reports whether the password is the user's. It may be slow.
+	Login(name string, password []byte) bool
+	// Allowed is to users what Config.Allow is to holders of certificates.
+	Allowed(name, topic string, write bool) bool
+}
+
+// Broker is an MQTT broker that listens at one address, or two.
 type Broker struct {
-	server   *mochi.Server
-	listener *listener
-	gate     *gate
-	log      *slog.Logger
+	server *mochi.Server
+	main   *listener
+	plain  *listener // nil: none
+	failed chan error
+	gate   *gate
+	log    *slog.Logger
 }
 
 // New checks the settings and binds the address. Connections are served by
@@ -75,6 +93,10 @@ func New(conf Config) (*Broker, error) {
 		return nil, fmt.Errorf("%w: nothing says what a certificate's holder may do", ErrConfig)
 	case conf.Plaintext && conf.Allow != nil:
 		return nil, fmt.Errorf("%w: in plain text nobody can be told apart, so everything must be allowed", ErrConfig)
+	case conf.Plaintext && conf.Users != nil:
+		return nil, fmt.Errorf("%w: in plain text everybody may do everything, users or not", ErrConfig)
+	case conf.PlainListen != "" && conf.Users == nil:
+		return nil, fmt.Errorf("%w: an address without TLS, and no users for it", ErrConfig)
 	case conf.MaxPacket < 0 || conf.MaxPacket > 256<<20:
 		return nil, fmt.Errorf("%w: packets of %d bytes: want 1 to 268435456", ErrConfig, conf.MaxPacket)
 	case conf.Pending < 0 || conf.Pending > 65535:
@@ -107,26 +129,58 @@ func New(conf Config) (*Broker, error) {
 		Capabilities: limits, Logger: log, SysTopicResendInterval: sysInterval,
 		ClientNetReadBufferSize: bufferSize, ClientNetWriteBufferSize: bufferSize,
 	})
-	access := &gate{server: server, allow: conf.Allow, log: trouble}
+	access := &gate{server: server, allow: conf.Allow, users: conf.Users, logins: newLogins(), log: trouble}
 	if err := server.AddHook(access, nil); err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
-	tcp, err := net.Listen("tcp", conf.Listen)
+	b := &Broker{server: server, failed: make(chan error, 2), gate: access, log: conf.Log}
+	secure := conf.TLS
+	if secure != nil && conf.Users != nil {
+		secure = pki.OptionalClient(secure)
+	}
+	var err error
+	if b.main, err = b.listen("mqtt", conf.Listen, secure, conf, trouble); err != nil {
+		return nil, err
+	}
+	if conf.PlainListen != "" {
+		if b.plain, err = b.listen("mqtt-plain", conf.PlainListen, nil, conf, trouble); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+	}
+	return b, nil
+}
+
+func (b *Broker) listen(name, address string, secure *tls.Config, conf Config, trouble *limited) (*listener, error) {
+	tcp, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
-	l := newListener(tcp, conf, trouble)
-	if err := server.AddListener(l); err != nil {
+	l := newListener(name, tcp, secure, conf, b.failed, trouble)
+	if err := b.server.AddListener(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("mqtt broker: %w", err), tcp.Close())
 	}
-	return &Broker{server: server, listener: l, gate: access, log: conf.Log}, nil
+	return l, nil
 }
 
 // Addr is the address it listens at, host:port.
-func (b *Broker) Addr() string { return b.listener.Address() }
+func (b *Broker) Addr() string { return b.main.Address() }
 
-// Close frees the address of a broker that is not run.
-func (b *Broker) Close() error { return b.listener.tcp.Close() }
+// PlainAddr is the one for users without TLS; empty: none.
+func (b *Broker) PlainAddr() string {
+	if b.plain == nil {
+		return ""
+	}
+	return b.plain.Address()
+}
+
+// Close frees the addresses of a broker that is not run.
+func (b *Broker) Close() error {
+	err := b.main.tcp.Close()
+	if b.plain != nil {
+		err = errors.Join(err, b.plain.tcp.Close())
+	}
+	return err
+}
 
 // Run serves until ctx ends (nil) or the listener fails. It closes every
 // connection and is to be called once.
@@ -141,7 +195,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	for ctx.Err() == nil && failed == nil {
 		select {
 		case <-ctx.Done():
-		case failed = <-b.listener.failed:
+		case failed = <-b.failed:
 		case <-report.C:
 			if n := b.Stats().Dropped; n > reported {
 				b.log.Warn("mqtt broker: dropped messages for subscribers that are too slow", "dropped", n-reported)

@@ -131,6 +131,8 @@ func TestNewRefuses(t *testing.T) {
 		{"clients without certificates", Config{TLS: oneWay}, "without a certificate"},
 		{"no access list", Config{TLS: mutual}, "what a certificate's holder may do"},
 		{"an access list of nobody", Config{Plaintext: true, Allow: mqtt.Allowed}, "in plain text nobody can be told apart"},
+		{"users without TLS", Config{Plaintext: true, Users: household{}}, "everybody may do everything"},
+		{"an address for nobody", Config{TLS: mutual, Allow: mqtt.Allowed, PlainListen: "127.0.0.1:0"}, "no users for it"},
 		{"negative", Config{Plaintext: true, Stall: -1}, "must not be negative"},
 		{"packet size", Config{Plaintext: true, MaxPacket: 1 << 30}, "want 1 to 268435456"},
 		{"pending", Config{Plaintext: true, Pending: -1}, "want 1 to 65535"},
@@ -208,9 +210,9 @@ func TestSilentConnections(t *testing.T) {
 		defer c.Close()
 	}
 	eventually(t, "them to be accepted", func() bool {
-		b.listener.mu.Lock()
-		defer b.listener.mu.Unlock()
-		return len(b.listener.conns) == 20
+		b.main.mu.Lock()
+		defer b.main.mu.Unlock()
+		return len(b.main.conns) == 20
 	})
 	client(t, b, "good")
 	stop()

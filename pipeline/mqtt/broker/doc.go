@@ -9,6 +9,12 @@
 // certificate's own: nobody takes over another's session, whatever identifiers
 // they choose. Without TLS whoever can connect may do everything.
 //
+// Cameras and other clients without a certificate may log in with a name and a
+// password, over TLS, or in plain text at an address of its own, if [Config.Users]
+// says so. Checking passwords is slow on purpose; how many are checked at once is
+// bounded, and how many one network may have wrong. A wrong name and a wrong
+// password are answered alike (reason code 0x86; 5 in MQTT 3).
+//
 // What one client can make the broker hold or do is bounded: by the largest
 // packet, by the messages that wait for a slow subscriber (further ones are
 // dropped and counted), by how long a stuck one may take nothing before it is

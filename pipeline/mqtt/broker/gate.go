@@ -23,6 +23,8 @@ type gate struct {
 	mochi.HookBase
 	server  *mochi.Server
 	allow   func(who pki.Subject, topic string, write bool) bool // nil: everything is allowed
+	users   Users                                                // nil: there are none
+	logins  *logins
 	log     *limited
 	refused atomic.Uint64
 }
@@ -37,19 +39,24 @@ func (g *gate) Provides(hook byte) bool {
 	return false
 }
 
-// OnConnect admits a client whom TLS has authenticated. Its identifier becomes
-// one of a space of its own, ROLE/NAME/ID: whatever it calls itself, it cannot
-// take over the session of another certificate's holder.
+// OnConnect admits a client whom TLS has authenticated, or its password does. Its
+// identifier becomes one of a space of its own, ROLE/NAME/ID: whatever it calls
+// itself, it cannot take over the session of another.
 func (g *gate) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	if len(pk.Connect.ClientIdentifier) > maxClientID {
 		return g.turnAway(cl, packets.ErrClientIdentifierNotValid, packets.ErrClientIdentifierNotValid)
+	}
+	if c, ok := cl.Net.Conn.(*guest); ok {
+		if code := g.login(c, pk.Connect); code != packets.CodeSuccess {
+			return g.turnAway(cl, code, code)
+		}
 	}
 	if will := pk.Connect; will.WillFlag && !g.may(cl, will.WillTopic, true) {
 		g.refuse(cl, "will", will.WillTopic)
 		return g.turnAway(cl, packets.ErrNotAuthorized, packets.ErrBadUsernameOrPassword)
 	}
 	if g.allow != nil {
-		cl.ID = owner(who(cl)) + "/" + cl.ID
+		cl.ID = ownerOf(cl) + "/" + cl.ID
 	}
 	// Sessions end with their connections; MQTT 5 clients are told so by their
 	// CONNACK, older ones by the next one, which never finds a session.
@@ -76,8 +83,8 @@ func (g *gate) turnAway(cl *mochi.Client, v5, v3 packets.Code) error {
 	return v5
 }
 
-// OnConnectAuthenticate holds for all: TLS has verified the certificate, and
-// without TLS everybody is let in.
+// OnConnectAuthenticate holds for all: TLS has verified the certificate or
+// OnConnect the password, and where neither is asked for everybody is let in.
 func (g *gate) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 
 // OnPacketRead ends the connection of a client that publishes what it may not,
@@ -145,21 +152,39 @@ func (g *gate) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 }
 
 func (g *gate) may(cl *mochi.Client, topic string, write bool) bool {
-	return g.allow == nil || g.allow(who(cl), topic, write)
+	switch c := cl.Net.Conn.(type) {
+	case *known:
+		return g.allow(c.who, topic, write)
+	case *guest:
+		return c.user != "" && g.users.Allowed(c.user, topic, write)
+	}
+	return g.allow == nil
 }
 
 func (g *gate) refuse(cl *mochi.Client, what, topic string) {
 	n := g.refused.Add(1)
-	g.log.warn(time.Now(), "refused: the client's certificate does not allow it", "to", what,
-		"topic", shortened(topic), "client", shortened(cl.ID), "who", who(cl).String(), "remote", cl.Net.Remote, "refused_so_far", n)
+	g.log.warn(time.Now(), "refused: the client is not allowed to", "to", what,
+		"topic", shortened(topic), "client", shortened(cl.ID), "who", whose(cl), "remote", cl.Net.Remote, "refused_so_far", n)
 }
 
-// who is at the other end of a client's connection; nobody without TLS.
-func who(cl *mochi.Client) pki.Subject {
-	if c, ok := cl.Net.Conn.(*known); ok {
-		return c.who
+// ownerOf is who is at the other end of a client's connection, within the mesh;
+// empty where everybody is let in.
+func ownerOf(cl *mochi.Client) string {
+	switch c := cl.Net.Conn.(type) {
+	case *known:
+		return owner(c.who)
+	case *guest:
+		return c.owner()
 	}
-	return pki.Subject{}
+	return ""
+}
+
+// whose is the same for people.
+func whose(cl *mochi.Client) string {
+	if c, ok := cl.Net.Conn.(*known); ok {
+		return c.who.String()
+	}
+	return ownerOf(cl)
 }
 
 // owner names a subject within the mesh. A node and an operator may share a

@@ -637,9 +637,9 @@ func TestStrangersShutNobodyOut(t *testing.T) {
 	}
 	m.join(t, pki.Agent, "edge-1", nil)
 	done(t, first.Publish("weft/v1/detections/a/b", 1, false, "x"))
-	m.listener.mu.Lock()
-	defer m.listener.mu.Unlock()
-	if n := len(m.listener.conns); n > 600 {
+	m.main.mu.Lock()
+	defer m.main.mu.Unlock()
+	if n := len(m.main.conns); n > 600 {
 		t.Errorf("%d connections are held", n)
 	}
 }

@@ -33,7 +33,9 @@ const (
 // knows of connections that have not become clients yet, so that they neither
 // linger nor keep the broker from stopping, and it says who was turned away.
 type listener struct {
+	name    string
 	tcp     net.Listener
+	secure  *tls.Config // nil: plain text
 	conf    Config
 	trouble *limited
 	failed  chan error // holds what Accept failed with
@@ -49,10 +51,10 @@ type listener struct {
 	wg     sync.WaitGroup
 }
 
-func newListener(tcp net.Listener, conf Config, trouble *limited) *listener {
+func newListener(name string, tcp net.Listener, secure *tls.Config, conf Config, failed chan error, trouble *limited) *listener {
 	ctx, stop := context.WithCancel(context.Background())
 	return &listener{
-		tcp: tcp, conf: conf, trouble: trouble, failed: make(chan error, 1),
+		name: name, tcp: tcp, secure: secure, conf: conf, trouble: trouble, failed: failed,
 		ctx: ctx, stop: stop, strangers: lobby.New(maxStrangers, maxStrangersEach), conns: map[net.Conn]struct{}{}, owners: map[string]int{},
 	}
 }
@@ -63,7 +65,7 @@ var errUnknown = errors.New("the certificate names no member of the mesh")
 var _ listeners.Listener = (*listener)(nil)
 
 func (l *listener) Init(*slog.Logger) error { return nil }
-func (l *listener) ID() string              { return "mqtt" }
+func (l *listener) ID() string              { return l.name }
 func (l *listener) Address() string         { return l.tcp.Addr().String() }
 func (l *listener) Protocol() string        { return "tcp" }
 
@@ -104,8 +106,7 @@ func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 	}
 	_ = raw.SetDeadline(time.Now().Add(introduction)) // mochi sets its own after CONNECT
 	var conn net.Conn = &paced{raw, l.conf.Stall}
-	who := "" // without TLS
-	if l.conf.TLS != nil {
+	if l.secure != nil {
 		c, err := l.handshake(conn)
 		if err != nil {
 			if l.ctx.Err() == nil {
@@ -114,25 +115,57 @@ func (l *listener) serve(raw net.Conn, establish listeners.EstablishFn) {
 			linger(raw)
 			return
 		}
-		conn, who = c, owner(c.who)
+		conn = c
 	}
-	if limit := l.enter(who); limit > 0 {
-		l.trouble.warn(time.Now(), "too many connections, one turned away", "remote", raw.RemoteAddr().String(), "who", who, "limit", limit)
-		return
+	// admit is called when it is known who it is; it says whether there is room.
+	entered, who := false, ""
+	admit := func(owner string) bool {
+		if limit := l.enter(owner); limit > 0 {
+			l.trouble.warn(time.Now(), "too many connections, one turned away", "remote", raw.RemoteAddr().String(), "who", owner, "limit", limit)
+			return false
+		}
+		entered, who = true, owner
+		leave()
+		return true
 	}
-	defer l.leave(who)
-	leave()
+	defer func() {
+		if entered {
+			l.leave(who)
+		}
+	}()
+	switch c, certified := conn.(*known); {
+	case certified:
+		if !admit(owner(c.who)) {
+			return
+		}
+	case l.conf.Users != nil:
+		g, err := newGuest(l.ctx, conn, admit)
+		if err != nil {
+			l.trouble.warn(time.Now(), "a connection did not begin as MQTT's do", "remote", raw.RemoteAddr().String(), "error", err)
+			return
+		}
+		conn = g
+	default: // everybody may do everything
+		if !admit("") {
+			return
+		}
+	}
 	if err := establish(l.ID(), conn); err != nil && l.ctx.Err() == nil {
 		l.conf.Log.Debug("mqtt broker: connection ended", "remote", raw.RemoteAddr().String(), "error", err)
 	}
 }
 
-func (l *listener) handshake(conn net.Conn) (*known, error) {
-	c := tls.Server(conn, l.conf.TLS)
+// handshake returns a known connection, or one of TLS if the other end shows no
+// certificate, where that is allowed.
+func (l *listener) handshake(conn net.Conn) (net.Conn, error) {
+	c := l.conf.Peers.Server(conn, l.secure)
 	if err := c.HandshakeContext(l.ctx); err != nil {
 		return nil, err
 	}
 	state := c.ConnectionState()
+	if len(state.PeerCertificates) == 0 && l.conf.Users != nil {
+		return c, nil
+	}
 	who, ok := pki.Peer(&state)
 	if !ok {
 		return nil, errUnknown

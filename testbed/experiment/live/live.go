@@ -23,7 +23,8 @@ var (
 
 // Ground is what the mesh runs on.
 type Ground interface {
-	// Apply carries out an event of the timeline, but not one of sources.
+	// Apply carries out an event of the timeline, but not what
+	// the coordinators are asked for: sources and drains.
 	Apply(ctx context.Context, e testbed.Event) error
 	// Limit puts the nodes' CPU quotas on or off.
 	Limit(on bool) error

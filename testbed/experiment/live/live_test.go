@@ -24,6 +24,7 @@ func TestRun(t *testing.T) {
     - {at: 200ms, start: fog-1}
     - {at: 300ms, partition: [edge, fog], for: 100ms}
     - {at: 500ms, sources: +1}
+    - {at: 600ms, drain: fog-1, for: 100ms}
 `)
 	c, g := config(t, m, s)
 	var samples []testbed.Sample
@@ -36,6 +37,9 @@ func TestRun(t *testing.T) {
 	}
 	if want := []string{"kill fog-1", "start fog-1", "partition edge–fog", "heal edge–fog"}; !slices.Equal(g.applied, want) {
 		t.Errorf("applied %q, want %q", g.applied, want)
+	}
+	if want := []string{"fog-1 true", "fog-1 false"}; !slices.Equal(m.drains, want) {
+		t.Errorf("drains %q, want %q", m.drains, want)
 	}
 	if n := len(m.submitted); n != 2 || len(m.submitted[0].Sources) != 2 || len(m.submitted[1].Sources) != 3 {
 		t.Errorf("%d submissions", n)
@@ -62,7 +66,7 @@ func TestRun(t *testing.T) {
 		}
 		marks = append(marks, x.Type)
 	}
-	if !slices.Contains(marks, "task-moved") || !slices.Contains(marks, "sources") || len(marks) != 6 {
+	if !slices.Contains(marks, "task-moved") || !slices.Contains(marks, "sources") || len(marks) != 8 {
 		t.Errorf("marks %v", marks)
 	}
 	if !slices.IsSortedFunc(rec.Marks, func(a, b testbed.Mark) int { return int(a.At - b.At) }) {

@@ -84,6 +84,7 @@ type mesh struct {
 	forgot    time.Time           // since when there is a new leader; zero: it is the first
 	submitted []*tiering.Workflow // in order
 	stopped   []string
+	drains    []string
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -106,6 +107,7 @@ func newMesh(t *testing.T) *mesh {
 	m := &mesh{t: t}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/nodes", m.nodes)
+	mux.HandleFunc("POST /v1/nodes/{node}/drain", m.drain)
 	mux.HandleFunc("POST /v1/workflows", m.submit)
 	mux.HandleFunc("GET /v1/workflows/{name}", m.status)
 	mux.HandleFunc("DELETE /v1/workflows/{name}", m.stop)
@@ -126,6 +128,17 @@ func (m *mesh) answer(w http.ResponseWriter, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		m.t.Log(err)
 	}
+}
+
+func (m *mesh) drain(w http.ResponseWriter, r *http.Request) {
+	var how api.Drain
+	if err := json.NewDecoder(r.Body).Decode(&how); err != nil {
+		m.t.Error(err)
+	}
+	m.mu.Lock()
+	m.drains = append(m.drains, fmt.Sprint(r.PathValue("node"), " ", how.Drain))
+	m.mu.Unlock()
+	m.answer(w, api.Node{Node: tiering.Node{ID: r.PathValue("node"), Tier: tiering.Fog}, Status: tiering.NodeAlive})
 }
 
 func (m *mesh) nodes(w http.ResponseWriter, _ *http.Request) {

@@ -86,10 +86,13 @@ func (r *run) walk(ctx context.Context) error {
 		}
 		m := testbed.Mark{Kind: testbed.Timeline, At: time.Since(r.zero), Type: string(e.Action), Subject: subject(e), Message: e.String()}
 		var err error
-		if e.Action == testbed.Sources {
+		switch e.Action {
+		case testbed.Sources:
 			count += e.Count
 			err = r.resize(ctx, count)
-		} else {
+		case testbed.Drain, testbed.Undrain:
+			_, err = r.Client.Drain(ctx, e.Node, e.Action == testbed.Drain)
+		default:
 			err = r.Ground.Apply(ctx, e)
 		}
 		if ctx.Err() != nil {
