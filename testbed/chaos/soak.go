@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -37,6 +38,9 @@ type Usage struct {
 	At   time.Duration // since the soak test began
 	Node string
 	PID  int // another: it was started again, and a new series begins
+	// Role is what it does at that moment: the instances it runs, and whether it
+	// leads. Who does more uses more.
+	Role string
 	Of   map[Resource]float64
 }
 
@@ -52,8 +56,8 @@ func (r *runner) sample(ctx context.Context) (all []Usage, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := csv.NewWriter(f)
-	head := []string{"at_s", "node", "pid"}
-	names := url.Values{}
+	head := []string{"at_s", "node", "pid", "role"}
+	names := url.Values{"name[]": {"weft_instance_info"}}
 	for _, k := range Resources() {
 		head = append(head, string(k))
 		names.Add("name[]", usageMetrics[k])
@@ -72,8 +76,8 @@ func (r *runner) sample(ctx context.Context) (all []Usage, err error) {
 			if err != nil {
 				continue // it starts, or it is cut off: the rounds tell
 			}
-			u := Usage{At: time.Since(began), Node: n, PID: p.PID, Of: map[Resource]float64{}}
-			row := []string{strconv.FormatFloat(u.At.Seconds(), 'f', 1, 64), n, strconv.Itoa(p.PID)}
+			u := Usage{At: time.Since(began), Node: n, PID: p.PID, Role: r.role(ctx, n, families), Of: map[Resource]float64{}}
+			row := []string{strconv.FormatFloat(u.At.Seconds(), 'f', 1, 64), n, strconv.Itoa(p.PID), u.Role}
 			for _, k := range Resources() {
 				u.Of[k] = gauge(families[usageMetrics[k]])
 				if k == Memory {
@@ -87,6 +91,19 @@ func (r *runner) sample(ctx context.Context) (all []Usage, err error) {
 		out.Flush()
 	})
 	return all, out.Error()
+}
+
+// role says what a node does now.
+func (r *runner) role(ctx context.Context, node string, families map[string]*dto.MetricFamily) string {
+	var does []string
+	for _, m := range families["weft_instance_info"].GetMetric() {
+		does = append(does, labels(m)["instance"])
+	}
+	slices.Sort(does)
+	if r.plant.coordinator(node) && r.observer.coordinator(ctx, node, "", false).Leader == node {
+		does = append(does, "leads")
+	}
+	return strings.Join(does, " ")
 }
 
 func gauge(f *dto.MetricFamily) float64 {
@@ -104,7 +121,7 @@ type Trend struct {
 	For      time.Duration // of the series
 	Samples  int
 	Median   float64 // of its second half
-	PerHour  float64 // Theil and Sen's slope of its second half
+	PerHour  float64 // Theil and Sen's slope of its second half, role by role
 	Verdict  Verdicted
 }
 
@@ -156,11 +173,12 @@ func trend(node string, k Resource, s []Usage) Trend {
 	t := Trend{Node: node, Resource: k, For: span(s), Samples: len(s), Verdict: Short}
 	half := s[len(s)/2:]
 	var x, y []float64
+	var roles []string
 	for _, u := range half {
-		x, y = append(x, u.At.Hours()), append(y, u.Of[k])
+		x, y, roles = append(x, u.At.Hours()), append(y, u.Of[k]), append(roles, u.Role)
 	}
 	t.Median = median(y)
-	low, slope := theilSen(x, y)
+	low, slope := theilSen(x, y, roles)
 	t.PerHour = slope
 	if t.For >= leastSeries {
 		if t.Verdict = Steady; low > growth*t.Median {
@@ -170,13 +188,17 @@ func trend(node string, k Resource, s []Usage) Trend {
 	return t
 }
 
-// theilSen returns the median slope of all pairs of points, and the lower end
-// of its 95 % interval (Sen 1968, section 4, without ties).
-func theilSen(x, y []float64) (low, slope float64) {
+// theilSen returns the median slope of all pairs of points of one group, and the
+// lower end of its 95 % interval (Sen 1968, section 4, without ties; groups as
+// the seasons of Hirsch, Slack and Smith 1982: a step from one to another is no
+// slope).
+func theilSen(x, y []float64, groups []string) (low, slope float64) {
 	var slopes []float64
+	of := map[string]float64{}
 	for i := range x {
+		of[groups[i]]++
 		for k := range i {
-			if x[i] != x[k] {
+			if x[i] != x[k] && groups[i] == groups[k] {
 				slopes = append(slopes, (y[i]-y[k])/(x[i]-x[k]))
 			}
 		}
@@ -185,8 +207,11 @@ func theilSen(x, y []float64) (low, slope float64) {
 		return 0, 0
 	}
 	slices.Sort(slopes)
-	n := float64(len(x))
-	spread := 1.96 * math.Sqrt(n*(n-1)*(2*n+5)/18)
+	variance := 0.0
+	for _, n := range of {
+		variance += n * (n - 1) * (2*n + 5) / 18
+	}
+	spread := 1.96 * math.Sqrt(variance)
 	i := int((float64(len(slopes)) - spread) / 2)
 	return slopes[min(max(i, 0), len(slopes)-1)], median(slopes)
 }

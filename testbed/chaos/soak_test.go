@@ -29,8 +29,14 @@ func TestTrends(t *testing.T) {
 	// Grows, and is started again: the longest series counts, alone.
 	all = append(all, usage("restarts", 5, 0, 20*time.Minute, 100, 0, 1, rnd)...)
 	all = append(all, usage("restarts", 6, 21*time.Minute, 60*time.Minute, 200, 0, 1, rnd)...)
+	// Does more from some time on.
+	all = append(all, usage("steps", 8, 0, 80*time.Minute, 100, 0, 1, rnd)...)
+	for _, u := range usage("steps", 8, 80*time.Minute+sampleEvery, 2*time.Hour, 150, 0, 1, rnd) {
+		u.Role = "people/detect@512#0"
+		all = append(all, u)
+	}
 	all = append(all, usage("young", 7, 0, 5*time.Minute, 100, 900, 1, rnd)...)
-	want := map[string]Verdicted{"steady": Steady, "leaks": Grows, "slowly": Steady, "warms": Steady, "restarts": Steady, "young": Short}
+	want := map[string]Verdicted{"steady": Steady, "leaks": Grows, "slowly": Steady, "warms": Steady, "restarts": Steady, "steps": Steady, "young": Short}
 	for _, got := range Trends(all) {
 		if got.Resource != Memory {
 			if got.Verdict != Steady && got.Verdict != Short || got.PerHour != 0 {
@@ -70,7 +76,7 @@ func TestTheilSenIsRobust(t *testing.T) {
 			y[i] = 5000
 		}
 	}
-	low, slope := theilSen(x, y)
+	low, slope := theilSen(x, y, make([]string, len(x)))
 	if math.Abs(slope-3) > 0.5 || low > slope {
 		t.Errorf("slope %g, from %g; want 3", slope, low)
 	}
