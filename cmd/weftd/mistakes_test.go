@@ -89,7 +89,7 @@ func TestTheExampleConfigurationIsSound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users := strings.NewReplacer("embedded: false", "embedded: true", "  # plaintext: true  ", "  plaintext: true # ",
+	users := strings.NewReplacer("tier: edge #", "tier: fog #", "embedded: false", "embedded: true", "  # plaintext: true  ", "  plaintext: true # ",
 		"  # users:", "  users:", "  #   - ", "    - ", "  #     passwordHash:", "      passwordHash:",
 		"  #     publish:", "      publish:", "  #     subscribe:", "      subscribe:").Replace(string(b))
 	for text, want := range map[string]int{string(b): 0, users: 1} {

@@ -594,7 +594,10 @@ func TestLossyPathGetsMoreConnections(t *testing.T) {
 			sleep(time.Second / 30)
 		}
 		wg.Wait()
+		eventually(t, "all to be settled", func() bool { return edge.Stats()[0].InFlight == 0 })
 		onTime := 0
+		in.mu.Lock()
+		defer in.mu.Unlock()
 		for _, a := range in.got {
 			if a.Age(a.at) <= allowed {
 				onTime++
