@@ -20,7 +20,10 @@ const (
 	victims    = 3                 // of them, in processes of their own, to be killed
 	meshWithin = 130 * time.Second // one mesh, from its first member to its last figure
 	meshEnds   = 15 * time.Second  // and until its members are gone
-	countFor   = 10 * time.Second
+	// settled is from a mesh's start until its members are done with introducing
+	// themselves, which weftd's do again after some 20 s.
+	settled  = 60 * time.Second
+	countFor = 20 * time.Second
 )
 
 // errLimit reports a mesh that has not reached in time what was to be measured.
@@ -162,7 +165,9 @@ func mesh(ctx context.Context, h *harness, k membership, traffic *traffic, c *co
 	if err != nil {
 		return err
 	}
-	// By now no member introduces itself any more.
+	if err := pause(ctx, settled-time.Since(began)); err != nil {
+		return err
+	}
 	before, at := traffic.bytes(), time.Now()
 	if err := pause(ctx, countFor); err != nil {
 		return err
