@@ -37,6 +37,8 @@ var level = map[string]int{
 	"coordinator/state": 1,
 	"coordinator/kpi":   1,
 
+	"adaptation/quality": 1,
+
 	"coordinator/planner":  1,
 	"testbed":              1,
 	"testbed/mininet":      1,
