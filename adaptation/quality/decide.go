@@ -1,0 +1,373 @@
+package quality
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Decide says which source gets which quality from now on. It is called once a
+// period, and whenever a source comes or goes.
+//
+// Sources that were admitted stay so. New ones are admitted, oldest first, as
+// far as some distribution over all of them can be served with accuracy of at
+// least a_min; the others are told why, and asked about anew at every call.
+func Decide(now time.Time, view View, params Params, rng *rand.Rand) (Decision, error) {
+	if err := params.Validate(); err != nil {
+		return Decision{}, err
+	}
+	if err := view.Validate(); err != nil {
+		return Decision{}, err
+	}
+	d := &decider{now: now, view: &view, params: &params}
+	d.state = view.State
+	d.tick = d.state.Ticked.IsZero() || now.Sub(d.state.Ticked) >= params.Period
+	if d.tick {
+		d.state.Ticked = now
+		d.state.Turn++
+	}
+	d.settleDebt()
+	d.admit(rng)
+	d.state.At = now
+	return d.decide(), nil
+}
+
+type decider struct {
+	now    time.Time
+	view   *View
+	params *Params
+	state  State
+	tick   bool
+
+	counts  []int // admitted sources by class
+	refused []Refusal
+}
+
+// settleDebt charges the time since the last decision.
+func (d *decider) settleDebt() {
+	s := &d.state
+	if s.At.IsZero() || len(s.Admitted) == 0 {
+		return
+	}
+	accuracy := s.Accuracy
+	if d.view.Accuracy > 0 {
+		accuracy = d.view.Accuracy
+	}
+	periods := max(0, d.now.Sub(s.At).Seconds()/d.params.Period.Seconds())
+	s.Debt = s.Debt.After(d.params.MinAccuracy, accuracy, periods)
+}
+
+type newcomer struct {
+	Source
+	class int
+}
+
+// admit sets the admitted sources, the refused ones, and counts.
+func (d *decider) admit(rng *rand.Rand) {
+	classOf := map[string]int{}
+	var pending []newcomer
+	was := make(map[string]bool, len(d.state.Admitted))
+	for _, name := range d.state.Admitted {
+		was[name] = true
+	}
+	d.counts = make([]int, len(d.view.Classes))
+	for c := range d.view.Classes {
+		class := &d.view.Classes[c]
+		if why := d.hopeless(c); why != "" {
+			for _, s := range class.Sources {
+				d.refused = append(d.refused, Refusal{s.Name, class.Name, why})
+			}
+			continue
+		}
+		for _, s := range class.Sources {
+			classOf[s.Name] = c
+			if was[s.Name] {
+				d.counts[c]++
+			} else {
+				pending = append(pending, newcomer{s, c})
+			}
+		}
+	}
+	stay := slices.DeleteFunc(slices.Clone(d.state.Admitted), func(name string) bool {
+		_, there := classOf[name]
+		return !there
+	})
+	slices.SortFunc(pending, func(a, b newcomer) int { return byAge(a.Source, b.Source) })
+	d.state.Admitted = merge(stay, d.admissible(pending), rng)
+}
+
+// admissible returns the newcomers that can be admitted. Where one cannot, the
+// younger ones of its class cannot either, but those of other classes may.
+func (d *decider) admissible(pending []newcomer) []string {
+	var admitted []string
+	for len(pending) > 0 {
+		// Adding sources of the same kinds makes it harder, so the most that
+		// can be added are found by bisection.
+		most := len(pending)
+		if !d.acceptable(pending) {
+			low := 0
+			for low+1 < most {
+				if m := (low + most) / 2; d.acceptable(pending[:m]) {
+					low = m
+				} else {
+					most = m
+				}
+			}
+			most = low
+		}
+		for _, n := range pending[:most] {
+			admitted = append(admitted, n.Name)
+			d.counts[n.class]++
+		}
+		if most == len(pending) {
+			break
+		}
+		class := pending[most].class
+		why := d.whyNot(pending[most : most+1])
+		var others []newcomer
+		for _, n := range pending[most:] {
+			if n.class == class {
+				d.refused = append(d.refused, Refusal{n.Name, d.view.Classes[class].Name, why})
+			} else {
+				others = append(others, n)
+			}
+		}
+		pending = others
+	}
+	return admitted
+}
+
+// with compiles the view for the admitted sources and these.
+func (d *decider) with(more []newcomer) *problem {
+	counts := slices.Clone(d.counts)
+	for _, n := range more {
+		counts[n.class]++
+	}
+	p, _ := newProblem(d.view, d.params, counts)
+	return p
+}
+
+func (d *decider) acceptable(more []newcomer) bool {
+	p := d.with(more)
+	floor := d.params.MinAccuracy * p.frames
+	if p.solve(goal{kind: fastest, floor: floor}) != nil {
+		return true
+	}
+	best := p.mostAccurate() // what whyNot will say
+	return best != nil && best.accuracy >= floor
+}
+
+// whyNot says with numbers why a newcomer cannot be admitted.
+func (d *decider) whyNot(more []newcomer) string {
+	p := d.with(more)
+	all := 0
+	for _, g := range p.classes {
+		all += g.sources
+	}
+	if best := p.mostAccurate(); best != nil {
+		return fmt.Sprintf("of all distributions over %s that can be served, the most accurate reaches %.3f: %.3f is asked for",
+			count(all, "source"), best.accuracy/p.frames, d.params.MinAccuracy)
+	}
+	return fmt.Sprintf("no distribution over %s can be served: at the least, %s",
+		count(all, "source"), d.overloaded(p, p.leastOverload().n))
+}
+
+// hopeless says why no source of the class can be served, those included that
+// were; empty: some quality can be had.
+func (d *decider) hopeless(c int) string {
+	one := make([]int, len(d.view.Classes))
+	one[c] = 1
+	p, unusable := newProblem(d.view, d.params, one)
+	if len(p.options) > 0 {
+		return ""
+	}
+	for i := range d.view.Classes[c].Options {
+		if why, ok := unusable[[2]int{c, i}]; ok {
+			return fmt.Sprintf("no quality can be served; %s: %s", d.view.Classes[c].Options[i].Quality, why)
+		}
+	}
+	return "no quality is offered for its class with the knobs that are on"
+}
+
+// merge puts newcomers at random places among those who stay, whose order is
+// kept.
+func merge(stay, come []string, rng *rand.Rand) []string {
+	rng.Shuffle(len(come), func(i, j int) { come[i], come[j] = come[j], come[i] })
+	all := make([]string, 0, len(stay)+len(come))
+	for len(stay)+len(come) > 0 {
+		from := &stay
+		if rng.IntN(len(stay)+len(come)) >= len(stay) {
+			from = &come
+		}
+		all = append(all, (*from)[0])
+		*from = (*from)[1:]
+	}
+	return all
+}
+
+// decide chooses the distribution for the admitted sources.
+func (d *decider) decide() Decision {
+	out := Decision{
+		Workflow: d.view.Workflow, At: d.now, Rule: d.params.Rule, MinAccuracy: d.params.MinAccuracy,
+		Debt: d.state.Debt, Refused: d.refused,
+	}
+	p, unusable := newProblem(d.view, d.params, d.counts)
+	out.Unusable = d.unusable(unusable)
+	if len(p.classes) == 0 {
+		out.Why = "no source is admitted"
+		d.state.Distribution, d.state.Better, d.state.Accuracy = nil, 0, 0
+		out.State = d.state
+		return out
+	}
+	c := d.choose(p)
+	n, why, changed := c.best.n, c.why, true
+	if present, ok := d.numbers(p, d.state.Distribution); ok {
+		n, why, changed = d.hold(p, c, present)
+	} else {
+		d.state.Better = 0
+		if d.state.Distribution != nil {
+			why = "sources or qualities came or went; " + why
+		}
+	}
+	d.state.Distribution = d.distribution(p, n)
+	if changed {
+		out.Gap = c.best.gap / p.frames
+	}
+	out.Changed, out.Why = changed, why
+	d.explain(&out, p, c, n)
+	d.state.Accuracy = out.Estimate.Accuracy
+	out.State = d.state
+	return out
+}
+
+// choice is the best distribution and what it is the best by.
+type choice struct {
+	best  *solution
+	why   string
+	floor float64               // accuracy that a distribution must have; 0: any
+	score func(e point) float64 // of a mean; more is better
+	// margin is how much more another must have to replace one with that score.
+	margin func(score float64) float64
+	unit   string // of the score
+}
+
+// choose applies the rule, and if nothing meets it, the nearest thing to it.
+func (d *decider) choose(p *problem) choice {
+	if d.params.Rule == RuleFastest {
+		if c, ok := d.fastest(p); ok {
+			return c
+		}
+	}
+	margin := func(float64) float64 { return d.params.Margin }
+	theta, weight := d.params.Theta, d.state.Debt.Weight(d.params.Urgency)
+	c := choice{why: "the most utility", margin: margin, unit: "utility",
+		score: func(e point) float64 { return weight*e.accuracy - theta*e.delay }}
+	if d.params.Rule == RuleFastest {
+		theta, weight = 0, 1
+		c.why, c.unit = fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), "accuracy"
+	}
+	if c.best = p.bestUtility(theta, weight); c.best == nil {
+		c.best = p.leastOverload()
+		c.why, c.unit = "nothing can be served without saturation: the least overload", "overload"
+		c.score = func(e point) float64 { return -e.over }
+	}
+	return c
+}
+
+// fastest applies Algorithm 1, with what is owed added to the accuracy asked
+// for, as far as it can be had.
+func (d *decider) fastest(p *problem) (choice, bool) {
+	c := choice{unit: "s", score: func(e point) float64 { return -e.delay },
+		margin: func(score float64) float64 { return -score * d.params.Margin }}
+	c.floor = min(1, d.params.MinAccuracy+d.params.Urgency*float64(d.state.Debt))
+	if c.best = p.algorithm1(d.params, c.floor); c.best != nil {
+		c.why = fmt.Sprintf("the fastest with accuracy of %.3f or more", c.floor)
+		if c.best.compromise {
+			c.why = fmt.Sprintf("less than %s slower than the fastest, and at least %.2f more accurate", d.params.Near, d.params.MuchBetter)
+		}
+		return c, true
+	}
+	if c.best = p.mostAccurate(); c.best == nil || c.best.accuracy/p.frames < d.params.MinAccuracy {
+		return c, false
+	}
+	c.floor = c.best.accuracy/p.frames - d.params.Margin
+	c.why = fmt.Sprintf("accuracy of %.3f is owed: the most accurate", d.state.Debt)
+	return c, true
+}
+
+// mean returns the point per frame that is captured.
+func (p *problem) mean(e point) point {
+	return point{e.delay / p.frames, e.accuracy / p.frames, e.over}
+}
+
+// hold is the hysteresis: the present distribution stays until another has been
+// better by the margin for some periods, unless it cannot go on.
+func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
+	if slices.Equal(present, c.best.n) {
+		d.state.Better = 0
+		return present, c.why, false
+	}
+	e := p.mean(p.evaluate(present, make([]float64, len(p.stations))))
+	switch {
+	case e.over > c.best.over+1e-9:
+		d.state.Better = 0
+		return c.best.n, "the last one saturated " + d.overloaded(p, present) + "; now " + c.why, true
+	case e.accuracy < c.floor-1e-9:
+		d.state.Better = 0
+		return c.best.n, fmt.Sprintf("the accuracy of the last one, %.3f, is below %.3f; now %s", e.accuracy, c.floor, c.why), true
+	}
+	score := c.score(e)
+	gain := c.score(p.mean(c.best.point)) - score
+	if gain <= c.margin(score) {
+		d.state.Better = 0
+		return present, fmt.Sprintf("kept: the best is better by %.4f %s, which is within the margin", max(0, gain), c.unit), false
+	}
+	if d.tick {
+		d.state.Better++
+	}
+	if d.state.Better < d.params.Patience {
+		return present, fmt.Sprintf("kept: another has been better by %.4f %s for %d of %s",
+			gain, c.unit, d.state.Better, count(d.params.Patience, "period")), false
+	}
+	d.state.Better = 0
+	return c.best.n, fmt.Sprintf("better than the last one by %.4f %s: %s", gain, c.unit, c.why), true
+}
+
+// numbers returns a distribution as numbers; false if it does not fit the
+// sources and qualities there are now.
+func (d *decider) numbers(p *problem, b Distribution) ([]int, bool) {
+	n := make([]int, len(p.options))
+	left := map[string]int{}
+	for _, g := range p.classes {
+		left[d.view.Classes[g.class].Name] = g.sources
+	}
+	for _, s := range b {
+		x := slices.IndexFunc(p.options, func(o option) bool {
+			class := &d.view.Classes[o.class]
+			return class.Name == s.Class && class.Options[o.index].Quality == s.Quality
+		})
+		if x < 0 {
+			return nil, false
+		}
+		n[x] += s.Sources
+		left[s.Class] -= s.Sources
+	}
+	for _, rest := range left {
+		if rest != 0 {
+			return nil, false
+		}
+	}
+	return n, true
+}
+
+func (d *decider) distribution(p *problem, n []int) Distribution {
+	var out Distribution
+	for x, k := range n {
+		if k > 0 {
+			class := &d.view.Classes[p.options[x].class]
+			out = append(out, Share{class.Name, class.Options[p.options[x].index].Quality, k})
+		}
+	}
+	return out
+}
