@@ -70,6 +70,7 @@ func (o *outbound) run(ctx context.Context) {
 	ended := make(chan error, 1)
 	go func() { ended <- o.listen() }()
 	code, reason := closeShutdown, "shutting down"
+	replaced := false
 	if err := o.tend(ctx, ended); err != nil {
 		code, reason = closeCode(err)
 		level := l.log.Info
@@ -78,11 +79,9 @@ func (o *outbound) run(ctx context.Context) {
 		}
 		level("connection ended", "peer", o.peer.addr, "name", o.name, "cause", err)
 		var by *quic.ApplicationError
-		if errors.As(err, &by) && by.Remote && by.ErrorCode == closeReplaced {
-			o.peer.takesOne()
-		}
+		replaced = errors.As(err, &by) && by.Remote && by.ErrorCode == closeReplaced
 	}
-	o.peer.lose(o)
+	o.peer.ended(o, replaced)
 	_ = o.conn.CloseWithError(code, reason) // returns nil
 	<-ended                                 //nolint:errcheck // why it ended has been said
 	o.flights.end(time.Now())

@@ -173,7 +173,6 @@ func (p *peer) loseIdle(o *outbound, now time.Time) bool {
 func (p *peer) drop(o *outbound) {
 	if p.lanes.remove(o) {
 		p.counters.addPackets(o.conn.ConnectionStats())
-		p.single = p.single && p.lanes.len() > 0 // it may be another that we dial next
 	}
 }
 
@@ -311,11 +310,14 @@ func (p *peer) loseIn(in *inbound) {
 	p.used = time.Now()
 }
 
-// takesOne notes that the peer takes one connection from us.
-func (p *peer) takesOne() {
+// ended stops using a connection that has come to its end. One that the peer
+// closed for another of ours shows that it takes one only; what it takes after
+// the last has ended otherwise, as when it is started again, is not known.
+func (p *peer) ended(o *outbound, replaced bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.single = true
+	p.drop(o)
+	p.single = replaced || p.single && p.lanes.len() > 0
 }
 
 func (p *peer) forgotten(now time.Time) bool {
