@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
@@ -33,7 +34,7 @@ var keyEnd = []byte("WeftEnd")
 type disk struct {
 	dir, logDir string
 	log         hclog.Logger
-	lock        *os.File
+	lock        *flock.Flock
 	meta        *metadb.BoltMetaDB // the log's; closing the log leaves it open
 	store       *store
 	snapshots   *raft.FileSnapshotStore
@@ -132,8 +133,13 @@ func openDisk(dataDir string, log hclog.Logger, applied uint64) (d *disk, err er
 	if err := os.MkdirAll(d.logDir, 0o700); err != nil {
 		return d, storageFault(fmt.Errorf("make data directory: %w", err), d.logDir)
 	}
-	if d.lock, err = lockFile(filepath.Join(d.dir, "lock")); err != nil {
-		return d, fmt.Errorf("data directory %s: %w", dataDir, err)
+	// A second process would wait for the log store without a word.
+	d.lock = flock.New(filepath.Join(d.dir, "lock"))
+	switch mine, err := d.lock.TryLock(); {
+	case err != nil:
+		return d, storageFault(fmt.Errorf("lock data directory: %w", err), d.dir)
+	case !mine:
+		return d, fmt.Errorf("data directory %s: %w", dataDir, ErrInUse)
 	}
 	if err := d.openLog(log.Named("raft-wal")); err != nil {
 		return d, err

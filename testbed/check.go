@@ -3,11 +3,11 @@ package testbed
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -87,11 +87,8 @@ func (c *checker) atMost(what, field string, n, most int) bool {
 	return n <= most
 }
 
-// dnsLabel is the form of all names, as in weftd's configuration (RFC 1123).
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 func (c *checker) label(field, name string) bool {
-	ok := dnsLabel.MatchString(name)
+	ok := dnslabel.Valid(name)
 	if !ok {
 		c.add(field, "%q is no name; use lower-case letters, digits and dashes, at most 63, with a letter or digit at both ends", name)
 	}

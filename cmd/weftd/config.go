@@ -10,11 +10,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/agent/machine"
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/internal/quantity"
 	"github.com/weft-mesh/weft/internal/yamlfile"
@@ -149,8 +149,6 @@ func defaults() configFile {
 	}
 }
 
-var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 // readConfig reads a configuration and the files that it names. Paths in it
 // are relative to the file. override, which may be nil, has the last word.
 func readConfig(ctx context.Context, file string, override func(*configFile)) (config, logFile, error) {
@@ -187,7 +185,7 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 		problems = append(problems, doc.Problem(field, format, args...))
 	}
 	for field, v := range map[string]string{"mesh": raw.Mesh, "node.name": raw.Node.Name} {
-		if !nodeName.MatchString(v) {
+		if !dnslabel.Valid(v) {
 			bad(field, "%q is not a name: use 1 to 63 lower-case letters, digits and hyphens", v)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/dnslabel"
 )
 
 // Scope is what the bearer of a token may do.
@@ -49,10 +51,7 @@ func (t *Token) Expired(at time.Time) bool { return !t.Expires.IsZero() && !at.B
 // maxTokens bounds what tokens add to the state.
 const maxTokens = 1024
 
-var (
-	tokenID   = regexp.MustCompile(`^[0-9a-f]{16}$`)
-	tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-)
+var tokenID = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // PutToken adds a token. Its name is free, or that of one that has expired,
 // which makes way.
@@ -80,7 +79,7 @@ func (*DeleteToken) kind() kind { return kindDeleteToken }
 // place of its name is a secret.
 func (c *PutToken) Check() error {
 	switch {
-	case !tokenName.MatchString(c.Name):
+	case !dnslabel.Valid(c.Name):
 		return fmt.Errorf("%w: token name %q: use 1 to 63 lower-case letters, digits and hyphens", ErrInvalid, c.Name)
 	case !tokenID.MatchString(c.ID):
 		return fmt.Errorf("%w: token ID %q", ErrInvalid, c.ID)
@@ -96,7 +95,7 @@ func (c *PutToken) Check() error {
 
 // Check is as that of PutToken.
 func (c *DeleteToken) Check() error {
-	if !tokenName.MatchString(c.Name) {
+	if !dnslabel.Valid(c.Name) {
 		return fmt.Errorf("%w: token %q: no token has such a name", ErrNotFound, c.Name)
 	}
 	return nil

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -30,7 +32,7 @@ type CA struct {
 	replaced []*x509.Certificate
 	crl      *x509.RevocationList // nil: of an authority from before every one had a list
 	dir      string               // that it was read from, with the register of what it issued
-	lock     *os.File             // of OpenCA
+	lock     *flock.Flock         // of OpenCA
 }
 
 // listName is what an authority's certificate says of its list: that there is
@@ -43,7 +45,7 @@ func hasList(ca *x509.Certificate) bool { return len(ca.CRLDistributionPoints) >
 
 // NewCA makes the authority of a mesh, valid from now.
 func NewCA(mesh string, now time.Time, valid time.Duration) (*CA, error) {
-	if !label.MatchString(mesh) {
+	if !dnslabel.Valid(mesh) {
 		return nil, fmt.Errorf("%w: mesh name %q: use 1 to 63 lower-case letters, digits and hyphens", ErrName, mesh)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // The files of an authority. Everybody else has the first and the third beside
@@ -69,8 +71,8 @@ func OpenCA(dir string, now time.Time) (*CA, error) {
 	if _, err := os.Stat(filepath.Join(dir, CACertFile)); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(filepath.Join(dir, caLockFile))
-	if err != nil {
+	lock := flock.New(filepath.Join(dir, caLockFile))
+	if err := lock.Lock(); err != nil {
 		return nil, err
 	}
 	ca, err := loadToChange(dir, now)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -73,15 +73,13 @@ func (s Subject) acts() []Role {
 // ActsAs reports whether the subject may act in the role.
 func (s Subject) ActsAs(r Role) bool { return slices.Contains(s.acts(), r) }
 
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 // checkHost checks the name or address of a machine, as clients give it.
 func checkHost(h string) error {
 	if net.ParseIP(h) != nil {
 		return nil
 	}
 	for l := range strings.SplitSeq(h, ".") {
-		if !label.MatchString(strings.ToLower(l)) {
+		if !dnslabel.Valid(strings.ToLower(l)) {
 			return fmt.Errorf("%w: host %q: use a DNS name or an IP address, without port or scheme", ErrName, h)
 		}
 	}
@@ -96,7 +94,7 @@ func (s Subject) validate() error {
 		return err
 	}
 	for what, v := range map[string]string{"mesh": s.Mesh, "node": s.Name} {
-		if !label.MatchString(v) {
+		if !dnslabel.Valid(v) {
 			return fmt.Errorf("%w: %s name %q: use 1 to 63 lower-case letters, digits and hyphens", ErrName, what, v)
 		}
 	}

@@ -9,22 +9,21 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/dnslabel"
 )
 
 // The conditions that a Gallery reports.
 var (
+	// ErrName reports a name that is refused rather than rewritten: two names
+	// must never share a directory.
 	ErrName   = errors.New("not a DNS label")
 	ErrNoJPEG = errors.New("not a JPEG picture")
 	ErrClosed = errors.New("gallery closed")
 )
-
-// label is a DNS label (RFC 1123). Anything else is refused rather than
-// rewritten: two names must never share a directory.
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // Config says where pictures are kept and how many.
 type Config struct {
@@ -109,7 +108,7 @@ func (g *Gallery) Close() error {
 // Keep sets how many pictures are kept per source of the workflow, instead of
 // Config.Retain. It holds from the next picture on; 0 keeps none.
 func (g *Gallery) Keep(workflow string, n int) error {
-	if !label.MatchString(workflow) {
+	if !dnslabel.Valid(workflow) {
 		return fmt.Errorf("gallery: workflow %q: %w", workflow, ErrName)
 	}
 	if n < 0 {
@@ -272,7 +271,7 @@ func dirs(fsys fs.FS, dir string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() && label.MatchString(e.Name()) {
+		if e.IsDir() && dnslabel.Valid(e.Name()) {
 			out = append(out, e.Name())
 		}
 	}
@@ -284,10 +283,10 @@ func (k key) compare(l key) int {
 }
 
 func (k key) check() error {
-	if !label.MatchString(k.workflow) {
+	if !dnslabel.Valid(k.workflow) {
 		return fmt.Errorf("gallery: workflow %q: %w", k.workflow, ErrName)
 	}
-	if !label.MatchString(k.source) {
+	if !dnslabel.Valid(k.source) {
 		return fmt.Errorf("gallery: source %q: %w", k.source, ErrName)
 	}
 	return nil

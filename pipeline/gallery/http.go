@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/dnslabel"
 )
 
 // writeTimeout is how long a reader may take for one picture of a stream.
@@ -102,7 +104,7 @@ func writePart(w io.Writer, jpeg []byte) error {
 
 func (g *Gallery) serveList(w http.ResponseWriter, r *http.Request) {
 	workflow := r.PathValue("workflow")
-	if !label.MatchString(workflow) {
+	if !dnslabel.Valid(workflow) {
 		http.Error(w, fmt.Sprintf("gallery: workflow %q: %v", workflow, ErrName), http.StatusBadRequest)
 		return
 	}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/testbed"
 )
 
@@ -74,10 +74,8 @@ type Config struct {
 // and for people to type it.
 const maxName = 24
 
-var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-
 func validName(name string) error {
-	if len(name) > maxName || !nameForm.MatchString(name) {
+	if len(name) > maxName || !dnslabel.Valid(name) {
 		return fmt.Errorf("%w: name %q: use 1 to %d lower-case letters, digits and hyphens", ErrConfig, name, maxName)
 	}
 	return nil
@@ -133,7 +131,7 @@ func (c Config) check(s *testbed.Scenario) error {
 			bad("two nodes are called %s", n.Name)
 		}
 		seen[n.Name] = true
-		if !nameForm.MatchString(n.Name) || len(n.Name) > 63 {
+		if !dnslabel.Valid(n.Name) {
 			bad("node name %q: use 1 to 63 lower-case letters, digits and hyphens", n.Name)
 		}
 		if n.Cores <= 0 || n.Memory <= 0 {

@@ -3,10 +3,10 @@ package workflow
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/tiering"
@@ -99,11 +99,8 @@ func (c *checker) count(list string, n, most int) bool {
 	return 0 < n && n <= most
 }
 
-// dnsLabel is the form of all names, those of nodes too (RFC 1123).
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 func (c *checker) label(field, name string) {
-	if !dnsLabel.MatchString(name) {
+	if !dnslabel.Valid(name) {
 		c.add(field, "%q is no name; use lower-case letters, digits and dashes, at most 63, with a letter or digit at both ends", name)
 	}
 }
@@ -146,7 +143,7 @@ func (c *checker) source(i int) {
 	if _, err := sourceuri.Parse(s.URI); err != nil {
 		c.add(field+".uri", "%v", err)
 	}
-	if s.Node != nil && !dnsLabel.MatchString(*s.Node) {
+	if s.Node != nil && !dnslabel.Valid(*s.Node) {
 		c.add(field+".node", "%q is no node name (lower-case letters, digits and dashes); remove the key to let any edge node take the source", *s.Node)
 	}
 	if s.FPS != nil && (*s.FPS <= 0 || *s.FPS > maxFPS) {
