@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -58,8 +59,8 @@ func TestDiskFull(t *testing.T) {
 	dir := smallDisk(t, 40<<20)
 	g := newGossip(coordinatorNode("c1"), worker("edge-1", tiering.Edge, 1), worker("fog-1", tiering.Fog, 2))
 	cfg := tlsConfig(t, authority(t), "c1")
-	log := &lockedBuffer{}
-	cfg.DataDir, cfg.Log, cfg.Timing.Retry = dir, textLog(log), waitABit
+	log := &logtest.Book{}
+	cfg.DataDir, cfg.Log, cfg.Timing.Retry = dir, log.Logger(), waitABit
 	told := make(chan string, 1000)
 	cfg.OnFault = func(why error) { told <- Summary(why) }
 	free := fill(t, dir)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -82,18 +83,18 @@ func (a *acquainted) elsewhere(node, addr string) (string, bool) {
 
 // listening is a stream on loopback and its log. Whoever is let in is answered
 // with one byte.
-func listening(t *testing.T, ca *pki.CA, who acquainted) (s *stream, log *lockedBuffer) {
+func listening(t *testing.T, ca *pki.CA, who acquainted) (s *stream, log *logtest.Book) {
 	t.Helper()
 	return listeningAs(t, identity(t, ca, pki.Coordinator, who.says.Node), who)
 }
 
-func listeningAs(t *testing.T, id *pki.Identity, who acquainted) (s *stream, log *lockedBuffer) {
+func listeningAs(t *testing.T, id *pki.Identity, who acquainted) (s *stream, log *logtest.Book) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log = &lockedBuffer{}
+	log = &logtest.Book{}
 	who.says.Version, who.says.Address = helloVersion, l.Addr().String()
 	s = newStream(l, l.Addr(), id.ServerTLS(pki.Coordinator), id.ClientTLS(pki.Coordinator), id.Peers(), &who, slog.New(slog.NewTextHandler(log, nil)))
 	done := make(chan struct{})

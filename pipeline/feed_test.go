@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/logtest"
 )
 
 func newTestFeed(t *testing.T, cfg FeedConfig, src Source, next *Router) *Feed {
@@ -132,7 +134,7 @@ func TestFeedFPS(t *testing.T) {
 // is logged once.
 func TestFeedRetries(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		log := &logBook{}
+		log := &logtest.Book{}
 		var starts []time.Time
 		cut := errors.New("connection refused")
 		src := sourceFunc(func(ctx context.Context, emit func(*Frame)) error {
@@ -154,7 +156,7 @@ func TestFeedRetries(t *testing.T) {
 			}
 			return cut
 		})
-		f := newTestFeed(t, FeedConfig{Log: log.logger()}, src, nil)
+		f := newTestFeed(t, FeedConfig{Log: log.Logger()}, src, nil)
 		stop := start(t, f.Run)
 		pass(1100 * time.Millisecond)
 		if rep := f.Report(); rep.Status != StatusRetrying || rep.Message != cut.Error() || rep.Frames.Captured != 2 {
@@ -175,11 +177,11 @@ func TestFeedRetries(t *testing.T) {
 			}
 			wait = min(2*wait, backoffMax)
 		}
-		if n := len(log.lines("source failed")); n != 2 {
-			t.Errorf("logged %d failures, want 2:\n%s", n, log.buf.String())
+		if n := len(log.Lines("source failed")); n != 2 {
+			t.Errorf("logged %d failures, want 2:\n%s", n, log.String())
 		}
-		if n := len(log.lines("source running")); n != 2 {
-			t.Errorf("logged running %d times, want 2:\n%s", n, log.buf.String())
+		if n := len(log.Lines("source running")); n != 2 {
+			t.Errorf("logged running %d times, want 2:\n%s", n, log.String())
 		}
 		stop()
 		if rep := f.Report(); rep.Frames.Captured != 122 || !rep.Frames.Balanced() {

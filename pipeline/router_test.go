@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -93,8 +94,8 @@ func (brokenEncoder) Encode(Image, tiering.Encoding, int) (Image, error) {
 
 func TestRouterEncodeError(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		log := &logBook{}
-		r := newTestRouter(t, RouterConfig{Log: log.logger()}, nil, senderFunc(nil))
+		log := &logtest.Book{}
+		r := newTestRouter(t, RouterConfig{Log: log.Logger()}, nil, senderFunc(nil))
 		r.cfg.Encoder = brokenEncoder{}
 		defer start(t, r.Run)()
 		var c fates
@@ -108,8 +109,8 @@ func TestRouterEncodeError(t *testing.T) {
 			synctest.Wait()
 		}
 		c.want(t, map[Reason]int{ReasonStage: 3})
-		if n := len(log.lines("no such colour")); n != 3 { // one for each outbox
-			t.Errorf("logged %d times, want 3: %s", n, log.buf.String())
+		if n := len(log.Lines("no such colour")); n != 3 { // one for each outbox
+			t.Errorf("logged %d times, want 3: %s", n, log.String())
 		}
 	})
 }
@@ -287,20 +288,20 @@ func TestRouterFit(t *testing.T) {
 }
 
 func TestRouterRefuses(t *testing.T) {
-	log := &logBook{}
-	r := newTestRouter(t, RouterConfig{Log: log.logger()}, nil, senderFunc(nil))
+	log := &logtest.Book{}
+	r := newTestRouter(t, RouterConfig{Log: log.Logger()}, nil, senderFunc(nil))
 	byMQTT, webp := offerOf("m", "detect", "there", 0), offerOf("w", "detect", "there", 0)
 	byMQTT.Link.Transport, webp.Link.Encoding = tiering.MQTT, "webp"
 	r.SetOffers([]tiering.Offer{byMQTT, webp})
-	if n := len(log.lines("offer left out")); n != 2 {
-		t.Errorf("%d offers left out, want 2: %s", n, log.buf.String())
+	if n := len(log.Lines("offer left out")); n != 2 {
+		t.Errorf("%d offers left out, want 2: %s", n, log.String())
 	}
 	var c fates
 	r.Forward(c.frame(1, 0))
 	r.Forward(c.frame(2, 0))
 	c.want(t, map[Reason]int{ReasonNoRoute: 2})
-	if n := len(log.lines("no instance takes the frame")); n != 1 {
-		t.Errorf("logged %d times, want once: %s", n, log.buf.String())
+	if n := len(log.Lines("no instance takes the frame")); n != 1 {
+		t.Errorf("logged %d times, want once: %s", n, log.String())
 	}
 	ok := RouterConfig{Node: "n", Group: "g", Outbox: 1, Concurrency: 1}
 	for _, change := range []func(*RouterConfig){

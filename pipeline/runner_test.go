@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/logtest"
 )
 
 func newTestRunner(t *testing.T, cfg RunnerConfig, stage Stage, next *Router) *Runner {
@@ -111,7 +113,7 @@ func TestRunnerSpans(t *testing.T) {
 // and does not fill the log.
 func TestRunnerErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		log := &logBook{}
+		log := &logtest.Book{}
 		stage := stageFunc(func(_ context.Context, f *Frame) error {
 			switch f.ID.Seq % 3 {
 			case 0:
@@ -121,7 +123,7 @@ func TestRunnerErrors(t *testing.T) {
 			}
 			return nil
 		})
-		r := newTestRunner(t, RunnerConfig{Queue: 100, Log: log.logger()}, stage, nil)
+		r := newTestRunner(t, RunnerConfig{Queue: 100, Log: log.Logger()}, stage, nil)
 		defer start(t, r.Run)()
 		var c fates
 		for seq := range uint64(30) {
@@ -132,14 +134,14 @@ func TestRunnerErrors(t *testing.T) {
 		if rep := r.Report(); rep.Processed != 10 || rep.Dropped[ReasonStage] != 20 || rep.Status != StatusRunning || rep.Message != "" {
 			t.Errorf("report %+v", rep)
 		}
-		if n := len(log.lines("stage failed on a frame")); n != 1 {
-			t.Errorf("logged %d times, want once:\n%s", n, log.buf.String())
+		if n := len(log.Lines("stage failed on a frame")); n != 1 {
+			t.Errorf("logged %d times, want once:\n%s", n, log.String())
 		}
 		pass(logEvery)
 		r.Receive(c.frame(31, 0))
 		r.Receive(c.frame(30, 0))
 		synctest.Wait()
-		lines := log.lines("stage failed on a frame")
+		lines := log.Lines("stage failed on a frame")
 		if len(lines) != 2 || !strings.Contains(lines[1], "omitted=19") {
 			t.Errorf("logged %q, want a second line that says that 19 were omitted", lines)
 		}

@@ -5,12 +5,13 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weft-mesh/weft/internal/logtest"
 )
 
 func TestGossipKeyFilesAreFollowed(t *testing.T) {
@@ -27,10 +28,10 @@ func TestGossipKeyFilesAreFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
+	var log logtest.Book
 	now, used := make(chan os.Signal), make(chan [][]byte, 1)
 	f := &keyFollower{
-		file: file, seen: keys, now: now, log: slog.New(slog.NewTextHandler(&log, nil)),
+		file: file, seen: keys, now: now, log: log.Logger(),
 		use: func(k [][]byte) error { used <- k; return nil },
 	}
 	ctx, cancel := context.WithCancel(t.Context())

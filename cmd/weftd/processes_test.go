@@ -11,13 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -35,26 +35,8 @@ type farm struct {
 
 type process struct {
 	cmd  *exec.Cmd
-	log  *lockedBuffer
+	log  *logtest.Book
 	done chan struct{}
-}
-
-// lockedBuffer is a process's output, readable while it runs.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // freePort is a loopback address that nobody listens on now.
@@ -166,7 +148,7 @@ func (f *farm) config(name string) string { return filepath.Join(f.dir, name+".y
 
 func (f *farm) start(name string) {
 	f.t.Helper()
-	p := &process{log: &lockedBuffer{}, done: make(chan struct{})}
+	p := &process{log: &logtest.Book{}, done: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], "--config", f.config(name), "--join", strings.Join(f.join, ","))
 	p.cmd.Env = append(os.Environ(), asDaemon+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log

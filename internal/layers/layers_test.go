@@ -20,6 +20,7 @@ const module = "github.com/weft-mesh/weft/"
 var level = map[string]int{
 	"internal/dnslabel":            0,
 	"internal/lobby":               0,
+	"internal/logtest":             0, // of tests only
 	"internal/password":            0,
 	"internal/pki":                 0,
 	"internal/pki/pkitest":         0, // of tests only

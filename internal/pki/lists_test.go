@@ -23,7 +23,7 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	ca := authority(t, "farm")
 	lost, kept := issue(t, ca, pki.Agent, "edge-1"), issue(t, ca, pki.Agent, "edge-2")
 	fog := settle(t, issue(t, ca, pki.Agent, "fog-1"))
-	server := fog.id.ServerTLS(pki.Agent)
+	server := fog.Identity.ServerTLS(pki.Agent)
 	refused := func(want bool) {
 		t.Helper()
 		meet(t, server, kept.ClientTLS(pki.Agent))
@@ -36,32 +36,32 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	if err := ca.Revoke(time.Now(), lost.Certificate()); err != nil {
 		t.Fatal(err)
 	}
-	if err := ca.SaveRevoked(fog.dir); err != nil {
+	if err := ca.SaveRevoked(fog.Dir); err != nil {
 		t.Fatal(err)
 	}
-	fog.hangup()
+	fog.Look()
 	refused(true)
 	// The one that it is refused by is refused by it, too.
-	meet(t, kept.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent))
-	if serr, cerr := handshake(t, lost.ServerTLS(pki.Agent), fog.id.ClientTLS(pki.Agent)); serr == nil || !errors.Is(cerr, pki.ErrRevoked) {
+	meet(t, kept.ServerTLS(pki.Agent), fog.Identity.ClientTLS(pki.Agent))
+	if serr, cerr := handshake(t, lost.ServerTLS(pki.Agent), fog.Identity.ClientTLS(pki.Agent)); serr == nil || !errors.Is(cerr, pki.ErrRevoked) {
 		t.Errorf("as a server: %v, %v", serr, cerr)
 	}
 
 	// A list that somebody else signed, and none, change nothing.
 	forged := authority(t, "farm")
-	if err := errors.Join(forged.Revoke(time.Now(), kept.Certificate()), forged.SaveRevoked(fog.dir)); err != nil {
+	if err := errors.Join(forged.Revoke(time.Now(), kept.Certificate()), forged.SaveRevoked(fog.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	fog.hangup()
+	fog.Look()
 	refused(true)
 	if err := os.Remove(fog.file("ca.crl")); err != nil {
 		t.Fatal(err)
 	}
-	fog.hangup()
+	fog.Look()
 	refused(true)
 	for _, want := range []string{"ca.crl was not signed by an authority of ca.crt", "ca.crl is gone"} {
-		if !strings.Contains(fog.log.String(), want) {
-			t.Errorf("nothing about %s:\n%s", want, fog.log.String())
+		if !strings.Contains(fog.Node.Log(), want) {
+			t.Errorf("nothing about %s:\n%s", want, fog.Node.Log())
 		}
 	}
 
@@ -70,9 +70,9 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fog.take(renew(t, next, fog.id))
+	fog.Take(renew(t, next, fog.Identity))
 	thief := lost.ClientTLS(pki.Agent)
-	thief.VerifyConnection = fog.id.ClientTLS(pki.Agent).VerifyConnection // it knows both authorities
+	thief.VerifyConnection = fog.Identity.ClientTLS(pki.Agent).VerifyConnection // it knows both authorities
 	if serr, _ := handshake(t, server, thief); !errors.Is(serr, pki.ErrRevoked) {
 		t.Errorf("under the new authority: %v", serr)
 	}
@@ -103,25 +103,25 @@ func TestOlderListsAreNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	older := [][]byte{one, revoke(lost, b), revoke(lost, kept), revoke(lost, fog.id)}
+	older := [][]byte{one, revoke(lost, b), revoke(lost, kept), revoke(lost, fog.Identity)}
 	fog.put("ca.crl", two, 0o644)
-	fog.hangup()
+	fog.Look()
 	for i, list := range older {
 		fog.put("ca.crl", list, 0o644)
-		fog.hangup()
+		fog.Look()
 		for _, id := range []*pki.Identity{a, b} {
-			if serr, _ := handshake(t, fog.id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent)); !errors.Is(serr, pki.ErrRevoked) {
+			if serr, _ := handshake(t, fog.Identity.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent)); !errors.Is(serr, pki.ErrRevoked) {
 				t.Errorf("after list %d, %s: %v", i, id.Subject, serr)
 			}
 		}
-		meet(t, fog.id.ServerTLS(pki.Agent), kept.ClientTLS(pki.Agent))
+		meet(t, fog.Identity.ServerTLS(pki.Agent), kept.ClientTLS(pki.Agent))
 	}
-	if !strings.Contains(fog.log.String(), "ca.crl does not have all that is revoked: copy the authority's") {
-		t.Errorf("it says %s", fog.log.String())
+	if !strings.Contains(fog.Node.Log(), "ca.crl does not have all that is revoked: copy the authority's") {
+		t.Errorf("it says %s", fog.Node.Log())
 	}
 	fog.put("ca.crl", revoke(ca, kept), 0o644)
-	fog.hangup()
-	if serr, _ := handshake(t, fog.id.ServerTLS(pki.Agent), kept.ClientTLS(pki.Agent)); !errors.Is(serr, pki.ErrRevoked) {
+	fog.Look()
+	if serr, _ := handshake(t, fog.Identity.ServerTLS(pki.Agent), kept.ClientTLS(pki.Agent)); !errors.Is(serr, pki.ErrRevoked) {
 		t.Errorf("after a newer list: %v", serr)
 	}
 }
@@ -132,11 +132,11 @@ func TestAnotherAuthorityBeginsItsOwnList(t *testing.T) {
 	ca := authority(t, "farm")
 	fog := settle(t, issue(t, ca, pki.Agent, "fog-1"))
 	for _, name := range []string{"edge-1", "edge-2"} {
-		if err := errors.Join(ca.Revoke(time.Now(), issue(t, ca, pki.Agent, name).Certificate()), ca.SaveRevoked(fog.dir)); err != nil {
+		if err := errors.Join(ca.Revoke(time.Now(), issue(t, ca, pki.Agent, name).Certificate()), ca.SaveRevoked(fog.Dir)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fog.hangup()
+	fog.Look()
 	next, dir := authority(t, "farm"), t.TempDir()
 	id := issue(t, next, pki.Agent, "fog-1")
 	if err := id.Save(dir); err != nil {
@@ -145,9 +145,9 @@ func TestAnotherAuthorityBeginsItsOwnList(t *testing.T) {
 	for name, mode := range map[string]os.FileMode{"ca.crt": 0o644, "ca.crl": 0o644, "fog-1.crt": 0o644, "fog-1.key": 0o600} {
 		fog.put(name, read(t, dir, name), mode)
 	}
-	fog.hangup()
-	if !fog.id.Certificate().Equal(id.Certificate()) {
-		t.Errorf("it says %s", fog.log.String())
+	fog.Look()
+	if !fog.Identity.Certificate().Equal(id.Certificate()) {
+		t.Errorf("it says %s", fog.Node.Log())
 	}
 }
 

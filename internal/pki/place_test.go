@@ -1,82 +1,29 @@
 package pki_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // place is a machine's directory with a node's files, followed.
 type place struct {
 	*testing.T
-	dir  string
-	id   *pki.Identity
-	look chan os.Signal
-	log  book
-}
-
-// book is a log to read while it is written.
-type book struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
+	*pkitest.Node
 }
 
 func settle(t *testing.T, id *pki.Identity) *place {
 	t.Helper()
-	p := &place{T: t, dir: t.TempDir(), look: make(chan os.Signal)}
-	if err := id.Save(p.dir); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if p.id, err = pki.LoadIdentity(p.file("ca.crt"), p.file(id.Subject.Name+".crt"), p.file(id.Subject.Name+".key")); err != nil {
-		t.Fatal(err)
-	}
-	f, err := pki.NewFollower(p.id, p.look, slog.New(slog.NewTextHandler(&p.log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	p.hangup()
-	return p
+	return &place{t, pkitest.Follow(t, id)}
 }
 
-func (p *place) file(name string) string { return filepath.Join(p.dir, name) }
-
-// hangup makes the node look, and returns when it has.
-func (p *place) hangup() {
-	p.look <- syscall.SIGHUP
-	p.look <- syscall.SIGHUP // taken when the look before is over
-}
+func (p *place) file(name string) string { return filepath.Join(p.Dir, name) }
 
 func (p *place) put(name string, content []byte, mode os.FileMode) {
 	p.Helper()
@@ -92,14 +39,6 @@ func (p *place) get(name string) []byte {
 		p.Fatal(err)
 	}
 	return b
-}
-
-func (p *place) take(id *pki.Identity) {
-	p.Helper()
-	if err := id.Overwrite(p.dir); err != nil {
-		p.Fatal(err)
-	}
-	p.hangup()
 }
 
 func renew(t *testing.T, ca *pki.CA, old *pki.Identity) *pki.Identity {

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -126,12 +127,12 @@ func TestRotationOfEverything(t *testing.T) {
 	ca := authority(t, "farm")
 	first := issue(t, ca, pki.Agent, "fog-1")
 	fog, edge := settle(t, first), settle(t, issue(t, ca, pki.Agent, "edge-1"))
-	server, client := fog.id.ServerTLS(pki.Agent), edge.id.ClientTLS(pki.Agent).Clone()
+	server, client := fog.Identity.ServerTLS(pki.Agent), edge.Identity.ClientTLS(pki.Agent).Clone()
 	meet(t, server, client)
 
 	second := renew(t, ca, first)
-	fog.take(second)
-	if got := fog.id.Certificate(); !got.Equal(second.Certificate()) {
+	fog.Take(second)
+	if got := fog.Identity.Certificate(); !got.Equal(second.Certificate()) {
 		t.Fatal("the renewed certificate is not in use")
 	}
 	meet(t, server, client)
@@ -140,29 +141,29 @@ func TestRotationOfEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third, forth := renew(t, next, second), renew(t, next, edge.id)
-	fog.take(third)
+	third, forth := renew(t, next, second), renew(t, next, edge.Identity)
+	fog.Take(third)
 	// One has moved on, the other knows nothing of the new authority.
 	if serr, cerr := handshake(t, server, client); serr == nil && cerr == nil {
 		t.Fatal("a certificate of an unknown authority was accepted")
 	}
 	edge.put("ca.crt", fog.get("ca.crt"), 0o644) // both authorities, the old certificate
-	edge.hangup()
+	edge.Look()
 	meet(t, server, client)
-	edge.take(forth)
+	edge.Take(forth)
 	meet(t, server, client)
 
 	old := issue(t, ca, pki.Agent, "edge-2").ClientTLS(pki.Agent)
 	old.VerifyConnection = client.VerifyConnection // it knows both authorities
 	meet(t, server, old)
 	next.Retire()
-	fog.take(renew(t, next, third))
+	fog.Take(renew(t, next, third))
 	meet(t, server, client)
 	if serr, cerr := handshake(t, server, old); serr == nil && cerr == nil {
 		t.Error("a certificate of a retired authority was accepted")
 	}
-	if n := strings.Count(fog.log.String(), "new certificates in use"); n != 3 {
-		t.Errorf("%d times it says that there are new certificates:\n%s", n, fog.log.String())
+	if n := strings.Count(fog.Node.Log(), "new certificates in use"); n != 3 {
+		t.Errorf("%d times it says that there are new certificates:\n%s", n, fog.Node.Log())
 	}
 }
 
@@ -190,16 +191,16 @@ func TestUselessCertificatesDoNotReplaceUsefulOnes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fog := settle(t, good)
-			fog.take(tc.id)
-			meet(t, fog.id.ServerTLS(pki.Agent), peer.ClientTLS(pki.Agent))
-			if said := fog.log.String(); !strings.Contains(said, "fog-1.crt is of no use: ") || !strings.Contains(said, tc.want) {
+			fog.Take(tc.id)
+			meet(t, fog.Identity.ServerTLS(pki.Agent), peer.ClientTLS(pki.Agent))
+			if said := fog.Node.Log(); !strings.Contains(said, "fog-1.crt is of no use: ") || !strings.Contains(said, tc.want) {
 				t.Errorf("it says %s", said)
 			}
 		})
 	}
 	fog := settle(t, expired)
 	next := at(time.Now().Add(-47 * time.Hour))
-	if fog.take(next); !fog.id.Certificate().Equal(next.Certificate()) {
+	if fog.Take(next); !fog.Identity.Certificate().Equal(next.Certificate()) {
 		t.Error("an expired one stays for another expired one")
 	}
 }
@@ -303,22 +304,22 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := settle(t, id)
 			tc.spoil(p)
-			p.hangup()
-			said := p.log.String()
+			p.Look()
+			said := p.Node.Log()
 			if !strings.Contains(said, tc.want) || !strings.Contains(said, "cannot be used") {
 				t.Errorf("it says %s, want …%s…", said, tc.want)
 			}
-			if p.hangup(); p.log.String() != said {
-				t.Errorf("it says the same again: %s", p.log.String())
+			if p.Look(); p.Node.Log() != said {
+				t.Errorf("it says the same again: %s", p.Node.Log())
 			}
-			meet(t, p.id.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent))
+			meet(t, p.Identity.ServerTLS(pki.Agent), id.ClientTLS(pki.Agent))
 			// Once they are whole they are used.
 			p.put("ca.crt", read("ca.crt"), 0o644)
 			p.put("fog-1.crt", cert, 0o644)
 			p.put("fog-1.key", key, 0o600)
-			p.hangup()
-			if !p.id.Certificate().Equal(next.Certificate()) {
-				t.Errorf("the good files are not used: %s", p.log.String())
+			p.Look()
+			if !p.Identity.Certificate().Equal(next.Certificate()) {
+				t.Errorf("the good files are not used: %s", p.Node.Log())
 			}
 		})
 	}
@@ -423,8 +424,8 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		if id, err = pki.LoadIdentity(at("ca.crt"), at("edge-1.crt"), at("edge-1.key")); err != nil {
 			t.Fatal(err)
 		}
-		var log book
-		f, err := pki.NewFollower(id, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		var log logtest.Book
+		f, err := pki.NewFollower(id, nil, log.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -475,8 +476,8 @@ func TestWhatCannotBeUsedIsSaidEachDay(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log book
-		f, err := pki.NewFollower(id, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		var log logtest.Book
+		f, err := pki.NewFollower(id, nil, log.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}

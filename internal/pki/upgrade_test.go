@@ -49,7 +49,7 @@ func TestTheTierOfANodeWithoutOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	fog := settle(t, id)
-	fog.id.Subject.Tier = tiering.Fog // as weftd does
+	fog.Identity.Subject.Tier = tiering.Fog // as weftd does
 	of := func(tier tiering.Tier) *pki.Identity {
 		next, err := ca.Renew(id.Certificate(), tier, time.Now(), 0)
 		if err != nil {
@@ -57,17 +57,17 @@ func TestTheTierOfANodeWithoutOne(t *testing.T) {
 		}
 		return next
 	}
-	if fog.take(of(tiering.Cloud)); !fog.id.Certificate().Equal(id.Certificate()) || !strings.Contains(fog.log.String(), "is of spiffe://farm/agent/cloud/fog-1 now") {
-		t.Errorf("of another tier: %s", fog.log.String())
+	if fog.Take(of(tiering.Cloud)); !fog.Identity.Certificate().Equal(id.Certificate()) || !strings.Contains(fog.Node.Log(), "is of spiffe://farm/agent/cloud/fog-1 now") {
+		t.Errorf("of another tier: %s", fog.Node.Log())
 	}
 	next := of(tiering.Fog)
-	if fog.take(next); !fog.id.Certificate().Equal(next.Certificate()) {
-		t.Errorf("of its tier: %s", fog.log.String())
+	if fog.Take(next); !fog.Identity.Certificate().Equal(next.Certificate()) {
+		t.Errorf("of its tier: %s", fog.Node.Log())
 	}
 	fog.put("fog-1.crt", read(t, dir, "fog-1.crt"), 0o644)
 	fog.put("fog-1.key", read(t, dir, "fog-1.key"), 0o600)
-	if fog.hangup(); !fog.id.Certificate().Equal(next.Certificate()) {
-		t.Errorf("without one again: %s", fog.log.String())
+	if fog.Look(); !fog.Identity.Certificate().Equal(next.Certificate()) {
+		t.Errorf("without one again: %s", fog.Node.Log())
 	}
 }
 

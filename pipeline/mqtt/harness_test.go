@@ -299,26 +299,6 @@ func identityOf(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Ident
 	return id
 }
 
-// logBook keeps what is logged.
-type logBook struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
-
-func (b *logBook) count(what string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Count(b.buf.String(), what)
-}
-
 // newFrame makes a frame with a deadline of that time from now.
 func newFrame(seq uint64, left time.Duration) *pipeline.Frame {
 	now := time.Now()

@@ -14,6 +14,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"go.uber.org/goleak"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
 )
@@ -66,9 +67,9 @@ func TestNewRefuses(t *testing.T) {
 // While the broker is away Send says so at once, with its URL and the cause,
 // and the log says it once.
 func TestWrongAddress(t *testing.T) {
-	var book logBook
+	var book logtest.Book
 	url := "tcp://" + freeAddr(t)
-	l, err := New(Config{Broker: url, Plaintext: true, Node: "edge-1", Log: book.logger()}, ignore)
+	l, err := New(Config{Broker: url, Plaintext: true, Node: "edge-1", Log: book.Logger()}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,9 +85,9 @@ func TestWrongAddress(t *testing.T) {
 		}
 		return strings.Contains(err.Error(), "connection refused")
 	})
-	eventually(t, "the log to say so", func() bool { return book.count("no connection to the broker") > 0 })
+	eventually(t, "the log to say so", func() bool { return book.Count("no connection to the broker") > 0 })
 	stop()
-	if n := book.count("no connection to the broker"); n != 1 || book.count(url) == 0 {
+	if n := book.Count("no connection to the broker"); n != 1 || book.Count(url) == 0 {
 		t.Errorf("said %d times in the log, want once, with %s", n, url)
 	}
 	if err := l.Send(t.Context(), "fog-1", "detect", newFrame(1, time.Minute)); !errors.Is(err, pipeline.ErrClosed) {
@@ -96,10 +97,10 @@ func TestWrongAddress(t *testing.T) {
 
 // A broker that is started again, at the same address, is found again.
 func TestBrokerRestart(t *testing.T) {
-	var book logBook
+	var book logtest.Book
 	first, stopBroker := startBroker(t, broker.Config{})
 	addr := first.Addr()
-	l, _ := startLink(t, Config{Broker: "tcp://" + addr, Node: "edge-1", Log: book.logger()}, ignore)
+	l, _ := startLink(t, Config{Broker: "tcp://" + addr, Node: "edge-1", Log: book.Logger()}, ignore)
 	flows := func() {
 		t.Helper()
 		eventually(t, "a frame to be delivered", func() bool {
@@ -120,7 +121,7 @@ func TestBrokerRestart(t *testing.T) {
 	if s := l.Stats(); s.Sessions != 2 || s.InFlight != 0 {
 		t.Errorf("%+v, want 2 sessions and nothing in flight", s)
 	}
-	if lost, found := book.count("no connection"), book.count("connected to the broker"); lost != 1 || found != 2 {
+	if lost, found := book.Count("no connection"), book.Count("connected to the broker"); lost != 1 || found != 2 {
 		t.Errorf("the log says %d times lost and %d times connected, want 1 and 2", lost, found)
 	}
 }

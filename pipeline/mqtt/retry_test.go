@@ -6,14 +6,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/logtest"
 )
 
 // Attempts are made ever less often, up to a limit, and at once again after a
 // session that held; the log is spared.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var book logBook
-		r := retry{log: book.logger()}
+		var book logtest.Book
+		r := retry{log: book.Logger()}
 		why := errors.New("refused")
 		attempts := func(n int) {
 			t.Helper()
@@ -30,7 +32,7 @@ func TestRetry(t *testing.T) {
 			}
 		}
 		attempts(10)
-		if n := book.count("level=WARN"); n != 1 {
+		if n := book.Count("level=WARN"); n != 1 {
 			t.Errorf("%d warnings, want one", n)
 		}
 		r.connected()
@@ -43,7 +45,7 @@ func TestRetry(t *testing.T) {
 		r.connected()
 		r.ended(stable)
 		attempts(3)
-		if lost, found := book.count("level=WARN"), book.count("level=INFO"); lost != 3 || found != 2 {
+		if lost, found := book.Count("level=WARN"), book.Count("level=INFO"); lost != 3 || found != 2 {
 			t.Errorf("said %d times lost and %d times connected, want 3 and 2", lost, found)
 		}
 

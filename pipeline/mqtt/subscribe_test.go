@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
@@ -17,8 +18,8 @@ func TestSubscribe(t *testing.T) {
 	ca := authority(t)
 	b, stopBroker := startBroker(t, broker.Config{TLS: identity(t, ca, "fog-1").ServerTLS(pki.Agent, pki.Operator)})
 	url, creds := "tls://"+b.Addr(), identity(t, ca, "edge-1").ClientTLS(pki.Agent)
-	var book logBook
-	conf := SubscribeConfig{Broker: url, TLS: creds, Topic: "cams/+/jpeg", MaxPayload: 1000, Log: book.logger()}
+	var book logtest.Book
+	conf := SubscribeConfig{Broker: url, TLS: creds, Topic: "cams/+/jpeg", MaxPayload: 1000, Log: book.Logger()}
 	got, ended := make(chan string, 100), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -47,7 +48,7 @@ func TestSubscribe(t *testing.T) {
 			t.Fatalf("got %d bytes, at most 1000 were asked for", len(p))
 		}
 	}
-	eventually(t, "the log to tell of the large one", func() bool { return book.count("too large") == 1 })
+	eventually(t, "the log to tell of the large one", func() bool { return book.Count("too large") == 1 })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("subscribe ended with %v, want nil", err)
@@ -72,8 +73,8 @@ func TestSubscribeSlowHandler(t *testing.T) {
 	url := "tcp://" + startMosquitto(t) // the embedded broker retains nothing
 	camera := client(t, url, nil)
 	done(t, camera.Publish("cams/gate", 1, true, "retained")) // comes with the subscription, once
-	var book logBook
-	conf := SubscribeConfig{Broker: url, Plaintext: true, Topic: "cams/gate", Queue: 2, Log: book.logger()}
+	var book logtest.Book
+	conf := SubscribeConfig{Broker: url, Plaintext: true, Topic: "cams/gate", Queue: 2, Log: book.Logger()}
 	got, release := make(chan string), make(chan struct{})
 	run(t, func(ctx context.Context) error {
 		return Subscribe(ctx, conf, func(p []byte) {
@@ -87,7 +88,7 @@ func TestSubscribeSlowHandler(t *testing.T) {
 	for _, p := range []string{"1", "2", "3"} { // while the handler is busy
 		done(t, camera.Publish("cams/gate", 0, false, p))
 	}
-	eventually(t, "the log to say that 1 is dropped", func() bool { return book.count("dropping the oldest") == 1 })
+	eventually(t, "the log to say that 1 is dropped", func() bool { return book.Count("dropping the oldest") == 1 })
 	close(release)
 	if first, second := <-got, <-got; first != "2" || second != "3" {
 		t.Errorf("then got %s and %s, want 2 and 3", first, second)

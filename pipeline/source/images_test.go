@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -86,7 +87,7 @@ func TestBadImagesAreSkippedAndLogged(t *testing.T) {
 	if err := os.Symlink("/dev/zero", filepath.Join(dir, "8-link.jpg")); err != nil {
 		t.Fatal(err)
 	}
-	log := &lockedLog{}
+	log := &logtest.Book{}
 	src, err := Open(Config{URI: "images:.?loop=true", MediaDir: dir, FPS: 500, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)

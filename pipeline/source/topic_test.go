@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -26,8 +27,8 @@ func publish(lost error, payloads ...[]byte) Subscribe {
 
 func TestTopicPassesPictures(t *testing.T) {
 	jpg, png := numbered(t, 1), pngOf(t, numbered(t, 2))
-	log := &lockedLog{}
-	cfg := Config{URI: "mqtt:cameras/gate", Subscribe: publish(nil, jpg, []byte("{}"), nil, png, jpg[:10], jpg), Log: textLog(log)}
+	log := &logtest.Book{}
+	cfg := Config{URI: "mqtt:cameras/gate", Subscribe: publish(nil, jpg, []byte("{}"), nil, png, jpg[:10], jpg), Log: log.Logger()}
 	src, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"go.uber.org/goleak"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/tiering"
@@ -228,8 +229,8 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var book book
-	b, stop := start(t, Config{TLS: id.ServerTLS(pki.Agent), Log: slog.New(slog.NewTextHandler(&book, nil))})
+	var book logtest.Book
+	b, stop := start(t, Config{TLS: id.ServerTLS(pki.Agent), Log: book.Logger()})
 	c, err := net.Dial("tcp", b.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +248,7 @@ func TestLog(t *testing.T) {
 }
 
 func TestQuieter(t *testing.T) {
-	var book book
+	var book logtest.Book
 	log := slog.New(newQuieter(slog.NewTextHandler(&book, &slog.HandlerOptions{Level: slog.LevelDebug}))).With("hook", "h")
 	log.Debug("failed publishing packet", "packet", "payload")
 	log.Info("attached listener")
@@ -260,21 +261,4 @@ func TestQuieter(t *testing.T) {
 	if l := slog.New(newQuieter(slog.NewTextHandler(&book, nil))); l.Enabled(t.Context(), slog.LevelInfo) {
 		t.Error("information is enabled where debugging is not")
 	}
-}
-
-type book struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"os/exec"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 )
 
@@ -293,8 +293,8 @@ func TestStuckSubscriber(t *testing.T) {
 // Refusals are logged, but an offender can neither fill the disk nor write its
 // messages to the log.
 func TestRefusalsInTheLog(t *testing.T) {
-	var book book
-	m := startMesh(t, Config{Log: slog.New(slog.NewTextHandler(&book, nil))})
+	var book logtest.Book
+	m := startMesh(t, Config{Log: book.Logger()})
 	for range 5 {
 		lost := make(chan error, 1)
 		m.join(t, pki.Agent, "edge-2", lost).Publish("weft/v1/frames/fog-1/edge-1/R", 1, false, "secret")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 )
@@ -106,8 +106,8 @@ func TestUsersLogIn(t *testing.T) {
 // TestWrongPasswords: whatever is wrong, and in either version, the answer is
 // one and the same.
 func TestWrongPasswords(t *testing.T) {
-	var log book
-	m := open(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Book
+	m := open(t, Config{Log: log.Logger()})
 	answers := map[string]bool{}
 	for _, secure := range []bool{true, false} {
 		for _, c := range [][2]string{{"gate", "battery staple"}, {"nobody", "correct horse"}, {"gate", "secret"}} {
