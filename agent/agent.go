@@ -36,7 +36,7 @@ type Workshop interface {
 	// be brought to the size of the detector that follows. Loading a model may
 	// take long; ctx ends it. backend is the effective one of a detector,
 	// empty for other stages.
-	Stage(ctx context.Context, a tiering.Assignment, fit func(quality int) (tiering.Fit, bool)) (stage pipeline.Stage, backend string, err error)
+	Stage(ctx context.Context, a tiering.Assignment, fit func(*pipeline.Frame) (tiering.Fit, bool)) (stage pipeline.Stage, backend string, err error)
 	Source(a tiering.Assignment) (pipeline.Source, error)
 }
 

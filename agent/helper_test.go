@@ -181,7 +181,7 @@ func assignments(w *tiering.Workflow, on map[string]string) map[string][]tiering
 	out := map[string][]tiering.Assignment{}
 	placements := placementsOf(w, on)
 	for node := range meshNodes {
-		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes)
+		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes, nil)
 	}
 	return out
 }

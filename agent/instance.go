@@ -38,6 +38,8 @@ type instance struct {
 	backend string
 	status  pipeline.Status // while there is no feed or runner
 	message string
+	quality tiering.Quality // of a source
+	held    string
 }
 
 // newInstance makes an instance that starts when before, which may be nil, has
@@ -90,10 +92,15 @@ func (i *instance) does(w tiering.Assignment) bool {
 }
 
 // work is what of an assignment stays the same while an instance runs: not
-// where its frames go, nor what is reserved for it, nor how many others there
-// are.
+// where its frames go, nor at which quality they are analysed, nor what is
+// reserved for it, nor how many others there are.
 func work(a tiering.Assignment) tiering.Assignment {
-	w := tiering.Assignment{Source: a.Source, Objectives: a.Objectives}
+	w := tiering.Assignment{Objectives: a.Objectives}
+	if a.Source != nil {
+		s := *a.Source
+		s.Resolution = 0 // see quality
+		w.Source = &s
+	}
 	if a.Task != nil {
 		t := *a.Task
 		t.Request, t.Replicas = tiering.Resources{}, 0
@@ -102,7 +109,16 @@ func work(a tiering.Assignment) tiering.Assignment {
 	return w
 }
 
-// redirect sets where frames go from now on.
+// quality is that at which a source's frames are analysed.
+func quality(a *tiering.Assignment) tiering.Quality {
+	if a.Quality != nil {
+		return *a.Quality
+	}
+	return tiering.Quality{Resolution: a.Source.Resolution, Every: 1}
+}
+
+// redirect sets where frames go from now on, and at which quality they are
+// analysed.
 func (i *instance) redirect(w tiering.Assignment) {
 	i.moves.Store(w.Placement.From == i.agent.cfg.Node.ID)
 	if i.router == nil {
@@ -111,6 +127,15 @@ func (i *instance) redirect(w tiering.Assignment) {
 	// In this order: offers add their groups to those that are expected.
 	i.router.SetOffers(w.Next)
 	i.router.SetGroups(w.Groups)
+	if w.Source == nil {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.quality, i.held = quality(&w), w.Held
+	if i.feed != nil {
+		i.feed.Set(i.quality, i.held)
+	}
 }
 
 // run runs the instance until it is no longer wanted and has let go of its
@@ -186,17 +211,17 @@ func (i *instance) runSource(life context.Context) error {
 		return err
 	}
 	p, s := i.want.Placement, i.want.Source
+	i.mu.Lock()
 	feed, err := pipeline.NewFeed(pipeline.FeedConfig{
 		Node: p.Node, Instance: p.ID, Workflow: p.Workflow, Source: s.Name,
-		Quality: s.Resolution, FPS: s.FPS, Deadline: i.want.Objectives.Deadline,
+		Quality: i.quality, Held: i.held, FPS: s.FPS, Deadline: i.want.Objectives.Deadline,
 		Epoch: i.epoch, Log: i.log,
 	}, src, i.router)
+	i.feed = feed
+	i.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	i.mu.Lock()
-	i.feed = feed
-	i.mu.Unlock()
 	if err := feed.Run(i.wanted); err != nil {
 		i.log.Error("source failed", "err", err)
 	}

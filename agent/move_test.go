@@ -30,7 +30,7 @@ func movingOf(w *tiering.Workflow, on map[string]string, task string, switched b
 	}
 	out := map[string][]tiering.Assignment{}
 	for node := range meshNodes {
-		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes)
+		out[node] = tiering.Assignments(node, []*tiering.Workflow{w}, placements, meshNodes, nil)
 	}
 	return out
 }

@@ -74,7 +74,7 @@ func (s *shop) entries(what, id string) []entry {
 	return out
 }
 
-func (s *shop) Stage(_ context.Context, a tiering.Assignment, _ func(int) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
+func (s *shop) Stage(_ context.Context, a tiering.Assignment, _ func(*pipeline.Frame) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
 	if s.load != nil {
 		d, err := s.load(a)
 		<-time.After(d)

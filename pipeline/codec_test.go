@@ -146,7 +146,7 @@ func drawMessage(t *rapid.T) *Message {
 	unit := rapid.Float64Range(0, 1)
 	f := &Frame{
 		ID:      FrameID{name.Draw(t, "workflow"), name.Draw(t, "source"), rapid.Uint32().Draw(t, "epoch"), rapid.Uint64().Draw(t, "seq")},
-		Quality: side.Draw(t, "quality"), SourceWidth: side.Draw(t, "sw"), SourceHeight: side.Draw(t, "sh"), Model: name.Draw(t, "model"),
+		Quality: side.Draw(t, "quality"), SourceWidth: side.Draw(t, "sw"), SourceHeight: side.Draw(t, "sh"), Model: name.Draw(t, "model"), Analyser: name.Draw(t, "analyser"),
 	}
 	switch format := rapid.SampledFrom([]Format{"", BGR, JPEG, PNG}).Draw(t, "format"); format {
 	case "":

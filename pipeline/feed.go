@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // How a Feed waits between attempts and for outcomes.
@@ -28,10 +30,11 @@ type FeedConfig struct {
 	Instance string // placement ID
 	Workflow string
 	Source   string
-	Quality  int           // resolution at which the frames are to be analysed
-	FPS      float64       // at most; 0: the source's own rate
-	Deadline time.Duration // from capture; 0: none
-	Epoch    uint32        // random, of this run
+	Quality  tiering.Quality // at first; without a model: any
+	Held     string          // why no frames are taken in at first; empty: they are
+	FPS      float64         // at most; 0: the source's own rate
+	Deadline time.Duration   // from capture; 0: none
+	Epoch    uint32          // random, of this run
 	Log      *slog.Logger
 }
 
@@ -39,7 +42,9 @@ type FeedConfig struct {
 // hands them on. A source that fails is run again, after 0.5 s at first and
 // 30 s at most.
 //
-// Pictures beyond FPS are not captured: they get no ID and are in no account.
+// Pictures beyond FPS, those between the ones that the quality has analysed, and
+// those of a source that is held are not captured: they get no ID and are in no
+// account.
 type Feed struct {
 	cfg    FeedConfig
 	src    Source
@@ -52,6 +57,9 @@ type Feed struct {
 	mu      sync.Mutex
 	status  Status
 	message string
+	quality tiering.Quality
+	held    string
+	skip    int // pictures to pass over before the next frame
 	seq     uint64
 	due     time.Time // of the next frame, if they came exactly at FPS
 	stopped bool
@@ -64,6 +72,8 @@ func NewFeed(cfg FeedConfig, src Source, next *Router) (*Feed, error) {
 		return nil, fmt.Errorf("feed: workflow %q and source %q must be named", cfg.Workflow, cfg.Source)
 	case src == nil || next == nil:
 		return nil, fmt.Errorf("feed %s/%s: no source or no router", cfg.Workflow, cfg.Source)
+	case cfg.Quality.Resolution < 0 || cfg.Quality.Every < 0:
+		return nil, fmt.Errorf("feed %s/%s: quality %s must not be negative", cfg.Workflow, cfg.Source, cfg.Quality)
 	case cfg.FPS < 0 || cfg.Deadline < 0:
 		return nil, fmt.Errorf("feed %s/%s: %v frames a second and a deadline of %s must not be negative", cfg.Workflow, cfg.Source, cfg.FPS, cfg.Deadline)
 	}
@@ -73,12 +83,24 @@ func NewFeed(cfg FeedConfig, src Source, next *Router) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, src: src, next: next, ledger: ledger, status: StatusStarting, grab: NewHistogram(),
-		rng: rand.New(rand.NewPCG(uint64(cfg.Epoch), 0)),
+		rng: rand.New(rand.NewPCG(uint64(cfg.Epoch), 0)), quality: cfg.Quality, held: cfg.Held,
 	}
 	if cfg.FPS > 0 {
 		f.period = time.Duration(float64(time.Second) / cfg.FPS)
 	}
 	return f, nil
+}
+
+// Set changes the quality of the frames to come. held is why there are to be
+// none; empty: there are. It may be called at any time.
+func (f *Feed) Set(q tiering.Quality, held string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held != held && held != "" {
+		f.cfg.Log.Info("source held", "instance", f.cfg.Instance, "reason", held)
+	}
+	f.quality, f.held = q, held
+	f.skip = min(f.skip, max(q.Every-1, 0))
 }
 
 // Run runs the source until it ends or ctx does; nil in both cases.
@@ -122,14 +144,14 @@ func (f *Feed) Run(ctx context.Context) error {
 func (f *Feed) emit(frame *Frame) {
 	now := time.Now()
 	f.ledger.Expire(now)
-	id, ok := f.admit(frame.Captured)
+	id, quality, ok := f.admit(frame.Captured)
 	if !ok {
 		return
 	}
 	if f.become(StatusRunning, "") {
 		f.cfg.Log.Info("source running", "instance", f.cfg.Instance)
 	}
-	frame.ID, frame.Quality = id, f.cfg.Quality
+	frame.ID, frame.Quality, frame.Analyser = id, quality.Resolution, quality.Model
 	if f.cfg.Deadline > 0 {
 		frame.Deadline = frame.Captured.Add(f.cfg.Deadline)
 	}
@@ -148,27 +170,36 @@ func (f *Feed) emit(frame *Frame) {
 	f.next.Forward(frame)
 }
 
-// admit decides whether a picture taken at t becomes a frame, and its ID. It
-// holds the mean rate to FPS by the generic cell rate algorithm (ITU-T I.371)
+// admit decides whether a picture taken at t becomes a frame, its ID and its
+// quality. It holds the mean rate to FPS by the generic cell rate algorithm (ITU-T I.371)
 // with a tolerance of half a period, so that a source at exactly FPS loses
 // nothing to jitter.
-func (f *Feed) admit(t time.Time) (FrameID, bool) {
+func (f *Feed) admit(t time.Time) (FrameID, tiering.Quality, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
-		return FrameID{}, false
+		return FrameID{}, f.quality, false
+	}
+	if f.held != "" {
+		f.status, f.message = StatusHeld, f.held
+		return FrameID{}, f.quality, false
 	}
 	if f.period > 0 {
 		if t.Before(f.due.Add(-f.period / 2)) {
-			return FrameID{}, false
+			return FrameID{}, f.quality, false
 		}
 		if f.due.Before(t) {
 			f.due = t
 		}
 		f.due = f.due.Add(f.period)
 	}
+	if f.skip > 0 {
+		f.skip--
+		return FrameID{}, f.quality, false
+	}
+	f.skip = max(f.quality.Every-1, 0)
 	f.seq++
-	return FrameID{Workflow: f.cfg.Workflow, Source: f.cfg.Source, Epoch: f.cfg.Epoch, Seq: f.seq}, true
+	return FrameID{Workflow: f.cfg.Workflow, Source: f.cfg.Source, Epoch: f.cfg.Epoch, Seq: f.seq}, f.quality, true
 }
 
 // become changes the status and says whether it is another.
@@ -192,8 +223,9 @@ func (f *Feed) Report() SourceReport {
 	f.ledger.Expire(time.Now())
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	quality := f.quality
 	return SourceReport{
-		Instance: f.cfg.Instance, Workflow: f.cfg.Workflow, Source: f.cfg.Source, Status: f.status, Message: f.message,
+		Instance: f.cfg.Instance, Workflow: f.cfg.Workflow, Source: f.cfg.Source, Status: f.status, Message: f.message, Quality: &quality,
 		Frames: f.ledger.Counts(), Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/logtest"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 func newTestFeed(t *testing.T, cfg FeedConfig, src Source, next *Router) *Feed {
@@ -67,7 +68,7 @@ func TestFeedFrames(t *testing.T) {
 		})
 		next := newTestRouter(t, RouterConfig{}, local, nil)
 		next.SetOffers(offersHere("d"))
-		f := newTestFeed(t, FeedConfig{Quality: 512, Deadline: 500 * time.Millisecond}, camera(3, 100*time.Millisecond, 0), next)
+		f := newTestFeed(t, FeedConfig{Quality: tiering.Quality{Resolution: 512}, Deadline: 500 * time.Millisecond}, camera(3, 100*time.Millisecond, 0), next)
 		if rep := f.Report(); rep.Status != StatusStarting {
 			t.Errorf("status %q before Run", rep.Status)
 		}
@@ -128,6 +129,61 @@ func TestFeedFPS(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The quality changes from one frame to the next, without a restart; what is not
+// to be analysed, or held, is never captured.
+func TestFeedQuality(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got []*Frame
+		next := newTestRouter(t, RouterConfig{}, ReceiverFunc(func(_ string, f *Frame) {
+			got = append(got, f)
+			f.Settle(Outcome{})
+		}), nil)
+		next.SetOffers(offersHere("d"))
+		starts := 0
+		src := sourceFunc(func(ctx context.Context, emit func(*Frame)) error {
+			starts++
+			return camera(0, 100*time.Millisecond, 0)(ctx, emit)
+		})
+		f := newTestFeed(t, FeedConfig{Quality: tiering.Quality{Resolution: 512}, Held: "not yet"}, src, next)
+		stop := start(t, f.Run)
+		pass(950 * time.Millisecond)
+		if r := f.Report(); r.Status != StatusHeld || r.Message != "not yet" || r.Frames.Captured != 0 {
+			t.Errorf("held: %q, %q, %d captured", r.Status, r.Message, r.Frames.Captured)
+		}
+		low := tiering.Quality{Model: "eyes", Resolution: 416, Every: 3}
+		for _, step := range []struct {
+			quality tiering.Quality
+			held    string
+			frames  int
+		}{
+			{tiering.Quality{Resolution: 512, Every: 1}, "", 10},
+			{low, "", 4}, // pictures 1, 4, 7 and 10
+			{low, "again", 0},
+			{tiering.Quality{Model: "eyes", Resolution: 416, Every: 1}, "", 10},
+		} {
+			got = nil
+			f.Set(step.quality, step.held)
+			pass(time.Second)
+			if len(got) != step.frames {
+				t.Errorf("%s, held %q: %d frames in a second, want %d", step.quality, step.held, len(got), step.frames)
+			}
+			for _, fr := range got {
+				if fr.Quality != step.quality.Resolution || fr.Analyser != step.quality.Model {
+					t.Errorf("%s: a frame for %s at %d", step.quality, fr.Analyser, fr.Quality)
+				}
+			}
+			r := f.Report()
+			if r.Quality == nil || *r.Quality != step.quality || (r.Status == StatusHeld) != (step.held != "") || r.Message != step.held {
+				t.Errorf("%s, held %q: reported as %v, %q, %q", step.quality, step.held, r.Quality, r.Status, r.Message)
+			}
+		}
+		stop()
+		if n := f.Report().Frames.Captured; n != 24 || starts != 1 {
+			t.Errorf("%d frames in %d starts", n, starts)
+		}
+	})
 }
 
 // A source that fails is tried again, ever more slowly; each change of state

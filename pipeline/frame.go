@@ -90,6 +90,8 @@ type Frame struct {
 	Deadline time.Time // this process's clock; zero: none
 	// Quality is the resolution at which the frame is to be analysed.
 	Quality int
+	// Analyser is the model that is to analyse it; empty: any.
+	Analyser string
 	// SourceWidth and SourceHeight are the captured picture's size in pixels.
 	SourceWidth, SourceHeight int
 	Image                     Image
@@ -186,7 +188,7 @@ func (f *Frame) Split(n int) []*Frame {
 	out := make([]*Frame, n)
 	for i := range out {
 		out[i] = &Frame{
-			ID: f.ID, Captured: f.Captured, Deadline: f.Deadline, Quality: f.Quality,
+			ID: f.ID, Captured: f.Captured, Deadline: f.Deadline, Quality: f.Quality, Analyser: f.Analyser,
 			SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight, Image: f.Image, Model: f.Model,
 			Detections: append([]Detection(nil), f.Detections...),
 			Spans:      append([]Span(nil), f.Spans...),

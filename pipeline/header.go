@@ -35,6 +35,7 @@ type frameHeader struct {
 	Model        string       `cbor:"16,keyasint,omitempty"`
 	Detections   []wireObject `cbor:"17,keyasint,omitempty"`
 	Spans        []wireSpan   `cbor:"18,keyasint,omitempty"`
+	Analyser     string       `cbor:"19,keyasint,omitempty"`
 }
 
 type wireObject struct {
@@ -58,7 +59,7 @@ func newFrameHeader(m *Message) frameHeader {
 		Instance: m.Instance, Ref: m.Ref, SentAt: m.SentAt, Age: int64(m.Age),
 		Workflow: f.ID.Workflow, Source: f.ID.Source, Epoch: f.ID.Epoch, Seq: f.ID.Seq,
 		Quality: f.Quality, SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight,
-		Format: f.Image.Format, Width: f.Image.Width, Height: f.Image.Height, Model: f.Model,
+		Format: f.Image.Format, Width: f.Image.Width, Height: f.Image.Height, Model: f.Model, Analyser: f.Analyser,
 	}
 	if m.HasDeadline {
 		left := int64(m.Left)
@@ -80,7 +81,7 @@ func (h *frameHeader) message() *Message {
 	f := &Frame{
 		ID:      FrameID{Workflow: h.Workflow, Source: h.Source, Epoch: h.Epoch, Seq: h.Seq},
 		Quality: h.Quality, SourceWidth: h.SourceWidth, SourceHeight: h.SourceHeight,
-		Image: Image{Format: h.Format, Width: h.Width, Height: h.Height}, Model: h.Model,
+		Image: Image{Format: h.Format, Width: h.Width, Height: h.Height}, Model: h.Model, Analyser: h.Analyser,
 	}
 	for _, d := range h.Detections {
 		f.Detections = append(f.Detections, Detection{
@@ -106,7 +107,7 @@ func (h *frameHeader) check(l Limits, picture int) error {
 	if n := len(h.Spans); n > l.Spans {
 		return fmt.Errorf("%w: %d spans, at most %d", ErrOversized, n, l.Spans)
 	}
-	for _, s := range []string{h.Instance, h.Workflow, h.Source, h.Model} {
+	for _, s := range []string{h.Instance, h.Workflow, h.Source, h.Model, h.Analyser} {
 		if err := checkName(s); err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func newMesh(t *testing.T, cfg meshConfig) *mesh {
 	first := m.router(t, "gate", "edge", boards["edge"])
 	first.SetOffers([]tiering.Offer{meshOffer("resize", "edge")})
 	m.feed, err = NewFeed(FeedConfig{
-		Node: "edge", Instance: "gate#0", Workflow: "people", Source: "gate", Quality: 512, Deadline: cfg.deadline, Epoch: 1, Log: quiet(),
+		Node: "edge", Instance: "gate#0", Workflow: "people", Source: "gate", Quality: tiering.Quality{Resolution: 512}, Deadline: cfg.deadline, Epoch: 1, Log: quiet(),
 	}, camera(0, time.Duration(float64(time.Second)/cfg.fps), 0), first)
 	if err != nil {
 		t.Fatal(err)

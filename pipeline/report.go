@@ -1,5 +1,7 @@
 package pipeline
 
+import "github.com/weft-mesh/weft/tiering"
+
 // Counts accounts for frames: Captured = Delivered + sum(Dropped) + InFlight.
 type Counts struct {
 	Captured  uint64            `json:"captured"`
@@ -39,6 +41,7 @@ const (
 	StatusStarting Status = "starting"
 	StatusRunning  Status = "running"
 	StatusRetrying Status = "retrying" // failed, will be tried again; Message says why
+	StatusHeld     Status = "held"     // takes no frames in for now; Message says why
 	StatusEnded    Status = "ended"    // a source that has no more frames
 	StatusFailed   Status = "failed"   // will not be tried again; Message says why
 )
@@ -46,15 +49,18 @@ const (
 // SourceReport is what an agent says of one source it runs. Counts and
 // histograms grow from the start of the epoch.
 type SourceReport struct {
-	Instance string     `json:"instance"`
-	Epoch    uint32     `json:"epoch"` // random, of one start of the instance
-	Workflow string     `json:"workflow"`
-	Source   string     `json:"source"`
-	Status   Status     `json:"status"`
-	Message  string     `json:"message,omitempty"`
-	Frames   Counts     `json:"frames"`
-	Capture  *Histogram `json:"capture"` // grab and decode
-	Latency  *Histogram `json:"latency"` // capture to delivery, of delivered frames
+	Instance string `json:"instance"`
+	Epoch    uint32 `json:"epoch"` // random, of one start of the instance
+	Workflow string `json:"workflow"`
+	Source   string `json:"source"`
+	Status   Status `json:"status"`
+	Message  string `json:"message,omitempty"`
+	// Quality is that of the frames it makes now; nil: an agent of before there
+	// was more than one.
+	Quality *tiering.Quality `json:"quality,omitempty"`
+	Frames  Counts           `json:"frames"`
+	Capture *Histogram       `json:"capture"` // grab and decode
+	Latency *Histogram       `json:"latency"` // capture to delivery, of delivered frames
 }
 
 // StageReport is what an agent says of one task instance it runs.

@@ -168,7 +168,7 @@ func (r *Router) Forward(f *Frame) {
 
 // route hands the frame to one instance of the group.
 func (r *Router) route(group string, f *Frame) {
-	want := tiering.Data{Type: "image", Resolution: f.Quality}
+	want := tiering.Data{Type: "image", Resolution: f.Quality, Model: f.Analyser}
 	turn := r.turn.Add(1)
 	for {
 		now := time.Now()
@@ -194,13 +194,13 @@ func (r *Router) route(group string, f *Frame) {
 	}
 }
 
-// Fit is how pictures are brought to the input of the detector that frames of
-// the quality go to next; false: no offer says.
-func (r *Router) Fit(quality int) (tiering.Fit, bool) {
+// Fit is how pictures are brought to the input of the detector that the frame
+// goes to next; false: no offer says.
+func (r *Router) Fit(f *Frame) (tiering.Fit, bool) {
 	routes := r.routes.Load()
 	for _, group := range routes.groups {
 		for _, o := range routes.offers[group] {
-			if o.Fit != "" && (o.Accepts.Resolution == quality || o.Accepts.Resolution == 0) {
+			if o.Fit != "" && (o.Accepts.Resolution == f.Quality || o.Accepts.Resolution == 0) && (f.Analyser == "" || o.Accepts.Model == "" || o.Accepts.Model == f.Analyser) {
 				return o.Fit, true
 			}
 		}

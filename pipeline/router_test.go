@@ -281,7 +281,7 @@ func TestRouterFit(t *testing.T) {
 	hog.Fit, yolo.Fit = tiering.Letterbox, tiering.Stretch
 	r.SetOffers([]tiering.Offer{hog, yolo, offerOf("s", "store", "here", 0)})
 	for quality, want := range map[int]tiering.Fit{512: tiering.Letterbox, 416: tiering.Stretch, 300: ""} {
-		if got, ok := r.Fit(quality); got != want || ok != (want != "") {
+		if got, ok := r.Fit(&Frame{Quality: quality}); got != want || ok != (want != "") {
 			t.Errorf("fit at %d: %q, %v, want %q", quality, got, ok, want)
 		}
 	}

@@ -15,7 +15,9 @@ import (
 //
 // A placement that moves is run by both nodes, and offered on the one that
 // serves.
-func Assignments(node string, workflows []*Workflow, placements []Placement, nodes map[string]Node) []Assignment {
+//
+// adapted is what was decided of the sources, by workflow; it may be nil.
+func Assignments(node string, workflows []*Workflow, placements []Placement, nodes map[string]Node, adapted map[string]*Adaptation) []Assignment {
 	byWorkflow := map[string][]*Placement{}
 	for i := range placements {
 		p := &placements[i]
@@ -28,6 +30,7 @@ func Assignments(node string, workflows []*Workflow, placements []Placement, nod
 			continue
 		}
 		a := newAssigner(w, placed, nodes)
+		a.adapted = adapted[w.Name]
 		for _, p := range placed {
 			switch node {
 			case p.Node:
@@ -47,10 +50,11 @@ type assigner struct {
 	workflow *Workflow
 	step     map[string]int // place of a source or task in the workflow
 	offers   map[string][]Offer
+	adapted  *Adaptation
 }
 
 func newAssigner(w *Workflow, placed []*Placement, nodes map[string]Node) *assigner {
-	a := &assigner{w, map[string]int{}, map[string][]Offer{}}
+	a := &assigner{workflow: w, step: map[string]int{}, offers: map[string][]Offer{}}
 	for i := range w.Sources {
 		a.step[w.Sources[i].Name] = i
 	}
@@ -72,7 +76,7 @@ func newAssigner(w *Workflow, placed []*Placement, nodes map[string]Node) *assig
 			Address: n.Addresses.Data, Accepts: Data{Type: "image"},
 		}
 		if t.Model != nil {
-			o.Accepts.Resolution, o.Fit = t.Model.Resolution, t.Model.Fit
+			o.Accepts.Resolution, o.Accepts.Model, o.Fit = t.Model.Resolution, t.Model.Name, t.Model.Fit
 		}
 		a.offers[t.Group] = append(a.offers[t.Group], o)
 	}
@@ -89,6 +93,7 @@ func (a *assigner) assign(out []Assignment, p Placement) []Assignment {
 			return out
 		}
 		as.Source = src
+		a.adapted.source(&as)
 	} else {
 		task, ok := a.workflow.Task(p.Task)
 		if !ok {

@@ -20,7 +20,7 @@ func TestAssignments(t *testing.T) {
 	stray := Placement{ID: "objects/gone#0", Workflow: "objects", Task: "gone", Node: "edge-01"}
 	placed = append(placed, stray, Placement{ID: "other/x#0", Workflow: "other", Task: "x", Node: "edge-01"})
 
-	got := Assignments("edge-01", []*Workflow{w}, placed, live)
+	got := Assignments("edge-01", []*Workflow{w}, placed, live, nil)
 	if len(got) != 2 {
 		t.Fatalf("%d assignments for edge-01, want its source and its resize: %+v", len(got), got)
 	}
@@ -51,11 +51,11 @@ func TestAssignments(t *testing.T) {
 			t.Errorf("offer at %s, want its QUIC address %s", o.Address, want)
 		}
 	}
-	if want := []Data{{Type: "image", Resolution: 416}, {Type: "image", Resolution: 512}}; !slices.Equal(detect, want) {
+	if want := []Data{{Type: "image", Resolution: 416, Model: "yolov4"}, {Type: "image", Resolution: 512, Model: "yolov4"}}; !slices.Equal(detect, want) {
 		t.Errorf("resize may go to %v, want %v", detect, want)
 	}
 
-	last := Assignments("cloud-1", []*Workflow{w}, placed, live)
+	last := Assignments("cloud-1", []*Workflow{w}, placed, live, nil)
 	if len(last) != 2 || last[0].Task.Name != "yolov4@512" || last[1].Task.Name != "draw" || len(last[1].Next) != 0 {
 		t.Errorf("cloud-1 runs %+v, want the 512 model, then draw, where frames end", last)
 	}
@@ -63,20 +63,48 @@ func TestAssignments(t *testing.T) {
 	t.Run("the order of placements does not matter", func(t *testing.T) {
 		reversed := slices.Clone(placed)
 		slices.Reverse(reversed)
-		if again := Assignments("edge-01", []*Workflow{w}, reversed, live); !reflect.DeepEqual(again, got) {
+		if again := Assignments("edge-01", []*Workflow{w}, reversed, live, nil); !reflect.DeepEqual(again, got) {
 			t.Errorf("got %+v, want %+v", again, got)
 		}
 	})
 	t.Run("instances on dead nodes are not offered", func(t *testing.T) {
 		delete(live, "edge-02")
-		if next := Assignments("edge-01", []*Workflow{w}, placed, live)[0].Next; len(next) != 1 || next[0].Node != "edge-01" {
+		if next := Assignments("edge-01", []*Workflow{w}, placed, live, nil)[0].Next; len(next) != 1 || next[0].Node != "edge-01" {
 			t.Errorf("cam-01 may go to %+v, want the live instance only", next)
 		}
 		for _, id := range []string{"fog-1", "fog-2", "cloud-1"} {
 			delete(live, id)
 		}
-		if a := Assignments("edge-01", []*Workflow{w}, placed, live)[1]; len(a.Next) != 0 || !slices.Equal(a.Groups, []string{"detect"}) {
+		if a := Assignments("edge-01", []*Workflow{w}, placed, live, nil)[1]; len(a.Next) != 0 || !slices.Equal(a.Groups, []string{"detect"}) {
 			t.Errorf("resize may go to %v of %v, want no instance of detect", a.Next, a.Groups)
 		}
 	})
+}
+
+// A decision changes what is assigned of a source, and not the workflow.
+func TestAssignmentsOfAdaptedSources(t *testing.T) {
+	nodes := paperMesh()
+	w := paperWorkflow(2)
+	w.Sources[0].Node, w.Sources[1].Node = "edge-01", "edge-02"
+	placed := mustSchedule(t, NewView(1, nodes, nil, paperRoundTrips(nodes)), w).Place
+	live := map[string]Node{}
+	for _, n := range nodes {
+		live[n.ID] = n
+	}
+	low := Quality{Model: "yolov4", Resolution: 416, Every: 2}
+	adapted := map[string]*Adaptation{w.Name: {
+		Qualities: map[string]Quality{w.Sources[0].Name: low}, Held: map[string]string{w.Sources[1].Name: "0.9 is asked for"},
+	}}
+	for node, want := range map[string]Assignment{
+		"edge-01": {Quality: &low, Source: &Source{Resolution: 416}},
+		"edge-02": {Held: "0.9 is asked for", Source: &Source{Resolution: 512}},
+	} {
+		got := Assignments(node, []*Workflow{w}, placed, live, adapted)[0]
+		if got.Source == nil || got.Source.Resolution != want.Source.Resolution || got.Held != want.Held || !reflect.DeepEqual(got.Quality, want.Quality) {
+			t.Errorf("%s: %+v of %+v", node, got, got.Source)
+		}
+	}
+	if r := w.Sources[0].Resolution; r != 512 {
+		t.Errorf("the workflow says %d now", r)
+	}
 }

@@ -92,23 +92,30 @@ func plain(want Data, fromNode string, offers []Offer, turn uint64) *Offer {
 }
 
 // takes reports whether an offer of d accepts the wanted data. An empty format
-// on either side is any; a resolution must be equal, 0 in the offer is any.
+// or model on either side is any; a resolution must be equal, 0 in the offer is
+// any.
 func (d Data) takes(want Data) bool {
 	return d.Type == want.Type &&
 		(d.Format == "" || want.Format == "" || d.Format == want.Format) &&
+		(d.Model == "" || want.Model == "" || d.Model == want.Model) &&
 		(d.Resolution == 0 || d.Resolution == want.Resolution)
 }
 
-// String says what the data are: "image jpeg at 512".
+// String says what the data are: "image jpeg at 512 for yolox-nano".
 func (d Data) String() string {
 	s := d.Type
 	if d.Format != "" {
 		s += " " + d.Format
 	}
 	if d.Resolution == 0 {
-		return s + " at any resolution"
+		s += " at any resolution"
+	} else {
+		s += fmt.Sprintf(" at %d", d.Resolution)
 	}
-	return fmt.Sprintf("%s at %d", s, d.Resolution)
+	if d.Model != "" {
+		s += " for " + d.Model
+	}
+	return s
 }
 
 func noOffer(want Data, offers []Offer) error {

@@ -14,6 +14,8 @@ func TestDiscoverByData(t *testing.T) {
 		{Instance: "512", Node: "a", Accepts: Data{Type: "image", Resolution: 512}},
 		{Instance: "png", Node: "a", Accepts: Data{Type: "image", Format: "png", Resolution: 608}},
 		{Instance: "sound", Node: "a", Accepts: Data{Type: "audio"}},
+		{Instance: "nano", Node: "a", Accepts: Data{Type: "image", Resolution: 320, Model: "nano"}},
+		{Instance: "large", Node: "a", Accepts: Data{Type: "image", Resolution: 320, Model: "large"}},
 	}
 	tests := []struct {
 		want Data
@@ -27,6 +29,10 @@ func TestDiscoverByData(t *testing.T) {
 		{image(0), ""},
 		{Data{Type: "audio", Resolution: 3}, "sound"},
 		{Data{Type: "text"}, ""},
+		{Data{Type: "image", Resolution: 320, Model: "large"}, "large"},
+		{Data{Type: "image", Resolution: 320, Model: "huge"}, ""},
+		{image(320), "nano"},
+		{Data{Type: "image", Resolution: 416, Model: "huge"}, "416"}, // of before offers named models
 	}
 	for _, tt := range tests {
 		o, err := Discover(tt.want, "a", Edge, offers, nil, 0)
@@ -34,7 +40,11 @@ func TestDiscoverByData(t *testing.T) {
 			t.Errorf("Discover(%v) = %q, %v; want %q", tt.want, o.Instance, err, tt.got)
 		}
 	}
-	_, err := Discover(image(600), "a", Edge, offers[:2], nil, 0)
+	_, err := Discover(Data{Type: "image", Resolution: 320, Model: "huge"}, "a", Edge, offers[4:5], nil, 0)
+	if want := "no instance takes the data: image at 320 for huge is wanted, on offer is image at 320 for nano"; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	_, err = Discover(image(600), "a", Edge, offers[:2], nil, 0)
 	if want := "no instance takes the data: image jpeg at 600 is wanted, on offer is image at 416, image at 512"; err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}

@@ -126,7 +126,7 @@ func TestAssignmentsOfAMove(t *testing.T) {
 				live[n.ID] = n
 			}
 		}
-		next := Assignments("edge-1", []*Workflow{w}, placed, live)[1].Next
+		next := Assignments("edge-1", []*Workflow{w}, placed, live, nil)[1].Next
 		if len(next) != 1 || next[0].Node != c.serves || next[0].Address != c.serves+":7946" || next[0].Tier != live[c.serves].Tier {
 			t.Errorf("%s: resize may go to %+v, want %s", name, next, c.serves)
 		}
@@ -134,7 +134,7 @@ func TestAssignmentsOfAMove(t *testing.T) {
 			if n == c.dead {
 				continue
 			}
-			as := Assignments(n, []*Workflow{w}, placed, live)
+			as := Assignments(n, []*Workflow{w}, placed, live, nil)
 			if len(as) != 1 || as[0].Placement.ID != moving.ID || as[0].Placement.Node != n || as[0].Placement.Tier != live[n].Tier || as[0].Task == nil {
 				t.Errorf("%s: %s runs %+v", name, n, as)
 			}

@@ -106,6 +106,8 @@ type Data struct {
 	Type       string `json:"type"`       // "image"
 	Format     string `json:"format"`     // "" any, or a pipeline picture format
 	Resolution int    `json:"resolution"` // quality at which it is to be analysed; 0 in an Offer: any
+	// Model is what is to analyse it; "" any, on either side.
+	Model string `json:"model,omitempty"`
 }
 
 // Offer is a running instance that takes frames: what discovery chooses from.
@@ -127,6 +129,11 @@ type Assignment struct {
 	Source     *Source    `json:"source,omitempty"` // one of Source and Task is set
 	Task       *Task      `json:"task,omitempty"`
 	Objectives Objectives `json:"objectives"`
+	// Quality is that at which a source's frames are analysed now; nil: as
+	// Source says.
+	Quality *Quality `json:"quality,omitempty"`
+	// Held is why no frames of a source are taken in now; empty: they are.
+	Held string `json:"held,omitempty"`
 	// Groups are the tasks of the document that frames go on to, whether or
 	// not an instance of them runs now. None: frames end here.
 	Groups []string `json:"groups"`

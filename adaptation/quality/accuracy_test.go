@@ -111,9 +111,9 @@ func TestAccuracyOfAQuality(t *testing.T) {
 		q    Quality
 		want float64
 	}{
-		{Quality{"m", 512, 1}, 0.8},
-		{Quality{"m", 416, 1}, 0.6},
-		{Quality{"m", 512, 5}, 0.4}, // half of what all frames give
+		{Quality{Model: "m", Resolution: 512, Every: 1}, 0.8},
+		{Quality{Model: "m", Resolution: 416, Every: 1}, 0.6},
+		{Quality{Model: "m", Resolution: 512, Every: 5}, 0.4}, // half of what all frames give
 	} {
 		if got := m.Of(of.q, 25); !near(got, of.want) {
 			t.Errorf("%v: %g, want %g", of.q, got, of.want)

@@ -15,7 +15,7 @@ func TestCorrectionsConverge(t *testing.T) {
 	r := seeded(3)
 	v := View{
 		Stations: []Station{{Name: "detect", Servers: 1}},
-		Classes: []Class{{Name: "c", FPS: 1, Options: []Option{{Quality: Quality{"m", 512, 1}, Accuracy: 0.5,
+		Classes: []Class{{Name: "c", FPS: 1, Options: []Option{{Quality: Quality{Model: "m", Resolution: 512, Every: 1}, Accuracy: 0.5,
 			Path: Path{{Stage: Analysis, Transfer: []Visit{{"", ms(1), 0}}, Execution: Visit{"detect", ms(20), 0}}}}}}},
 	}
 	// Execution takes 1.8 times, and waits half, of what the model says; single

@@ -28,17 +28,17 @@ func useCase(n int, bandwidth float64) View {
 			{Name: "detect@512", Servers: 3}, {Name: "detect@416", Servers: 2}, {Name: "draw", Servers: 4},
 		},
 		Classes: []Class{{
-			Name: "edge", FPS: 1, Own: Quality{"yolo", 512, 1}, Sources: names("cam", n),
+			Name: "edge", FPS: 1, Own: Quality{Model: "yolo", Resolution: 512, Every: 1}, Sources: names("cam", n),
 			Options: []Option{
-				{Quality{"yolo", 512, 1}, 0.7119, Path{resize(Preprocess),
+				{Quality{Model: "yolo", Resolution: 512, Every: 1}, 0.7119, Path{resize(Preprocess),
 					{Stage: Analysis, Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
 						Execution: Visit{"detect@512", ms(180), 0}}, draw}},
-				{Quality{"yolo", 416, 1}, 0.6382, Path{resize(Reduce),
+				{Quality{Model: "yolo", Resolution: 416, Every: 1}, 0.6382, Path{resize(Reduce),
 					{Stage: Analysis, Task: "detect@416", Transfer: []Visit{{"edge-fog", ms(10), ms(4)}}, Execution: Visit{"detect@416", ms(150), 0}}, draw}},
-				{Quality{"yolo", 512, 2}, 0.65, Path{resize(Preprocess),
+				{Quality{Model: "yolo", Resolution: 512, Every: 2}, 0.65, Path{resize(Preprocess),
 					{Stage: Analysis, Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
 						Execution: Visit{"detect@512", ms(180), 0}}, draw}},
-				{Quality{"tiny", 512, 1}, 0.45, Path{resize(Preprocess),
+				{Quality{Model: "tiny", Resolution: 512, Every: 1}, 0.45, Path{resize(Preprocess),
 					{Stage: Analysis, Task: "tiny@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}}, Execution: Visit{"detect@416", ms(15), 0}}, draw}},
 			},
 		}},
@@ -169,7 +169,7 @@ func TestKnobs(t *testing.T) {
 		params.Knobs, params.MinAccuracy, params.Theta = k, 0.3, 1
 		d := start(t, params).decide(useCase(16, 1e9))
 		for _, s := range d.Distribution {
-			if !k.allow(Quality{"yolo", 512, 1}, s.Quality) {
+			if !k.allow(Quality{Model: "yolo", Resolution: 512, Every: 1}, s.Quality) {
 				t.Errorf("%+v: %s", k, s.Quality)
 			}
 		}
@@ -424,8 +424,8 @@ func TestPathsThatTakeNoTime(t *testing.T) {
 	for _, rule := range []Rule{RuleUtility, RuleFastest} {
 		params := DefaultParams()
 		params.Rule = rule
-		v := View{Classes: []Class{{Name: "c", FPS: 25, Own: Quality{"m", 512, 1}, Sources: names("cam", 5),
-			Options: []Option{{Quality{"m", 416, 1}, 0.6, nil}, {Quality{"m", 512, 1}, 0.9, nil}}}}}
+		v := View{Classes: []Class{{Name: "c", FPS: 25, Own: Quality{Model: "m", Resolution: 512, Every: 1}, Sources: names("cam", 5),
+			Options: []Option{{Quality{Model: "m", Resolution: 416, Every: 1}, 0.6, nil}, {Quality{Model: "m", Resolution: 512, Every: 1}, 0.9, nil}}}}}
 		if d := start(t, params).decide(v); shares(d.Distribution)["m@512"] != 5 || d.Estimate.Latency != 0 {
 			t.Errorf("%s: %v, %+v", rule, d.Distribution, d.Estimate)
 		}

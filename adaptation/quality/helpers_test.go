@@ -69,7 +69,7 @@ func drawView(r *rand.Rand, classes, sources, qualities int, rates bool) View {
 		}
 		for c := range v.Classes {
 			v.Classes[c].Options = append(v.Classes[c].Options,
-				Option{Quality{"m", 100 + q, every}, math.Min(1, accuracy+0.05*r.Float64()), visits(20 * r.Float64())})
+				Option{Quality{Model: "m", Resolution: 100 + q, Every: every}, math.Min(1, accuracy+0.05*r.Float64()), visits(20 * r.Float64())})
 		}
 	}
 	return v

@@ -5,23 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // Quality is one way to analyse a source's frames.
-type Quality struct {
-	Model      string `json:"model"`
-	Resolution int    `json:"resolution"` // pixels, square
-	Every      int    `json:"every"`      // one captured frame in Every is analysed; 1: all
-}
-
-// String returns "street@416", or "street@416 1/2" if every second frame is
-// analysed.
-func (q Quality) String() string {
-	if q.Every == 1 {
-		return fmt.Sprintf("%s@%d", q.Model, q.Resolution)
-	}
-	return fmt.Sprintf("%s@%d 1/%d", q.Model, q.Resolution, q.Every)
-}
+type Quality = tiering.Quality
 
 // Knobs says which parts of a quality may differ from the source's own.
 type Knobs struct {

@@ -27,7 +27,7 @@ type workshop struct {
 }
 
 // Stage makes a task's stage.
-func (w *workshop) Stage(_ context.Context, a tiering.Assignment, fit func(int) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
+func (w *workshop) Stage(_ context.Context, a tiering.Assignment, fit func(*pipeline.Frame) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
 	t := a.Task
 	switch t.Operation {
 	case "resize":

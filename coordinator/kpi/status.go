@@ -172,7 +172,7 @@ func (e *reported) says() (pipeline.Status, string) {
 
 func severity(s pipeline.Status) int {
 	for i, known := range []pipeline.Status{
-		pipeline.StatusEnded, pipeline.StatusRunning, pipeline.StatusStarting, pipeline.StatusRetrying, pipeline.StatusFailed,
+		pipeline.StatusEnded, pipeline.StatusRunning, pipeline.StatusHeld, pipeline.StatusStarting, pipeline.StatusRetrying, pipeline.StatusFailed,
 	} {
 		if s == known {
 			return i

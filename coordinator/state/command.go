@@ -41,6 +41,7 @@ const (
 	kindHoldPlacement     kind = 10
 	kindSwitchMove        kind = 11
 	kindFinishMove        kind = 12
+	kindAdaptSources      kind = 13
 
 	kindPutToken    kind = 20
 	kindDeleteToken kind = 21
@@ -198,6 +199,8 @@ func Decode(entry []byte) (Command, error) {
 		cmd = new(SwitchMove)
 	case kindFinishMove:
 		cmd = new(FinishMove)
+	case kindAdaptSources:
+		cmd = new(AdaptSources)
 	case kindPutToken:
 		cmd = new(PutToken)
 	case kindDeleteToken:

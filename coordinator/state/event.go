@@ -30,6 +30,9 @@ const (
 	TaskMoved           EventType = "task-moved"
 	TaskRemoved         EventType = "task-removed"
 	ReservationAdjusted EventType = "reservation-adjusted"
+	QualityChanged      EventType = "quality-changed"
+	SourceHeld          EventType = "source-held"
+	SourceAdmitted      EventType = "source-admitted"
 	TokenCreated        EventType = "token-created"
 	TokenRevoked        EventType = "token-revoked"
 )

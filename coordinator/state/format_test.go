@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,7 +112,24 @@ func makers() []Command {
 	}
 }
 
+// adaptations go on from commands with the qualities of sources.
+func adaptations() []Command {
+	return []Command{
+		&AdaptSources{
+			Workflow: "people", Version: 1, Why: "the fastest with accuracy of 0.500 or more", Memory: []byte(`{"turn":1}`), At: at(20),
+			Adaptation: tiering.Adaptation{Qualities: map[string]tiering.Quality{"cam": {Model: "yolo", Resolution: 416, Every: 2}}},
+		},
+		&AdaptSources{
+			Workflow: "people", Version: 1, Why: "no source can be served", Memory: []byte(`{"turn":2}`), At: at(21),
+			Adaptation: tiering.Adaptation{
+				Qualities: map[string]tiering.Quality{"cam": {Model: "yolo", Resolution: 416, Every: 1}}, Held: map[string]string{"cam": "0.9 is asked for"},
+			},
+		},
+	}
+}
+
 func TestGoldenCommands(t *testing.T) {
+	goldenCommands(t, "adaptations.golden", adaptations())
 	goldenCommands(t, "commands.golden", commands())
 	goldenCommands(t, "drains.golden", drains())
 	goldenCommands(t, "makers.golden", makers())
@@ -138,6 +156,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	goldenSnapshot(t, "snapshot.golden", commands())
 	goldenSnapshot(t, "draining.golden", append(commands(), drains()...))
 	goldenSnapshot(t, "made.golden", append(commands(), makers()...))
+	goldenSnapshot(t, "adapted.golden", append(commands(), adaptations()...))
 }
 
 func goldenSnapshot(t *testing.T, file string, commands []Command) {
@@ -164,6 +183,7 @@ func goldenSnapshot(t *testing.T, file string, commands []Command) {
 		"workflows":  {s.Workflows(), r.Workflows()},
 		"placements": {s.Placements(), r.Placements()},
 		"tokens":     {s.Tokens(), r.Tokens()},
+		"qualities":  {s.Adaptations(), r.Adaptations()},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: restored\n%+v\nwas\n%+v", what, pair[1], pair[0])
@@ -221,7 +241,7 @@ func TestPersistReportsWriteErrors(t *testing.T) {
 // FuzzApply feeds bytes to the log: they are refused as corrupt, or they are a
 // command that comes back from its encoding and is applied alike everywhere.
 func FuzzApply(f *testing.F) {
-	for _, cmd := range append(commands(), drains()...) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations()) {
 		entry, err := Encode(cmd)
 		if err != nil {
 			f.Fatal(err)
@@ -285,7 +305,7 @@ func FuzzApply(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	m := newFixture(f)
 	f.Add(persist(f, m.Snapshot()))
-	for _, cmd := range append(commands(), drains()...) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations()) {
 		m.do(cmd)
 		f.Add(persist(f, m.Snapshot()))
 	}
@@ -322,6 +342,9 @@ func FuzzRestoreRecord(f *testing.F) {
 	add(recordNode, Node{Node: node("fog-1", tiering.Fog, 4), Status: tiering.NodeAlive, Since: at(0)})
 	add(recordWorkflow, Workflow{Name: "people", Spec: pipelineOf("people", 1), Status: Running})
 	add(recordToken, Token{ID: "0123456789abcdef", Name: "ci", Scope: ScopeRead})
+	add(recordAdaptation, Adaptation{Workflow: "people", Adaptation: tiering.Adaptation{
+		Qualities: map[string]tiering.Quality{"cam": {Model: "yolo", Resolution: 416, Every: 2}}, Held: map[string]string{"cam": "0.9 is asked for"},
+	}})
 	add(recordPlacement, tiering.Placement{ID: "people/cam#0", Workflow: "people", Node: "fog-1"})
 	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
 		var b bytes.Buffer

@@ -24,12 +24,13 @@ const (
 type recordKind uint8
 
 const (
-	recordEnd       recordKind = 0
-	recordCluster   recordKind = 1
-	recordNode      recordKind = 2
-	recordWorkflow  recordKind = 3
-	recordPlacement recordKind = 4
-	recordToken     recordKind = 20
+	recordEnd        recordKind = 0
+	recordCluster    recordKind = 1
+	recordNode       recordKind = 2
+	recordWorkflow   recordKind = 3
+	recordPlacement  recordKind = 4
+	recordAdaptation recordKind = 5
+	recordToken      recordKind = 20
 )
 
 type header struct {
@@ -69,6 +70,9 @@ func (s *Snapshot) Persist(w io.Writer) error {
 	}
 	for _, r := range list[tiering.Placement](s.txn(), tablePlacements, byID) {
 		p.record(recordPlacement, r)
+	}
+	for _, r := range s.Adaptations() {
+		p.record(recordAdaptation, r)
 	}
 	for _, r := range s.Tokens() {
 		p.record(recordToken, r)
@@ -217,6 +221,8 @@ func (c codec) readRecord(r record, into *change) error {
 		return readInto(c, r.Body, into, tablePlacements, func(v *tiering.Placement) bool {
 			return v.ID != "" && v.Workflow != "" && v.Node != ""
 		})
+	case recordAdaptation:
+		return readInto(c, r.Body, into, tableAdaptations, func(v *Adaptation) bool { return v.Workflow != "" })
 	case recordToken:
 		return readInto(c, r.Body, into, tableTokens, func(v *Token) bool { return v.ID != "" && v.Name != "" })
 	}

@@ -71,11 +71,12 @@ const clusterKey = "cluster"
 
 // The tables and their indexes.
 const (
-	tableMeta       = "meta"
-	tableNodes      = "nodes"
-	tableWorkflows  = "workflows"
-	tablePlacements = "placements"
-	tableTokens     = "tokens"
+	tableMeta        = "meta"
+	tableNodes       = "nodes"
+	tableWorkflows   = "workflows"
+	tablePlacements  = "placements"
+	tableTokens      = "tokens"
+	tableAdaptations = "adaptations"
 
 	byID       = "id"
 	byWorkflow = "workflow"
@@ -101,7 +102,8 @@ func newDB() *memdb.MemDB {
 		tableWorkflows: table(tableWorkflows, index(byID, "Name")),
 		tablePlacements: table(tablePlacements,
 			index(byID, "ID"), index(byWorkflow, "Workflow"), index(byNode, "Node"), index(byFrom, "From")),
-		tableTokens: table(tableTokens, index(byID, "Name"), index(byPublicID, "ID")),
+		tableAdaptations: table(tableAdaptations, index(byID, "Workflow")),
+		tableTokens:      table(tableTokens, index(byID, "Name"), index(byPublicID, "ID")),
 	}})
 	must(err)
 	return db

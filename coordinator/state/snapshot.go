@@ -114,11 +114,15 @@ func (s *Snapshot) View(rtt tiering.RoundTrips) *tiering.View {
 func (s *Snapshot) Assignments(node string) []tiering.Assignment {
 	own := map[string]bool{}
 	var workflows []*tiering.Workflow
+	adapted := map[string]*tiering.Adaptation{}
 	for _, p := range slices.Concat(s.PlacementsOn(node), s.MovingFrom(node)) {
 		w, ok := s.Workflow(p.Workflow)
 		if ok && !own[w.Name] {
 			own[w.Name] = true
 			workflows = append(workflows, w.Spec)
+			if a, ok := s.Adaptation(w.Name); ok {
+				adapted[w.Name] = &a.Adaptation
+			}
 		}
 	}
 	nodes := map[string]tiering.Node{}
@@ -133,5 +137,5 @@ func (s *Snapshot) Assignments(node string) []tiering.Assignment {
 			placements = append(placements, p)
 		}
 	}
-	return tiering.Assignments(node, workflows, placements, nodes)
+	return tiering.Assignments(node, workflows, placements, nodes, adapted)
 }

@@ -22,7 +22,7 @@ func BenchmarkFrames(b *testing.B) {
 	perSecond := func(b *testing.B) { b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "frames/s") }
 
 	b.Run("stages", func(b *testing.B) {
-		resize := NewResize(func(int) (tiering.Fit, bool) { return cfg.Model.Fit, true })
+		resize := NewResize(func(*pipeline.Frame) (tiering.Fit, bool) { return cfg.Model.Fit, true })
 		detect := NewDetect(open(b, cfg))
 		for b.Loop() {
 			f := &pipeline.Frame{Image: captured, Quality: resolution}

@@ -76,7 +76,7 @@ func TestScalingBeforehandChangesNothing(t *testing.T) {
 	}{{"yolo-fastest-1.1", 320}, {"yolox-nano", 416}, {"hog-people", 768}} {
 		cfg := config(t, test.model, test.resolution)
 		d := open(t, cfg)
-		resize := NewResize(func(int) (tiering.Fit, bool) { return cfg.Model.Fit, true })
+		resize := NewResize(func(*pipeline.Frame) (tiering.Fit, bool) { return cfg.Model.Fit, true })
 		for _, name := range []string{"person.jpg", "bus.jpg"} {
 			img := pixelsOf(t, picture(t, "images", name))
 			want, err := d.Detect(img)

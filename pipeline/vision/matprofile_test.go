@@ -27,7 +27,7 @@ func TestNoMatIsLeft(t *testing.T) {
 			if f.Image, err = (Codec{}).Encode(f.Image, tiering.JPEG, 90); err != nil {
 				t.Fatal(err)
 			}
-			if err := NewResize(func(int) (tiering.Fit, bool) { return tiering.Letterbox, true }).Process(context.Background(), f); err != nil {
+			if err := NewResize(func(*pipeline.Frame) (tiering.Fit, bool) { return tiering.Letterbox, true }).Process(context.Background(), f); err != nil {
 				t.Fatal(err)
 			}
 			if err := NewDetect(d).Process(context.Background(), f); err != nil {

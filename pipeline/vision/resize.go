@@ -13,9 +13,9 @@ import (
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// FitFunc says how the model that analyses frames of a quality wants them; ok
-// is false when none does.
-type FitFunc func(quality int) (fit tiering.Fit, ok bool)
+// FitFunc says how the model that is to analyse a frame wants it; ok is false
+// when none does.
+type FitFunc func(f *pipeline.Frame) (fit tiering.Fit, ok bool)
 
 // Resize is the preprocess stage: it brings a frame to its quality, so that no
 // more pixels travel than the detector behind looks at. It only scales, so
@@ -50,7 +50,7 @@ func (r *Resize) target(f *pipeline.Frame) (w, h int) {
 	if f.Quality <= 0 {
 		return f.Image.Width, f.Image.Height
 	}
-	fit, ok := r.fit(f.Quality)
+	fit, ok := r.fit(f)
 	if !ok {
 		fit = tiering.Letterbox
 	}

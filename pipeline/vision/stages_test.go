@@ -13,8 +13,8 @@ import (
 
 func TestResize(t *testing.T) {
 	fits := map[int]tiering.Fit{320: tiering.Stretch, 416: tiering.Letterbox}
-	resize := NewResize(func(q int) (tiering.Fit, bool) {
-		fit, ok := fits[q]
+	resize := NewResize(func(f *pipeline.Frame) (tiering.Fit, bool) {
+		fit, ok := fits[f.Quality]
 		return fit, ok
 	})
 	for _, test := range []struct {

@@ -99,7 +99,7 @@ func (c *camera) capture() (*pipeline.Frame, error) {
 	return f, nil
 }
 
-func (c *camera) fit(int) (tiering.Fit, bool) { return tiering.Letterbox, true }
+func (c *camera) fit(*pipeline.Frame) (tiering.Fit, bool) { return tiering.Letterbox, true }
 
 // wall notes when pictures are drawn. What counts is from the first to the
 // last, so that a pipeline need neither be filled nor emptied in its turn.
@@ -248,7 +248,7 @@ func runPipeline(ctx context.Context, c *camera) (float64, float64, error) {
 		return 0, 0, err
 	}
 	feed, err := pipeline.NewFeed(pipeline.FeedConfig{
-		Node: "edge-1", Instance: "gate", Workflow: "people", Source: "gate", Quality: analysedAt, Deadline: 10 * time.Second, Log: log,
+		Node: "edge-1", Instance: "gate", Workflow: "people", Source: "gate", Quality: tiering.Quality{Resolution: analysedAt}, Deadline: 10 * time.Second, Log: log,
 	}, src, first)
 	if err != nil {
 		return 0, 0, err

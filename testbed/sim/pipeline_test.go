@@ -267,7 +267,7 @@ func (r *rig) pipeline(t *testing.T) (out outcome) {
 			start(runners[i].Run)
 		}
 		feed, err := pipeline.NewFeed(pipeline.FeedConfig{
-			Node: nodeName(0), Instance: rigSource, Workflow: "w", Source: "src-0", Quality: 512, Deadline: r.deadline, Epoch: 1, Log: quiet,
+			Node: nodeName(0), Instance: rigSource, Workflow: "w", Source: "src-0", Quality: tiering.Quality{Resolution: 512}, Deadline: r.deadline, Epoch: 1, Log: quiet,
 		}, &clockwork{r.phase(), time.Duration(float64(time.Second) / r.fps)}, router("src-0", 0, r.first))
 		if err != nil {
 			t.Fatal(err)
