@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/weft-mesh/weft/coordinator/adapter"
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -114,13 +115,14 @@ type Coordinator struct {
 	disk      atomic.Pointer[disk] // under the present Raft
 
 	machine  *state.Machine
-	reports  *kpi.Reports              // leader only
-	raft     atomic.Pointer[raft.Raft] // nil before Run
-	leading  atomic.Bool               // leader, and the state is up to date
-	planning chan struct{}             // holds a token while someone plans
-	queue    *planner.Queue            // of what was planned and is being committed
-	gate     atomic.Pointer[gate]      // to Raft; nil before Run
-	fault    atomic.Pointer[error]     // why it is out of service; nil: it is not
+	reports  *kpi.Reports                              // leader only
+	raft     atomic.Pointer[raft.Raft]                 // nil before Run
+	leading  atomic.Bool                               // leader, and the state is up to date
+	adapted  atomic.Pointer[map[string]adapter.Status] // by workflow; leader only
+	planning chan struct{}                             // holds a token while someone plans
+	queue    *planner.Queue                            // of what was planned and is being committed
+	gate     atomic.Pointer[gate]                      // to Raft; nil before Run
+	fault    atomic.Pointer[error]                     // why it is out of service; nil: it is not
 }
 
 // New checks the configuration and binds the Raft listener, which Run
@@ -385,6 +387,28 @@ func (c *Coordinator) Status(ctx context.Context, name string) (kpi.Workflow, er
 		return kpi.Workflow{}, fmt.Errorf("%w: workflow %q", ErrNotFound, name)
 	}
 	return c.reports.Status(w, snap), nil
+}
+
+// Quality returns how the quality of a workflow's sources is adapted. Only the
+// leader knows, and it makes sure that it leads.
+func (c *Coordinator) Quality(ctx context.Context, name string) (adapter.Status, error) {
+	if err := c.Verify(ctx); err != nil {
+		return adapter.Status{}, err
+	}
+	w, ok := c.Snapshot().Workflow(name)
+	if !ok {
+		return adapter.Status{}, fmt.Errorf("%w: workflow %q", ErrNotFound, name)
+	}
+	if all := c.adapted.Load(); all != nil {
+		if s, ok := (*all)[name]; ok {
+			return s, nil
+		}
+	}
+	idle := "nothing has been decided since this leader took office"
+	if w.Status == state.Stopped {
+		idle = "the workflow is stopped"
+	}
+	return adapter.Status{Workflow: name, Idle: idle, Sources: []adapter.Source{}}, nil
 }
 
 // mustLead returns why this coordinator does not take writes.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"github.com/weft-mesh/weft/coordinator/adapter"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 )
@@ -103,7 +104,7 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 
 	lull := time.NewTimer(lullTime)
 	defer lull.Stop()
-	l := &leader{Coordinator: c, raft: r, contacts: s.contacts, began: began, planner: c.planner(c.log)}
+	l := &leader{Coordinator: c, raft: r, contacts: s.contacts, began: began, planner: c.planner(c.log), adapter: adapter.New(raftState{c}, c.reports, c.rtt, c.log)}
 	for {
 		// Taken first, so that a change during the round is not missed.
 		changed := c.machine.Snapshot().Changed()
@@ -111,6 +112,10 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 		var soon <-chan time.Time
 		if len(c.Snapshot().Moving()) > 0 {
 			soon = time.After(moveEvery)
+		}
+		var decide <-chan time.Time
+		if due := l.adapter.Due(); !due.IsZero() {
+			decide = time.After(max(0, time.Until(due)))
 		}
 		select {
 		case <-changed:
@@ -125,6 +130,7 @@ func (c *Coordinator) leaderLoop(ctx context.Context, s *stack) error {
 				return nil
 			}
 		case <-soon:
+		case <-decide:
 		case <-c.members.Changed():
 		case <-tick.C:
 		case <-ctx.Done():
@@ -143,6 +149,7 @@ type leader struct {
 	contacts *contacts
 	began    time.Time // every timer of a term begins anew with it
 	planner  *planner.Leader
+	adapter  *adapter.Leader
 	reported map[string]bool // what the last round could not do about a coordinator
 }
 
@@ -155,6 +162,7 @@ func (c *Coordinator) establish(ctx context.Context) error {
 		return raftError(err)
 	}
 	c.reports.Clear()
+	c.adapted.Store(nil)
 	name := &state.SetCluster{Name: c.cfg.Cluster, At: now()}
 	if c.Snapshot().ClusterID() == "" {
 		id, err := uuid.NewRandom()
@@ -181,6 +189,7 @@ func (l *leader) round(ctx context.Context) {
 		{"voters", func() error { return l.reconcileVoters(ctx, members) }},
 		{"plans", func() error { return l.plan(ctx, l.planner.Behind, l.planner.Replan) }},
 		{"moves", func() error { return l.plan(ctx, l.planner.Moves, l.move) }},
+		{"qualities", func() error { return l.adapt(ctx) }},
 	} {
 		if ctx.Err() != nil {
 			return
@@ -190,6 +199,14 @@ func (l *leader) round(ctx context.Context) {
 		}
 	}
 	l.reports.Prune(l.Snapshot())
+}
+
+// adapt adapts the quality of sources, and lets it be seen.
+func (l *leader) adapt(ctx context.Context) error {
+	err := l.adapter.Adapt(ctx, now())
+	status := l.adapter.Status()
+	l.adapted.Store(&status)
+	return err
 }
 
 // moveEvery is how often is looked whether what moves has got further, which

@@ -66,6 +66,9 @@ type Workflow struct {
 	Tasks      []Task     `json:"tasks"`
 	Links      []Link     `json:"links"`
 	Objectives Objectives `json:"objectives"`
+	// Adapting says how the quality of its sources is adapted; nil: as by
+	// DefaultAdapting.
+	Adapting *Adapting `json:"adapting,omitempty"`
 }
 
 // Source is a producer of frames.
@@ -91,6 +94,14 @@ type Model struct {
 	Family     string `json:"family"`
 	Resolution int    `json:"resolution"` // pixels, square input
 	Fit        Fit    `json:"fit"`
+	// Measured is how accurate the model is known to be, at any resolutions.
+	Measured []Accuracy `json:"measured,omitempty"`
+}
+
+// Accuracy is a measured accuracy.
+type Accuracy struct {
+	Resolution int     `json:"resolution"`
+	F1         float64 `json:"f1"` // IoU ≥ 0.5 and right label
 }
 
 // Backend is what runs a detector.
@@ -130,6 +141,40 @@ type Link struct {
 type Objectives struct {
 	MinAccuracy float64       `json:"min_accuracy"` // F1, 0–1
 	Deadline    time.Duration `json:"deadline"`     // per frame, capture to result
+}
+
+// Adapting says how the quality of a workflow's sources is adapted (package
+// adaptation/quality).
+type Adapting struct {
+	Rule   AdaptingRule  `json:"rule"`
+	Theta  float64       `json:"theta"` // Θ: accuracy that a second of latency is worth
+	Period time.Duration `json:"period"`
+	Knobs  []Knob        `json:"knobs"` // what of a quality may change
+}
+
+// AdaptingRule is how a distribution of qualities is chosen.
+type AdaptingRule string
+
+// The rules.
+const (
+	AdaptUtility AdaptingRule = "utility" // Houmani et al., equations 5 and 6
+	AdaptFastest AdaptingRule = "fastest" // their Algorithm 1
+	AdaptOff     AdaptingRule = "off"
+)
+
+// Knob is a part of a quality.
+type Knob string
+
+// The knobs.
+const (
+	KnobResolution Knob = "resolution"
+	KnobRate       Knob = "rate"
+	KnobModel      Knob = "model"
+)
+
+// DefaultAdapting is what holds for a workflow that does not say.
+func DefaultAdapting() Adapting {
+	return Adapting{Rule: AdaptUtility, Theta: 0.2, Period: 10 * time.Second, Knobs: []Knob{KnobResolution}}
 }
 
 // Predecessors returns the names (sources or groups) that feed the group, in

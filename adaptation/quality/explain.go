@@ -30,7 +30,7 @@ type Decision struct {
 	// of mean latency (Algorithm 1's compromise: in accuracy), where the search
 	// gave up proving that there is none; 0: proven.
 	Gap   float64 `json:"gap,omitempty"`
-	State State   `json:"state"` // for the next view
+	State State   `json:"-"` // for the next view
 }
 
 // Estimate is what a distribution comes to: means over frames, equations 3 to

@@ -84,7 +84,7 @@ func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf
 
 func rootCommand(env *environment) *cobra.Command {
 	root := group("weft", "Plan, submit and watch workflows on a Weft mesh",
-		meshCommand(env), nodesCommand(env), nodeCommand(env), modelsCommand(env), workflowCommand(env),
+		meshCommand(env), nodesCommand(env), nodeCommand(env), modelsCommand(env), workflowCommand(env), qualityCommand(env),
 		testbedCommand(env), simCommand(env), tokenCommand(env), caCommand(env), keygenCommand(env), mqttPasswordCommand(env),
 		gossipKeyCommand(env), versionCommand(env))
 	root.SilenceUsage, root.SilenceErrors = true, true

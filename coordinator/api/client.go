@@ -102,6 +102,11 @@ func (c *Client) Workflow(ctx context.Context, name string) (s WorkflowStatus, e
 	return s, c.get(ctx, "/v1/workflows/"+url.PathEscape(name), nil, &s)
 }
 
+// Quality asks how the quality of a workflow's sources is adapted.
+func (c *Client) Quality(ctx context.Context, name string) (s QualityStatus, err error) {
+	return s, c.get(ctx, "/v1/workflows/"+url.PathEscape(name)+"/quality", nil, &s)
+}
+
 // Plan says what submitting the document would change. file is its name, for
 // messages.
 func (c *Client) Plan(ctx context.Context, file string, document []byte) (p Planned, err error) {

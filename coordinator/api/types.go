@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/weft-mesh/weft/coordinator/adapter"
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/models/catalog"
@@ -12,6 +13,8 @@ import (
 type (
 	// WorkflowStatus is how a workflow is doing.
 	WorkflowStatus = kpi.Workflow
+	// QualityStatus is how the quality of a workflow's sources is adapted.
+	QualityStatus = adapter.Status
 	// SourceStatus is how one source is doing.
 	SourceStatus = kpi.Source
 	// StageStatus is how the instances of one task are doing.

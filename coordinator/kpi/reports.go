@@ -1,6 +1,7 @@
 package kpi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -181,6 +182,35 @@ func (s *Reports) Up(placement, node string, since uint64) bool {
 		}
 	}
 	return false
+}
+
+// Instance is the newest report of an instance: one of the two is set, and
+// neither is to be changed.
+type Instance struct {
+	ID, Node string
+	Source   *pipeline.SourceReport
+	Stage    *pipeline.StageReport
+}
+
+// Instances returns the newest report of each instance of a workflow that runs,
+// in the order of their IDs and nodes.
+func (s *Reports) Instances(workflow string) []Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Instance
+	for node, n := range s.nodes {
+		newest := map[string]*reported{}
+		for key, e := range n.running {
+			if e.workflow() == workflow {
+				newest[key.instance] = e.newer(newest[key.instance])
+			}
+		}
+		for id, e := range newest {
+			out = append(out, Instance{id, node, e.source, e.stage})
+		}
+	}
+	slices.SortFunc(out, func(a, b Instance) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Node, b.Node)) })
+	return out
 }
 
 // Follows reports whether a node says that it follows the state as of the

@@ -40,8 +40,10 @@ var level = map[string]int{
 	"coordinator/kpi":   1,
 
 	"adaptation/quality": 1,
+	"adaptation/survey":  1,
 
 	"coordinator/planner":  1,
+	"coordinator/adapter":  1,
 	"testbed":              1,
 	"testbed/mininet":      1,
 	"testbed/sim/des":      1,

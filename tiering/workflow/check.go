@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/internal/yamlfile"
@@ -62,6 +63,9 @@ func (c *checker) check() {
 	}
 	c.label("metadata.name", c.in.Metadata.Name)
 	c.objectives(spec.Objectives)
+	if spec.Adaptation != nil {
+		c.adaptation(spec.Adaptation)
+	}
 	if !c.count("sources", len(spec.Sources), maxSources) || !c.count("tasks", len(spec.Tasks), maxTasks) ||
 		!c.count("links", len(spec.Links), maxLinks) {
 		return
@@ -134,6 +138,36 @@ func (c *checker) objectives(o objectives) {
 	}
 	if d := or(o.Deadline, defaultDeadline); d <= 0 {
 		c.add("spec.objectives.deadline", "%v is no deadline; use a duration above zero, such as 500ms", d)
+	}
+}
+
+// What may be said of an adaptation.
+const (
+	maxTheta  = 1e6
+	minPeriod = time.Second
+	maxPeriod = time.Hour
+)
+
+func (c *checker) adaptation(a *adaptation) {
+	const field = "spec.adaptation"
+	rules := []tiering.AdaptingRule{tiering.AdaptUtility, tiering.AdaptFastest, tiering.AdaptOff}
+	if a.Rule != nil && !slices.Contains(rules, *a.Rule) {
+		c.unknown(field+".rule", "rule", string(*a.Rule), texts(rules))
+	}
+	if t := or(a.Theta, 0); t < 0 || t > maxTheta {
+		c.add(field+".theta", "%g is out of range; use the accuracy that a second of latency is worth, from 0 to %g", t, maxTheta)
+	}
+	if p := or(a.Period, minPeriod); p < minPeriod || p > maxPeriod {
+		c.add(field+".period", "%v is out of range; use a duration from %v to %v", p, minPeriod, maxPeriod)
+	}
+	knobs := []tiering.Knob{tiering.KnobResolution, tiering.KnobRate, tiering.KnobModel}
+	for i, k := range a.Knobs {
+		at := yamlfile.Item(field+".knobs", i)
+		if !slices.Contains(knobs, k) {
+			c.unknown(at, "knob", string(k), texts(knobs))
+		} else if slices.Contains(a.Knobs[:i], k) {
+			c.add(at, "%s is there twice; remove one", k)
+		}
 	}
 }
 

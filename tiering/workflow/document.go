@@ -37,15 +37,23 @@ type metadata struct {
 }
 
 type spec struct {
-	Objectives objectives `yaml:"objectives"`
-	Sources    []source   `yaml:"sources,required"`
-	Tasks      []task     `yaml:"tasks,required"`
-	Links      []link     `yaml:"links,required"`
+	Objectives objectives  `yaml:"objectives"`
+	Adaptation *adaptation `yaml:"adaptation"`
+	Sources    []source    `yaml:"sources,required"`
+	Tasks      []task      `yaml:"tasks,required"`
+	Links      []link      `yaml:"links,required"`
 }
 
 type objectives struct {
 	MinAccuracy *float64       `yaml:"minAccuracy"`
 	Deadline    *time.Duration `yaml:"deadline"`
+}
+
+type adaptation struct {
+	Rule   *tiering.AdaptingRule `yaml:"rule"`
+	Theta  *float64              `yaml:"theta"`
+	Period *time.Duration        `yaml:"period"`
+	Knobs  []tiering.Knob        `yaml:"knobs"`
 }
 
 type source struct {

@@ -37,6 +37,13 @@ func (c *checker) expand() *tiering.Workflow {
 			Deadline:    or(in.Spec.Objectives.Deadline, defaultDeadline),
 		},
 	}
+	if a := in.Spec.Adaptation; a != nil {
+		d := tiering.DefaultAdapting()
+		w.Adapting = &tiering.Adapting{Rule: or(a.Rule, d.Rule), Theta: or(a.Theta, d.Theta), Period: or(a.Period, d.Period), Knobs: d.Knobs}
+		if a.Knobs != nil {
+			w.Adapting.Knobs = a.Knobs
+		}
+	}
 	for i, s := range in.Spec.Sources {
 		w.Sources = append(w.Sources, tiering.Source{
 			Name: s.Name, URI: s.URI, Node: or(s.Node, ""), FPS: or(s.FPS, 0), Resolution: c.resolutions[i],

@@ -105,6 +105,10 @@ func (f *fake) Status(context.Context, string) (api.WorkflowStatus, error) {
 	return api.WorkflowStatus{}, f.submit()
 }
 
+func (f *fake) Quality(context.Context, string) (api.QualityStatus, error) {
+	return api.QualityStatus{}, f.submit()
+}
+
 func (f *fake) Snapshot() *state.Snapshot { return f.machine.Snapshot() }
 
 func (f *fake) Events(ctx context.Context, after uint64) ([]state.Event, error) {

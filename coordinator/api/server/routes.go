@@ -57,6 +57,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/workflows", read, noAgent, either, 0, s.getWorkflows},
 		{"POST", "/v1/workflows", submit, noAgent, leaderOnce, maxDocument, s.postWorkflow},
 		{"GET", "/v1/workflows/{workflow}", read, noAgent, leader, 0, s.getWorkflow},
+		{"GET", "/v1/workflows/{workflow}/quality", read, noAgent, leader, 0, s.getQuality},
 		{"DELETE", "/v1/workflows/{workflow}", submit, noAgent, leaderOnce, 0, s.deleteWorkflow},
 		{"GET", "/v1/tokens", admin, noAgent, either, 0, s.getTokens},
 		{"POST", "/v1/tokens", admin, noAgent, leaderOnce, maxSmall, s.postToken},

@@ -30,6 +30,7 @@ type Decider interface {
 type Reporter interface {
 	Report(r pipeline.Report) error
 	Status(ctx context.Context, workflow string) (api.WorkflowStatus, error)
+	Quality(ctx context.Context, workflow string) (api.QualityStatus, error)
 }
 
 // Keyring makes tokens and revokes them; the leader only.

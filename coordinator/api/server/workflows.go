@@ -35,6 +35,15 @@ func (s *Server) getWorkflow(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, http.StatusOK, status)
 }
 
+// getQuality is for the leader, who decides.
+func (s *Server) getQuality(w http.ResponseWriter, r *http.Request) error {
+	status, err := s.control.Quality(r.Context(), r.PathValue("workflow"))
+	if err != nil {
+		return err
+	}
+	return s.reply(w, http.StatusOK, status)
+}
+
 func (s *Server) postPlan(w http.ResponseWriter, r *http.Request) error {
 	spec, _, err := s.document(r)
 	if err != nil {

@@ -1,0 +1,169 @@
+package survey
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/adaptation/quality"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// path is the way of frames that the task analyses.
+func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
+	path := quality.Path{{Stage: quality.Preprocess, Task: "capture", Execution: quality.Visit{Delay: s.Costs.Capture}}}
+	stage := quality.Preprocess
+	from, apart := s.sources, true
+	for i := range s.groups {
+		g := &s.groups[i]
+		task := g.tasks[0]
+		if g.analyses {
+			task, stage = analysis, quality.Analysis
+		}
+		here := s.placed[task.Name]
+		if len(here) == 0 {
+			return nil, fmt.Errorf("%w: no instance of %s runs", ErrUnknown, task.Name)
+		}
+		step := quality.Step{Stage: stage, Task: task.Name}
+		if transfer, ok := s.transfer(g, task); ok {
+			step.Transfer = s.link(g.name, transfer, from, here, apart)
+		}
+		beside := apart && len(here) > 1 && edge(here)
+		service, ok := s.service(g, task, here)
+		if !ok {
+			return nil, fmt.Errorf("%w: no frame has passed %s yet", ErrUnknown, g.name)
+		}
+		station := quality.Station{Name: task.Name, Servers: len(here)}
+		if beside {
+			station.Servers, station.Each = 1, share(len(s.sources), len(here))
+		}
+		s.station(station)
+		step.Execution = quality.Visit{Station: task.Name, Service: service}
+		path = append(path, step)
+		if g.analyses {
+			stage = quality.Postprocess
+		}
+		from, apart = here, beside
+	}
+	return path, nil
+}
+
+// link is what frames pass on their way into a group. All the qualities of a
+// source share it: it is the uplink of where they come from.
+func (s *surveyor) link(group string, t Transfer, from, to []tiering.Placement, apart bool) []quality.Visit {
+	senders := len(nodes(from))
+	station := quality.Station{Name: "to " + group, Servers: senders}
+	if apart && senders > 1 {
+		station.Servers, station.Each = 1, share(len(s.sources), senders)
+	}
+	s.station(station)
+	half := s.roundTrip(from, to) / 2
+	scale := func(d time.Duration) time.Duration { return time.Duration(t.Share * float64(d)) }
+	return []quality.Visit{{Station: station.Name, Service: scale(max(0, t.Mean-half)), Delay: scale(min(half, t.Mean))}}
+}
+
+func (s *surveyor) station(st quality.Station) {
+	if !slices.ContainsFunc(s.stations, func(o quality.Station) bool { return o.Name == st.Name }) {
+		s.stations = append(s.stations, st)
+	}
+}
+
+// service is the mean time that the instances take for a frame. One whose node
+// has not been seen at work counts like the others.
+func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) (time.Duration, bool) {
+	measured := s.Costs.Execute[t.Name]
+	var known []time.Duration
+	for _, p := range here {
+		if d := measured[p.Node]; d > 0 {
+			known = append(known, d)
+		}
+	}
+	if len(known) > 0 {
+		_, pooled := quality.Pool(known...)
+		return pooled, true
+	}
+	return s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+		var all []time.Duration
+		for _, d := range s.Costs.Execute[o.Name] {
+			if d > 0 {
+				all = append(all, d)
+			}
+		}
+		_, pooled := quality.Pool(all...)
+		return pooled, len(all) > 0
+	})
+}
+
+func (s *surveyor) transfer(g *group, t *tiering.Task) (Transfer, bool) {
+	if x, ok := s.Costs.Transfer[t.Name]; ok {
+		return x, true
+	}
+	var share float64
+	mean, ok := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+		x, ok := s.Costs.Transfer[o.Name]
+		share = x.Share
+		return x.Mean, ok
+	})
+	return Transfer{mean, share}, ok
+}
+
+// scaled estimates what was not measured of a task from the task of the same
+// group that is nearest in resolution, of the same model if there is one: both
+// work and bytes go with the number of pixels.
+func (s *surveyor) scaled(g *group, t *tiering.Task, measured func(*tiering.Task) (time.Duration, bool)) (time.Duration, bool) {
+	var best time.Duration
+	found, distance := false, 0.0
+	for _, o := range g.tasks {
+		d, ok := measured(o)
+		if !ok || o.Model == nil || t.Model == nil {
+			continue
+		}
+		ratio := float64(t.Model.Resolution) / float64(o.Model.Resolution)
+		far := max(ratio, 1/ratio)
+		if o.Model.Name != t.Model.Name {
+			far += 100
+		}
+		if !found || far < distance {
+			found, distance, best = true, far, time.Duration(float64(d)*ratio*ratio)
+		}
+	}
+	return best, found
+}
+
+// roundTrip is the mean between different nodes of the two sets; 0: not known.
+func (s *surveyor) roundTrip(from, to []tiering.Placement) time.Duration {
+	var sum time.Duration
+	n := 0
+	for _, a := range nodes(from) {
+		for _, b := range nodes(to) {
+			if a == b || s.RTT == nil {
+				continue
+			}
+			if d, ok := s.RTT(a, b); ok {
+				sum += d
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return sum / time.Duration(n)
+}
+
+func nodes(ps []tiering.Placement) []string {
+	var out []string
+	for _, p := range ps {
+		if !slices.Contains(out, p.Node) {
+			out = append(out, p.Node)
+		}
+	}
+	return out
+}
+
+func edge(ps []tiering.Placement) bool {
+	return !slices.ContainsFunc(ps, func(p tiering.Placement) bool { return p.Tier != tiering.Edge })
+}
+
+// share is how many of the sources come to one of so many, at most.
+func share(sources, among int) int { return (sources + among - 1) / among }

@@ -1,0 +1,264 @@
+package survey
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/adaptation/quality"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// Why there is no view.
+var (
+	// ErrOff: the workflow is not to be adapted, or there is nothing that could
+	// be: it has one quality only, or its graph is not a chain.
+	ErrOff = errors.New("not adapted")
+	// ErrUnknown: what is needed is not known yet.
+	ErrUnknown = errors.New("not enough is known")
+)
+
+// Transfer is what frames' way into a task takes if they come from another
+// node, from when they are encoded to when they are decoded.
+type Transfer struct {
+	Mean  time.Duration
+	Share float64 // of the frames that come from another node
+}
+
+// Costs is what a frame was measured to take. What is missing was not measured.
+type Costs struct {
+	Capture  time.Duration                       // grab and decode, mean over the sources
+	Execute  map[string]map[string]time.Duration // by task and node: reduce and execute
+	Transfer map[string]Transfer                 // by task
+}
+
+// Input is what is known of a workflow.
+type Input struct {
+	Workflow *tiering.Workflow
+	// Placements are those of sources and instances that frames go to now.
+	Placements []tiering.Placement
+	// Rates are the frames a second that sources would have analysed at full
+	// rate; a source that is not named does not run.
+	Rates  map[string]float64
+	Joined func(source string) time.Time
+	Costs  Costs
+	RTT    tiering.RoundTrips // may be nil
+	// Rate is the share of accuracy that is left over frames analysed a second;
+	// nil: not measured, and the rate is not adapted.
+	Rate *quality.Curve
+}
+
+// Params returns how the workflow wants to be adapted; ErrOff: not at all.
+func Params(w *tiering.Workflow) (quality.Params, error) {
+	a := tiering.DefaultAdapting()
+	if w.Adapting != nil {
+		a = *w.Adapting
+	}
+	p := quality.DefaultParams()
+	if a.Rule == tiering.AdaptOff {
+		return p, fmt.Errorf("%w: its document says so", ErrOff)
+	}
+	p.Rule, p.Theta, p.Period, p.MinAccuracy = quality.Rule(a.Rule), a.Theta, a.Period, w.Objectives.MinAccuracy
+	p.Knobs = quality.Knobs{
+		Resolution: slices.Contains(a.Knobs, tiering.KnobResolution),
+		Rate:       slices.Contains(a.Knobs, tiering.KnobRate),
+		Model:      slices.Contains(a.Knobs, tiering.KnobModel),
+	}
+	return p, p.Validate()
+}
+
+// View returns what package quality decides about. The error is ErrOff or
+// ErrUnknown, and says why.
+func View(in Input, knobs quality.Knobs) (quality.View, error) {
+	s := surveyor{Input: &in, knobs: knobs, placed: map[string][]tiering.Placement{}, models: map[string]*quality.ModelAccuracy{}}
+	for _, p := range in.Placements {
+		if !p.Source {
+			s.placed[p.Task] = append(s.placed[p.Task], p)
+		} else if _, runs := in.Rates[p.Task]; runs {
+			s.sources = append(s.sources, p)
+		}
+	}
+	v := quality.View{Workflow: in.Workflow.Name}
+	if err := s.chain(); err != nil {
+		return v, err
+	}
+	if len(s.sources) == 0 {
+		return v, fmt.Errorf("%w: no source runs", ErrUnknown)
+	}
+	if err := s.classes(&v); err != nil {
+		return v, err
+	}
+	v.Stations = s.stations
+	return v, nil
+}
+
+type surveyor struct {
+	*Input
+	knobs    quality.Knobs
+	sources  []tiering.Placement            // that run
+	placed   map[string][]tiering.Placement // by task
+	groups   []group                        // in the order in which frames pass them
+	stations []quality.Station
+	models   map[string]*quality.ModelAccuracy
+}
+
+// group is a step of the chain.
+type group struct {
+	name     string
+	analyses bool
+	tasks    []*tiering.Task
+}
+
+// chain finds the order in which frames pass the groups.
+func (s *surveyor) chain() error {
+	w := s.Workflow
+	byName := map[string]*group{}
+	for i := range w.Tasks {
+		t := &w.Tasks[i]
+		g := byName[t.Group]
+		if g == nil {
+			g = &group{name: t.Group, analyses: t.Model != nil}
+			byName[t.Group] = g
+		}
+		g.tasks = append(g.tasks, t)
+	}
+	next := map[string][]string{}
+	for _, l := range w.Links {
+		if !slices.Contains(next[l.From], l.To) {
+			next[l.From] = append(next[l.From], l.To)
+		}
+	}
+	first := next[w.Sources[0].Name]
+	for i := range w.Sources {
+		if !slices.Equal(next[w.Sources[i].Name], first) {
+			return fmt.Errorf("%w: frames of %s and %s go different ways", ErrOff, w.Sources[0].Name, w.Sources[i].Name)
+		}
+	}
+	analyses := 0
+	for step := first; len(step) > 0; step = next[step[0]] {
+		if len(step) > 1 {
+			return fmt.Errorf("%w: frames go to %s and %s at once", ErrOff, step[0], step[1])
+		}
+		g := byName[step[0]]
+		if g.analyses {
+			analyses++
+		}
+		s.groups = append(s.groups, *g)
+	}
+	if analyses != 1 {
+		return fmt.Errorf("%w: %d steps analyse the frames", ErrOff, analyses)
+	}
+	return nil
+}
+
+// classes puts the sources that are alike together.
+func (s *surveyor) classes(v *quality.View) error {
+	type kind struct {
+		fps float64
+		own quality.Quality
+	}
+	at := map[kind]int{}
+	slices.SortFunc(s.sources, func(a, b tiering.Placement) int { return cmp.Compare(a.Task, b.Task) })
+	choices := 0
+	for _, p := range s.sources {
+		src, ok := s.Workflow.Source(p.Task)
+		if !ok {
+			continue
+		}
+		own, ok := s.own(src)
+		if !ok {
+			return fmt.Errorf("%w: no task analyses frames of %s at %d", ErrOff, src.Name, src.Resolution)
+		}
+		// Measured rates differ a little where they are meant to be the same.
+		k := kind{math.Round(s.Rates[p.Task]*2) / 2, own}
+		if k.fps == 0 {
+			k.fps = s.Rates[p.Task]
+		}
+		i, ok := at[k]
+		if !ok {
+			i = len(v.Classes)
+			at[k] = i
+			c := quality.Class{Name: fmt.Sprintf("%s at %g/s", own, k.fps), FPS: k.fps, Own: own}
+			if err := s.options(&c); err != nil {
+				return err
+			}
+			choices = max(choices, len(c.Options))
+			v.Classes = append(v.Classes, c)
+		}
+		v.Classes[i].Sources = append(v.Classes[i].Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
+	}
+	if choices < 2 {
+		return fmt.Errorf("%w: the sources have one quality only; offer several resolutions up to theirs", ErrOff)
+	}
+	return nil
+}
+
+// own is the quality that the document asks for.
+func (s *surveyor) own(src *tiering.Source) (quality.Quality, bool) {
+	for _, g := range s.groups {
+		for _, t := range g.tasks {
+			if t.Model != nil && t.Model.Resolution == src.Resolution {
+				return quality.Quality{Model: t.Model.Name, Resolution: src.Resolution, Every: 1}, true
+			}
+		}
+	}
+	return quality.Quality{}, false
+}
+
+// mostSkipped is how few frames are analysed at most: one in so many.
+const mostSkipped = 4
+
+// options are the qualities that the class can have, the best resolution first.
+func (s *surveyor) options(c *quality.Class) error {
+	most := 1
+	if s.knobs.Rate && s.Rate != nil {
+		most = mostSkipped
+	}
+	var tasks []*tiering.Task
+	for _, g := range s.groups {
+		if g.analyses {
+			tasks = slices.Clone(g.tasks)
+		}
+	}
+	slices.SortStableFunc(tasks, func(a, b *tiering.Task) int { return cmp.Compare(b.Model.Resolution, a.Model.Resolution) })
+	for _, t := range tasks {
+		q := quality.Quality{Model: t.Model.Name, Resolution: t.Model.Resolution, Every: 1}
+		if q.Resolution > c.Own.Resolution || len(s.placed[t.Name]) == 0 ||
+			!s.knobs.Resolution && q.Resolution != c.Own.Resolution || !s.knobs.Model && q.Model != c.Own.Model {
+			continue
+		}
+		accuracy, err := s.accuracy(t.Model)
+		if err != nil {
+			return err
+		}
+		path, err := s.path(t)
+		if err != nil {
+			return err
+		}
+		for every := 1; every <= most; every++ {
+			q.Every = every
+			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: accuracy.Of(q, c.FPS), Path: path})
+		}
+	}
+	return nil
+}
+
+func (s *surveyor) accuracy(m *tiering.Model) (*quality.ModelAccuracy, error) {
+	if a := s.models[m.Name]; a != nil {
+		return a, nil
+	}
+	var points []quality.Point
+	for _, p := range m.Measured {
+		points = append(points, quality.Point{X: float64(p.Resolution), F1: p.F1})
+	}
+	curve, err := quality.Fit(points)
+	if err != nil {
+		return nil, fmt.Errorf("%w: model %s: %w", ErrUnknown, m.Name, err)
+	}
+	a := &quality.ModelAccuracy{Resolution: curve, Rate: s.Rate}
+	s.models[m.Name] = a
+	return a, nil
+}

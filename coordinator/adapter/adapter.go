@@ -1,0 +1,345 @@
+package adapter
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/adaptation/quality"
+	"github.com/weft-mesh/weft/adaptation/survey"
+	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// State is the replicated state as its leader has it.
+type State interface {
+	Snapshot() *state.Snapshot
+	// Apply commits a command and carries it out.
+	Apply(state.Command) (state.Result, error)
+}
+
+// Leader is what a leader keeps in mind of adaptation for one term. It is for
+// one caller at a time.
+type Leader struct {
+	state     State
+	reports   *kpi.Reports
+	rtt       tiering.RoundTrips
+	log       *slog.Logger
+	workflows map[string]*workflow
+}
+
+// New returns the leader of a new term. rtt may be nil.
+func New(s State, reports *kpi.Reports, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
+	return &Leader{state: s, reports: reports, rtt: rtt, log: log, workflows: map[string]*workflow{}}
+}
+
+// workflow is what is kept in mind of one.
+type workflow struct {
+	version  uint64
+	meter    *meter
+	corrects *quality.Corrections
+	measured time.Time // when the meter was read last
+	due      time.Time // of the next decision
+	rates    map[string]float64
+	sources  []string // that ran at the last decision
+	state    quality.State
+	status   Status
+}
+
+// Status is how the adaptation of a workflow is doing. It is never changed once
+// it is handed out.
+type Status struct {
+	Workflow string `json:"workflow"`
+	// Why nothing is decided; empty: it is.
+	Idle     string            `json:"idle,omitempty"`
+	Decision *quality.Decision `json:"decision,omitempty"`
+	Sources  []Source          `json:"sources"`
+	// Error is the median relative error of recent predictions of latency, and
+	// Predictions is of how many.
+	Error       float64 `json:"error"`
+	Predictions int     `json:"predictions"`
+}
+
+// Source is one source: what was estimated of it, and what was measured.
+type Source struct {
+	Source    string          `json:"source"`
+	Quality   tiering.Quality `json:"quality"`
+	Held      string          `json:"held,omitempty"`
+	Estimated float64         `json:"estimated_ms,omitempty"`
+	Measured  float64         `json:"measured_ms,omitempty"` // mean, of the last period; 0: none was delivered
+	Accuracy  float64         `json:"accuracy,omitempty"`    // F1, estimated
+	Why       string          `json:"why"`
+}
+
+// usualRate is that of a camera which nobody has seen at work.
+const usualRate = 25
+
+const (
+	corrected = 0.3 // weight of a new observation
+	window    = 200 // predictions whose error is shown
+)
+
+// Adapt decides about every workflow that it is time for, and commits what is
+// new.
+func (l *Leader) Adapt(ctx context.Context, now time.Time) error {
+	snap := l.state.Snapshot()
+	var errs []error
+	known := map[string]bool{}
+	for _, w := range snap.Workflows() {
+		if w.Status == state.Stopped {
+			continue
+		}
+		known[w.Name] = true
+		if ctx.Err() != nil {
+			break
+		}
+		if err := l.adapt(snap, w, now); err != nil {
+			errs = append(errs, fmt.Errorf("workflow %s: %w", w.Name, err))
+		}
+	}
+	maps.DeleteFunc(l.workflows, func(name string, _ *workflow) bool { return ctx.Err() == nil && !known[name] })
+	return errors.Join(errs...)
+}
+
+// Status returns how the adaptation of each workflow is doing.
+func (l *Leader) Status() map[string]Status {
+	out := make(map[string]Status, len(l.workflows))
+	for name, w := range l.workflows {
+		out[name] = w.status
+	}
+	return out
+}
+
+// Due is when the next decision is to be made, as far as time tells; zero: no
+// workflow is adapted.
+func (l *Leader) Due() time.Time {
+	var first time.Time
+	for _, w := range l.workflows {
+		if first.IsZero() || w.due.Before(first) {
+			first = w.due
+		}
+	}
+	return first
+}
+
+func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) error {
+	mind := l.workflows[w.Name]
+	if mind == nil || mind.version != w.Version {
+		mind = l.begin(snap, w, mind, now)
+		l.workflows[w.Name] = mind
+	}
+	params, err := survey.Params(w.Spec)
+	if err != nil {
+		return l.idle(snap, w, mind, err, now, time.Hour)
+	}
+	placements := serving(snap, w.Name)
+	running := sources(placements)
+	if now.Before(mind.due) && slices.Equal(running, mind.sources) {
+		return nil
+	}
+	mind.sources = running
+	l.measure(mind, w.Spec, params, now)
+	view, err := survey.View(survey.Input{
+		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Costs: mind.meter.costs, RTT: l.rtt,
+		Joined: func(string) time.Time { return w.Submitted },
+	}, params.Knobs)
+	if err != nil {
+		again := params.Period
+		if errors.Is(err, survey.ErrUnknown) {
+			again = time.Second // the first frames will tell
+		}
+		return l.idle(snap, w, mind, err, now, again)
+	}
+	view.State = mind.state
+	d, err := quality.Decide(now, mind.corrects.Apply(view), params, random(w.Name, snap.Index()))
+	if err != nil {
+		return l.idle(snap, w, mind, err, now, params.Period)
+	}
+	mind.state, mind.due = d.State, now.Add(params.Period)
+	mind.tell(w.Spec, &d)
+	return l.commit(snap, w, mind, &d, now)
+}
+
+// begin starts to keep a workflow in mind. A new version of one goes on from
+// what was measured of the last.
+func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, now time.Time) *workflow {
+	mind := old
+	if mind == nil {
+		corrects, err := quality.NewCorrections(corrected, window)
+		if err != nil {
+			panic(err) // constants
+		}
+		mind = &workflow{meter: newMeter(), corrects: corrects, rates: map[string]float64{}}
+	}
+	mind.version, mind.due, mind.sources = w.Version, now, nil
+	if a, ok := snap.Adaptation(w.Name); ok {
+		if err := json.Unmarshal(a.Memory, &mind.state); err != nil {
+			l.log.Warn("adaptation begins anew", "workflow", w.Name, "error", err)
+		}
+	}
+	return mind
+}
+
+// measure reads what frames took, and holds the last decision against it.
+func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Params, now time.Time) {
+	instances := l.reports.Instances(w.Name)
+	elapsed := now.Sub(mind.measured)
+	if !mind.measured.IsZero() && elapsed < params.Period/2 {
+		// Too short a time tells nothing new; a source has come or gone.
+		mind.runs(w, instances)
+		return
+	}
+	if mind.measured.IsZero() {
+		elapsed = 0
+	}
+	mind.meter.observe(instances, elapsed)
+	mind.measured = now
+	mind.runs(w, instances)
+	d := mind.status.Decision
+	if d == nil {
+		return
+	}
+	for _, s := range d.Stations {
+		// What is next to nothing has no ratio.
+		if measured, ok := mind.meter.waits[s.Station]; ok && max(measured, s.Wait) > time.Millisecond {
+			mind.corrects.Observe(quality.Observation{
+				Station: s.Station, Part: quality.PartWait, Measured: measured, Predicted: s.Wait, Factor: mind.corrects.Factor(s.Station, quality.PartWait),
+			})
+		}
+	}
+	for _, s := range d.Sources {
+		if measured, ok := mind.meter.latency[s.Source]; ok {
+			mind.corrects.Observe(quality.Observation{Station: s.Source, Part: quality.PartTotal, Measured: measured, Predicted: s.Latency})
+		}
+	}
+}
+
+// runs notes at which rate the sources run, or would if they were not held. Until
+// that is measured, it is what the document says.
+func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
+	rates := map[string]float64{}
+	for _, i := range instances {
+		if i.Source == nil {
+			continue
+		}
+		name, rate := i.Source.Source, 0.0
+		src, ok := w.Source(name)
+		if !ok {
+			continue
+		}
+		switch i.Source.Status {
+		case pipeline.StatusHeld:
+		case pipeline.StatusRunning:
+			rate = mind.meter.rates[name]
+			if q := i.Source.Quality; q != nil {
+				rate *= float64(max(1, q.Every))
+			}
+		default:
+			continue
+		}
+		rates[name] = cmp.Or(rate, mind.rates[name], src.FPS, usualRate)
+	}
+	mind.rates = rates
+}
+
+// idle notes why nothing is decided. What was decided before no longer holds
+// where adaptation has been switched off.
+func (l *Leader) idle(snap *state.Snapshot, w *state.Workflow, mind *workflow, why error, now time.Time, again time.Duration) error {
+	mind.due = now.Add(again)
+	mind.status = Status{Workflow: w.Name, Idle: why.Error(), Sources: []Source{}}
+	if a, ok := snap.Adaptation(w.Name); !ok || !errors.Is(why, survey.ErrOff) || len(a.Qualities)+len(a.Held) == 0 {
+		return nil
+	}
+	_, err := l.state.Apply(&state.AdaptSources{Workflow: w.Name, Version: w.Version, Why: why.Error(), At: now})
+	return err
+}
+
+// commit commits a decision if it is news to the agents.
+func (l *Leader) commit(snap *state.Snapshot, w *state.Workflow, mind *workflow, d *quality.Decision, now time.Time) error {
+	next := tiering.Adaptation{Qualities: map[string]tiering.Quality{}, Held: map[string]string{}}
+	for _, s := range d.Sources {
+		next.Qualities[s.Source] = s.Quality
+	}
+	for _, r := range d.Refused {
+		next.Held[r.Source] = r.Why
+	}
+	var before tiering.Adaptation
+	a, ok := snap.Adaptation(w.Name)
+	if ok {
+		before = a.Adaptation
+	}
+	if maps.Equal(before.Qualities, next.Qualities) && maps.EqualFunc(before.Held, next.Held, func(string, string) bool { return true }) {
+		return nil
+	}
+	memory, err := json.Marshal(d.State)
+	if err != nil {
+		return err
+	}
+	_, err = l.state.Apply(&state.AdaptSources{Workflow: w.Name, Version: w.Version, Adaptation: next, Why: d.Why, Memory: memory, At: now})
+	if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrNotFound) {
+		mind.due = now // it was submitted anew or stopped meanwhile
+		return nil
+	}
+	return err
+}
+
+// tell fills in the status.
+func (mind *workflow) tell(w *tiering.Workflow, d *quality.Decision) {
+	s := Status{Workflow: w.Name, Decision: d, Sources: []Source{}}
+	s.Error, s.Predictions = mind.corrects.Error(quality.PartTotal)
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	for _, a := range d.Sources {
+		s.Sources = append(s.Sources, Source{
+			Source: a.Source, Quality: a.Quality, Estimated: ms(a.Latency), Measured: ms(mind.meter.latency[a.Source]), Accuracy: a.Accuracy, Why: a.Why,
+		})
+	}
+	for _, r := range d.Refused {
+		s.Sources = append(s.Sources, Source{Source: r.Source, Held: r.Why, Why: r.Why})
+	}
+	mind.status = s
+}
+
+// serving returns the placements of a workflow that frames go to, on the nodes
+// where they are now.
+func serving(snap *state.Snapshot, name string) []tiering.Placement {
+	alive := func(node string) bool { n, _ := snap.Node(node); return n.Alive() }
+	var out []tiering.Placement
+	for _, p := range snap.PlacementsOf(name) {
+		at := p.Serves(alive)
+		n, ok := snap.Node(at)
+		if !ok || !n.Alive() {
+			continue
+		}
+		p.Node, p.Tier = at, n.Tier
+		out = append(out, p)
+	}
+	return out
+}
+
+func sources(ps []tiering.Placement) []string {
+	var out []string
+	for _, p := range ps {
+		if p.Source {
+			out = append(out, p.Task)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// random is what draws among equals; it follows from the state.
+func random(workflow string, index uint64) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(workflow)) // never fails
+	return rand.New(rand.NewPCG(index, h.Sum64()))
+}
