@@ -30,6 +30,7 @@ var level = map[string]int{
 	"internal/upgradetest":         0, // of tests only
 	"tiering":                      0,
 	"models/catalog":               0,
+	"models/darknet":               0,
 
 	"tiering/workflow":  1,
 	"pipeline":          1,

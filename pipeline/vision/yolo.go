@@ -7,6 +7,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/darknet"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -38,21 +39,21 @@ func newYOLO(cfg DetectorConfig, backend string) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseDarknet(text)
+	c, err := darknet.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	want, classes, err := c.check()
+	want, classes, err := c.Check()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := checkDarknetWeights(weights, want); err != nil {
+	if err := darknet.CheckWeights(weights, int64(len(weights)), want); err != nil {
 		return nil, fmt.Errorf("%s has %w; get it again", weightsName, err)
 	}
 	if classes != len(cfg.Model.Classes) {
 		return nil, fmt.Errorf("%s tells %d classes apart, the catalogue names %d", name, classes, len(cfg.Model.Classes))
 	}
-	net, err := newDarknetNetwork(c.forInput(cfg.Resolution, cfg.Model.Confidence), weights)
+	net, err := newDarknetNetwork(c.ForInput(cfg.Resolution, cfg.Model.Confidence), weights)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -1,9 +1,10 @@
-package vision
+package darknet
 
 import (
 	"bytes"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -48,66 +49,73 @@ num=6
 thresh=.9
 `
 
-func TestDarknetWeights(t *testing.T) {
-	c, err := parseDarknet([]byte(tiny))
+func TestWeights(t *testing.T) {
+	c, err := Parse([]byte(tiny))
 	if err != nil {
 		t.Fatal(err)
 	}
-	weights, classes, err := c.check()
+	weights, classes, err := c.Check()
 	if err != nil || weights != 510 || classes != 2 {
 		t.Errorf("%d weights, %d classes, %v; want 510, 2", weights, classes, err)
 	}
 }
 
 // The published files are as long as their configs say.
-func TestDarknetWeightsOfPublishedModels(t *testing.T) {
+func TestWeightsOfPublishedModels(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "shared", "data", "detectors")
+	if data := os.Getenv("WEFT_TEST_DATA"); data != "" {
+		dir = filepath.Join(data, "detectors")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("the real detectors are not here (%v); set WEFT_TEST_DATA to their directory", err)
+	}
 	for _, name := range []string{"yolo-fastest-1.1", "yolo-fastest-1.1-xl", "MobileNetV2-YOLOv3-Nano-coco"} {
-		cfg, err := os.ReadFile(testData(t, "detectors", name+".cfg"))
+		cfg, err := os.ReadFile(filepath.Join(dir, name+".cfg"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(testData(t, "detectors", name+".weights"))
+		data, err := os.ReadFile(filepath.Join(dir, name+".weights"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := parseDarknet(cfg)
+		c, err := Parse(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		weights, classes, err := c.check()
+		weights, classes, err := c.Check()
 		if err != nil || classes != 80 {
 			t.Fatalf("%s: %d classes, %v", name, classes, err)
 		}
-		if err := checkDarknetWeights(data, weights); err != nil {
+		if err := CheckWeights(data, int64(len(data)), weights); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := checkDarknetWeights(data[:len(data)-4], weights); err == nil {
+		if err := CheckWeights(data, int64(len(data))-4, weights); err == nil {
 			t.Errorf("%s: weights one float short pass", name)
 		}
 	}
 }
 
-func TestDarknetForInput(t *testing.T) {
-	c, err := parseDarknet([]byte(tiny))
+func TestForInput(t *testing.T) {
+	c, err := Parse([]byte(tiny))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(c.forInput(416, 0.25))
+	text := string(c.ForInput(416, 0.25))
 	for _, want := range []string{"width=416\n", "height=416\n", "thresh=0.25\n", "nms_threshold=0\n", "layers=-1,0\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is there %d times in\n%s", want, strings.Count(text, want), text)
 		}
 	}
-	again, err := parseDarknet([]byte(text))
+	again, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w, n, err := again.check(); w != 510 || n != 2 || err != nil {
+	if w, n, err := again.Check(); w != 510 || n != 2 || err != nil {
 		t.Errorf("the new text asks for %d weights, %d classes, %v", w, n, err)
 	}
 }
 
-func TestDarknetMistakes(t *testing.T) {
+func TestMistakes(t *testing.T) {
 	tests := []struct{ name, old, new, want string }{
 		{"no section", "[net]\n", "", `line 2: "width=64" comes before the first section; is this a darknet config?`},
 		{"open bracket", "[maxpool]", "[maxpool", `line 14: "[maxpool" lacks its closing bracket`},
@@ -125,9 +133,9 @@ func TestDarknetMistakes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.Replace(tiny, test.old, test.new, 1)
-			c, err := parseDarknet([]byte(text))
+			c, err := Parse([]byte(text))
 			if err == nil {
-				_, _, err = c.check()
+				_, _, err = c.Check()
 			}
 			if err == nil || err.Error() != test.want {
 				t.Errorf("got  %v\nwant %s", err, test.want)
@@ -136,30 +144,30 @@ func TestDarknetMistakes(t *testing.T) {
 	}
 }
 
-func FuzzDarknet(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte(tiny))
 	f.Add([]byte("[net]\n[convolutional]\nfilters=1048576\nsize=1024\n[convolutional]\nfilters=1048576\nsize=1024\n[yolo]\n"))
 	f.Add([]byte("[net]\n[reorg]\nstride=1048576\n[route]\nlayers=-1,-1,0\ngroups=2\n[region]\nclasses=0\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parseDarknet(text)
+		c, err := Parse(text)
 		if err != nil {
 			return
 		}
-		weights, classes, err := c.check()
+		weights, classes, err := c.Check()
 		if err != nil {
 			return
 		}
-		if weights < 0 || weights > maxDarknetWeights || classes < 1 || classes > math.MaxInt32 {
+		if weights < 0 || weights > maxWeights || classes < 1 || classes > math.MaxInt32 {
 			t.Fatalf("%d weights, %d classes", weights, classes)
 		}
-		again, err := parseDarknet(c.forInput(32, 0.5))
+		again, err := Parse(c.ForInput(32, 0.5))
 		if err != nil {
 			t.Fatalf("its own text: %v", err)
 		}
-		if w, n, err := again.check(); w != weights || n != classes || err != nil {
+		if w, n, err := again.Check(); w != weights || n != classes || err != nil {
 			t.Fatalf("its own text: %d weights, %d classes, %v; was %d, %d", w, n, err, weights, classes)
 		}
-		if !bytes.Equal(again.forInput(32, 0.5), c.forInput(32, 0.5)) {
+		if !bytes.Equal(again.ForInput(32, 0.5), c.ForInput(32, 0.5)) {
 			t.Fatal("its own text changes again")
 		}
 	})

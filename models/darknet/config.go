@@ -1,4 +1,4 @@
-package vision
+package darknet
 
 import (
 	"bytes"
@@ -11,28 +11,29 @@ import (
 	"strings"
 )
 
-// OpenCV reads a darknet weights file without asking whether it is long
-// enough, so what the config says of the weights is worked out here.
+// Config is a darknet .cfg file: [net], then the layers in order.
+type Config struct{ sections []section }
 
-// darknetConfig is a darknet .cfg file: [net], then the layers in order.
-type darknetConfig struct{ sections []darknetSection }
-
-type darknetSection struct {
+type section struct {
 	kind string
 	line int
 	keys []string // in the order of the file
 	vals map[string]string
 }
 
+// HeadSize is how much of a weights file says how long its head is, in bytes.
+const HeadSize = 8
+
 // The limits of a number in a config and of the weights it asks for, far above
 // those of any real network.
 const (
-	maxDarknetNumber  = 1 << 20
-	maxDarknetWeights = 1 << 31
+	maxNumber  = 1 << 20
+	maxWeights = 1 << 31
 )
 
-func parseDarknet(text []byte) (*darknetConfig, error) {
-	c := &darknetConfig{}
+// Parse reads a config.
+func Parse(text []byte) (*Config, error) {
+	c := &Config{}
 	n := 0
 	for raw := range bytes.Lines(text) {
 		n++
@@ -44,7 +45,7 @@ func parseDarknet(text []byte) (*darknetConfig, error) {
 			if !ok {
 				return nil, fmt.Errorf("line %d: %q lacks its closing bracket", n, line)
 			}
-			c.sections = append(c.sections, darknetSection{kind: kind, line: n, vals: map[string]string{}})
+			c.sections = append(c.sections, section{kind: kind, line: n, vals: map[string]string{}})
 		case len(c.sections) == 0:
 			return nil, fmt.Errorf("line %d: %q comes before the first section; is this a darknet config?", n, line)
 		default:
@@ -61,21 +62,21 @@ func parseDarknet(text []byte) (*darknetConfig, error) {
 	return c, nil
 }
 
-func (s *darknetSection) set(key, val string) {
+func (s *section) set(key, val string) {
 	if _, ok := s.vals[key]; !ok {
 		s.keys = append(s.keys, key)
 	}
 	s.vals[key] = val
 }
 
-// number returns the key's whole number within 0 and maxDarknetNumber.
-func (s *darknetSection) number(key string, otherwise int) (int, error) {
+// number returns the key's whole number within 0 and maxNumber.
+func (s *section) number(key string, otherwise int) (int, error) {
 	v, ok := s.vals[key]
 	if !ok {
 		return otherwise, nil
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 0 || n > maxDarknetNumber {
+	if err != nil || n < 0 || n > maxNumber {
 		return 0, fmt.Errorf("line %d: [%s] %s=%s is no usable number", s.line, s.kind, key, v)
 	}
 	return n, nil
@@ -83,7 +84,7 @@ func (s *darknetSection) number(key string, otherwise int) (int, error) {
 
 // layers returns the key's comma-separated layer numbers; negative ones count
 // back from the layer at.
-func (s *darknetSection) layers(key string, at int) ([]int, error) {
+func (s *section) layers(key string, at int) ([]int, error) {
 	var out []int
 	for v := range strings.SplitSeq(s.vals[key], ",") {
 		if v == "" {
@@ -104,9 +105,9 @@ func (s *darknetSection) layers(key string, at int) ([]int, error) {
 	return out, nil
 }
 
-// check returns the number of floats that the layers have as weights and the
+// Check returns the number of floats that the layers have as weights and the
 // number of classes that the detection layers tell apart.
-func (c *darknetConfig) check() (weights int64, classes int, err error) {
+func (c *Config) Check() (weights int64, classes int, err error) {
 	channels, err := c.sections[0].number("channels", 3)
 	if err != nil {
 		return 0, 0, err
@@ -123,8 +124,8 @@ func (c *darknetConfig) check() (weights int64, classes int, err error) {
 			if n, channels, err = s.convolution(channels); err != nil {
 				return 0, 0, err
 			}
-			if weights += n; weights > maxDarknetWeights {
-				return 0, 0, fmt.Errorf("line %d: more than %d weights", s.line, int64(maxDarknetWeights))
+			if weights += n; weights > maxWeights {
+				return 0, 0, fmt.Errorf("line %d: more than %d weights", s.line, int64(maxWeights))
 			}
 		case s.kind == "route":
 			if channels, err = s.route(outs); err != nil {
@@ -135,7 +136,7 @@ func (c *darknetConfig) check() (weights int64, classes int, err error) {
 			if err != nil {
 				return 0, 0, err
 			}
-			channels = min(channels*min(stride, 1<<10)*min(stride, 1<<10), maxDarknetNumber)
+			channels = min(channels*min(stride, 1<<10)*min(stride, 1<<10), maxNumber)
 		case s.kind == "yolo" || s.kind == "region":
 			n, err := s.detection(channels)
 			if err != nil {
@@ -158,7 +159,7 @@ func (c *darknetConfig) check() (weights int64, classes int, err error) {
 }
 
 // passive reports whether the layer has no weights and keeps the channels.
-func (s *darknetSection) passive() bool {
+func (s *section) passive() bool {
 	switch s.kind {
 	case "maxpool", "avgpool", "upsample", "dropout", "shortcut", "scale_channels", "sam", "softmax":
 		return true
@@ -168,7 +169,7 @@ func (s *darknetSection) passive() bool {
 
 // convolution returns the layer's number of weights and of output channels:
 // a bias a filter, three numbers more with batch normalisation, the kernels.
-func (s *darknetSection) convolution(in int) (weights int64, out int, err error) {
+func (s *section) convolution(in int) (weights int64, out int, err error) {
 	get := func(key string, otherwise int) int {
 		n, e := s.number(key, otherwise)
 		err = errors.Join(err, e)
@@ -190,13 +191,13 @@ func (s *darknetSection) convolution(in int) (weights int64, out int, err error)
 	return weights + int64(filters)*int64(in/groups)*int64(size)*int64(size), filters, nil
 }
 
-func (s *darknetSection) route(outs []int) (channels int, err error) {
+func (s *section) route(outs []int) (channels int, err error) {
 	from, err := s.layers("layers", len(outs))
 	if err != nil {
 		return 0, err
 	}
 	for _, l := range from {
-		channels = min(channels+outs[l], maxDarknetNumber)
+		channels = min(channels+outs[l], maxNumber)
 	}
 	groups, err := s.number("groups", 1)
 	if err != nil {
@@ -210,7 +211,7 @@ func (s *darknetSection) route(outs []int) (channels int, err error) {
 
 // detection returns the number of classes of a detection layer and checks that
 // the layer before makes as many channels as its boxes need.
-func (s *darknetSection) detection(channels int) (classes int, err error) {
+func (s *section) detection(channels int) (classes int, err error) {
 	if classes, err = s.number("classes", 20); err != nil {
 		return 0, err
 	}
@@ -228,9 +229,9 @@ func (s *darknetSection) detection(channels int) (classes int, err error) {
 	return classes, nil
 }
 
-// forInput returns the config's text for a square input, with scores below
+// ForInput returns the config's text for a square input, with scores below
 // threshold left out. OpenCV would leave out those below 0.2.
-func (c *darknetConfig) forInput(resolution int, threshold float64) []byte {
+func (c *Config) ForInput(resolution int, threshold float64) []byte {
 	var b bytes.Buffer
 	for i, s := range c.sections {
 		fmt.Fprintf(&b, "[%s]\n", s.kind)
@@ -254,20 +255,20 @@ func (c *darknetConfig) forInput(resolution int, threshold float64) []byte {
 	return b.Bytes()
 }
 
-// checkDarknetWeights compares the length of a weights file with the number of
-// floats that its config asks for.
-func checkDarknetWeights(data []byte, weights int64) error {
+// CheckWeights compares the length of a weights file with the number of floats
+// that its config asks for. head is its first [HeadSize] bytes, or more.
+func CheckWeights(head []byte, size, weights int64) error {
 	// Three version numbers, then the number of pictures trained on, which grew
 	// to 64 bits with version 0.2.
-	head := int64(16)
-	if len(data) >= 8 {
-		major, minor := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])
+	skip := int64(16)
+	if len(head) >= HeadSize {
+		major, minor := binary.LittleEndian.Uint32(head), binary.LittleEndian.Uint32(head[4:])
 		if uint64(major)*10+uint64(minor) >= 2 {
-			head = 20
+			skip = 20
 		}
 	}
-	if want := head + 4*weights; int64(len(data)) != want {
-		return fmt.Errorf("%d bytes, but its config needs %d", len(data), want)
+	if want := skip + 4*weights; size != want {
+		return fmt.Errorf("%d bytes, but its config needs %d", size, want)
 	}
 	return nil
 }
