@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
@@ -34,10 +33,41 @@ const (
 
 // File is one of a model's files.
 type File struct {
-	Role   Role   `json:"role"`
-	Name   string `json:"name"`             // slash-separated, below the model directory
-	Size   int64  `json:"size,omitempty"`   // bytes; 0: unknown
-	SHA256 string `json:"sha256,omitempty"` // hexadecimal; empty: unknown
+	Role Role   `json:"role"`
+	Name string `json:"name"`           // slash-separated, below the model directory
+	Size int64  `json:"size,omitempty"` // bytes; 0: unknown
+	// SHA256 is its digest, in hexadecimal; empty: none is known from a reliable
+	// source, and the file is pinned on first use (see [Lock]).
+	SHA256 string   `json:"sha256,omitempty"`
+	URLs   []string `json:"urls,omitempty"` // where to get it, the best first
+}
+
+// Channels is the order of a picture's colours.
+type Channels string
+
+// The orders.
+const (
+	RGB Channels = "rgb"
+	BGR Channels = "bgr"
+)
+
+// Input is how a network wants the values of a picture: in which order, and
+// divided by what. HOG has none of it.
+type Input struct {
+	Channels Channels `json:"channels,omitempty"`
+	DivideBy float64  `json:"divide_by,omitempty"`
+}
+
+// inputs are how networks of a format usually want it.
+var inputs = map[Format]Input{Darknet: {RGB, 255}, ONNX: {BGR, 1}}
+
+// Accuracy is a figure that somebody has published.
+type Accuracy struct {
+	Metric     string  `json:"metric"` // AP50, or AP (the mean over IoU 0.5 to 0.95, as COCO has it)
+	Value      float64 `json:"value"`  // 0–1
+	Resolution int     `json:"resolution,omitempty"`
+	Dataset    string  `json:"dataset"`
+	Source     string  `json:"source"`
 }
 
 // Model is a detector.
@@ -49,11 +79,29 @@ type Model struct {
 	Resolutions []int       `json:"resolutions"` // pixels, ascending
 	Classes     []string    `json:"classes"`     // in the order of the output
 	Fit         tiering.Fit `json:"fit"`
-	Confidence  float64     `json:"confidence"` // least score that counts, 0–1
-	NMS         float64     `json:"nms"`        // IoU above which the weaker box goes, 0–1
+	Input       Input       `json:"input"`
+	Confidence  float64     `json:"confidence"`         // least score that counts, 0–1
+	NMS         float64     `json:"nms"`                // IoU above which the weaker box goes, 0–1
+	Accuracy    []Accuracy  `json:"accuracy,omitempty"` // as published
 	Licence     string      `json:"licence,omitempty"`
 	Source      string      `json:"source,omitempty"` // where it comes from
 	Description string      `json:"description,omitempty"`
+}
+
+// Wants is how the model wants the values of a picture: what its entry says, or
+// else what is usual of its format.
+func (m *Model) Wants() Input {
+	in := inputs[m.Format]
+	return Input{cmp.Or(m.Input.Channels, in.Channels), cmp.Or(m.Input.DivideBy, in.DivideBy)}
+}
+
+// Size is how many bytes the model's files are, as far as they are known.
+func (m *Model) Size() int64 {
+	var n int64
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
 }
 
 // Offers reports whether the model takes the input resolution.
@@ -119,60 +167,4 @@ func (c *Catalog) Models() []Model {
 	}
 	slices.SortFunc(out, func(a, b Model) int { return cmp.Compare(a.Name, b.Name) })
 	return out
-}
-
-// Available returns the names of the models that can be loaded from the model
-// directory, sorted: all their files are there, with the right size where the
-// catalogue knows it. Digests are not computed. A nil directory has no files.
-func (c *Catalog) Available(dir fs.FS) []string {
-	names, _ := c.survey(dir)
-	return names
-}
-
-// Damaged says what keeps models from being available although files of
-// theirs are in the model directory: one is missing, or has the wrong size.
-func (c *Catalog) Damaged(dir fs.FS) []error {
-	_, damaged := c.survey(dir)
-	return damaged
-}
-
-// ErrFile reports a model's file that is not as the catalogue has it.
-var ErrFile = errors.New("model file is not as the catalogue says")
-
-func (c *Catalog) survey(dir fs.FS) (available []string, damaged []error) {
-	for _, m := range c.Models() {
-		var errs []error
-		absent := 0
-		for _, f := range m.Files {
-			err := check(dir, f)
-			if errors.Is(err, fs.ErrNotExist) {
-				absent++
-			}
-			errs = append(errs, err)
-		}
-		switch err := errors.Join(errs...); {
-		case err == nil:
-			available = append(available, m.Name)
-		case absent < len(m.Files):
-			damaged = append(damaged, fmt.Errorf("model %s: %w", m.Name, err))
-		}
-	}
-	return available, damaged
-}
-
-// check says what is wrong with a model's file.
-func check(dir fs.FS, f File) error {
-	if dir == nil {
-		return fs.ErrNotExist
-	}
-	info, err := fs.Stat(dir, f.Name)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrFile, err)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is no regular file", ErrFile, f.Name)
-	case f.Size != 0 && info.Size() != f.Size:
-		return fmt.Errorf("%w: %s has %d bytes, not %d: fetch it again", ErrFile, f.Name, info.Size(), f.Size)
-	}
-	return nil
 }

@@ -2,9 +2,9 @@ package catalog
 
 import (
 	"cmp"
-	"encoding/hex"
 	"io/fs"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,18 +40,31 @@ type modelEntry struct {
 	Resolutions []int       `yaml:"resolutions,required"`
 	Fit         tiering.Fit `yaml:"fit,required"`
 	Classes     string      `yaml:"classes,required"`
+	Channels    *Channels   `yaml:"channels"`
+	DivideBy    *float64    `yaml:"divideBy"`
 	Confidence  *float64    `yaml:"confidence"`
 	NMS         *float64    `yaml:"nms"`
+	Accuracy    []figure    `yaml:"accuracy"`
 	Licence     string      `yaml:"licence"`
 	Source      string      `yaml:"source"`
 	Description string      `yaml:"description"`
 }
 
 type fileEntry struct {
-	Role   Role   `yaml:"role,required"`
-	Name   string `yaml:"name,required"`
-	Size   int64  `yaml:"size"`
-	SHA256 string `yaml:"sha256"`
+	Role   Role     `yaml:"role,required"`
+	Name   string   `yaml:"name,required"`
+	Size   int64    `yaml:"size"`
+	SHA256 string   `yaml:"sha256"`
+	URLs   []string `yaml:"urls"`
+}
+
+// figure is an [Accuracy].
+type figure struct {
+	Metric     string  `yaml:"metric,required"`
+	Value      float64 `yaml:"value,required"`
+	Resolution int     `yaml:"resolution"`
+	Dataset    string  `yaml:"dataset,required"`
+	Source     string  `yaml:"source,required"`
 }
 
 // Load reads a user's catalogue, which may name the built-in class lists. The
@@ -149,6 +162,8 @@ func (l *loader) model(field string, e modelEntry) {
 		Resolutions: l.resolutions(key("resolutions"), e),
 		Files:       l.files(field, e),
 		Classes:     classes,
+		Input:       l.input(field, e),
+		Accuracy:    l.accuracy(key("accuracy"), e),
 		Confidence:  l.fraction(key("confidence"), e.Confidence, defaultConfidence),
 		NMS:         l.fraction(key("nms"), e.NMS, defaultNMS),
 		Licence:     e.Licence, Source: e.Source, Description: e.Description,
@@ -175,6 +190,43 @@ func (l *loader) resolutions(field string, e modelEntry) []int {
 		}
 	}
 	return slices.Sorted(slices.Values(e.Resolutions))
+}
+
+// input returns how the values of a picture are wanted.
+func (l *loader) input(field string, e modelEntry) Input {
+	in := inputs[e.Format]
+	if c := e.Channels; c != nil {
+		if in.Channels = *c; *c != RGB && *c != BGR {
+			l.add(yamlfile.Key(field, "channels"), "unknown order %q; use rgb or bgr", *c)
+		}
+	}
+	if d := e.DivideBy; d != nil {
+		if in.DivideBy = *d; !(*d > 0 && *d <= 1<<16) {
+			l.add(yamlfile.Key(field, "divideBy"), "%g is out of range; values are 0 to 255: use 255 for a network that wants 0 to 1, and 1 for one that wants them as they are", *d)
+		}
+	}
+	if e.Format == HOG && in != (Input{}) {
+		l.add(yamlfile.Key(field, "format"), "a hog model takes pictures as they are: leave out channels and divideBy")
+	}
+	return in
+}
+
+func (l *loader) accuracy(field string, e modelEntry) []Accuracy {
+	var out []Accuracy
+	for i, f := range e.Accuracy {
+		at := yamlfile.Item(field, i)
+		if f.Metric != "AP50" && f.Metric != "AP" && f.Metric != "F1" {
+			l.add(yamlfile.Key(at, "metric"), "unknown metric %q; use AP50, AP or F1", f.Metric)
+		}
+		if f.Value < 0 || f.Value > 1 {
+			l.add(yamlfile.Key(at, "value"), "%g is out of range; use 0 to 1", f.Value)
+		}
+		if f.Resolution != 0 && !slices.Contains(e.Resolutions, f.Resolution) {
+			l.add(yamlfile.Key(at, "resolution"), "the model does not offer %d", f.Resolution)
+		}
+		out = append(out, Accuracy(f))
+	}
+	return out
 }
 
 // fraction returns the value given, or the default; a problem outside 0–1.
@@ -212,10 +264,15 @@ func (l *loader) files(field string, e modelEntry) []File {
 		if f.Size < 0 {
 			l.add(yamlfile.Key(at, "size"), "a size can't be negative")
 		}
-		if sum, err := hex.DecodeString(f.SHA256); f.SHA256 != "" && (err != nil || len(sum) != 32) {
+		if f.SHA256 != "" && !isDigest(f.SHA256) {
 			l.add(yamlfile.Key(at, "sha256"), "%q is no SHA-256 digest; it has 64 hexadecimal digits", f.SHA256)
 		}
-		out = append(out, File{f.Role, f.Name, f.Size, strings.ToLower(f.SHA256)})
+		for k, u := range f.URLs {
+			if p, err := url.Parse(u); err != nil || p.Host == "" || p.Scheme != "https" && p.Scheme != "http" {
+				l.add(yamlfile.Item(yamlfile.Key(at, "urls"), k), "%q is no URL that starts with https:// or http://", u)
+			}
+		}
+		out = append(out, File{f.Role, f.Name, f.Size, strings.ToLower(f.SHA256), f.URLs})
 	}
 	for _, role := range want {
 		if !have[role] {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io/fs"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ var (
 type DetectorConfig struct {
 	Model      catalog.Model
 	Dir        string // of the model's files
+	Embedded   fs.FS  // of those that are built into the program; nil: none
 	Resolution int    // pixels; one that the model offers
 	Backend    tiering.Backend
 	Log        *slog.Logger

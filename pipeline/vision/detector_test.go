@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"pgregory.net/rapid"
 
@@ -167,7 +168,7 @@ func TestModelsThatAreRefused(t *testing.T) {
 				}
 				return data
 			})
-		}, "DIR/yolo-fastest-1.1.weights is not there; get it from https://github.com/dog-qiuqiu/Yolo-Fastest"},
+		}, "DIR/yolo-fastest-1.1.weights is not there; get it with `weft models pull yolo-fastest-1.1 --dir DIR`, or from https://github.com/dog-qiuqiu/Yolo-Fastest"},
 		{"weights are not numbers", func(t *testing.T) DetectorConfig {
 			return damaged(t, unchecked(yolo(t)), func(r catalog.Role, data []byte) []byte {
 				if r == catalog.RoleWeights {
@@ -333,5 +334,35 @@ func TestFinishKeepsToThePicture(t *testing.T) {
 	want := []pipeline.Detection{{Label: "b", Class: 1, Score: 0.6, Box: pipeline.Box{X: 0, Y: 0.75, W: 0.5, H: 0.25}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A model whose files are built into the program needs no directory, and what
+// lies there in their place is not looked at.
+func TestEmbeddedModel(t *testing.T) {
+	m, _ := catalog.Builtin().Lookup("yolo-fastest-1.1")
+	files := fstest.MapFS{}
+	dir := t.TempDir()
+	for _, f := range m.Files {
+		b, err := os.ReadFile(testData(t, "detectors", f.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[f.Name] = &fstest.MapFile{Data: b}
+		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := DetectorConfig{Model: *m, Dir: dir, Embedded: files, Resolution: 320, Log: slog.New(slog.DiscardHandler)}
+	d, err := NewDetector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	cfg.Embedded = fstest.MapFS{}
+	if _, err := NewDetector(cfg); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "has 7 bytes, expected") {
+		t.Errorf("without them: %v", err)
 	}
 }

@@ -25,17 +25,18 @@ type yolo struct {
 	classes    int
 	resolution float64
 	confidence float32
+	input      catalog.Input
 }
 
 func newYOLO(cfg DetectorConfig, backend string) (engine, error) {
 	if cfg.Resolution%inputStep != 0 {
 		return nil, fmt.Errorf("its input size must be a multiple of %d", inputStep)
 	}
-	text, name, err := readModelFile(cfg.Dir, cfg.Model, catalog.RoleConfig)
+	text, name, err := readModelFile(cfg, catalog.RoleConfig)
 	if err != nil {
 		return nil, err
 	}
-	weights, weightsName, err := readModelFile(cfg.Dir, cfg.Model, catalog.RoleWeights)
+	weights, weightsName, err := readModelFile(cfg, catalog.RoleWeights)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func newYOLO(cfg DetectorConfig, backend string) (engine, error) {
 		net.close()
 		return nil, err
 	}
-	return &yolo{net, classes, float64(cfg.Resolution), float32(cfg.Model.Confidence)}, nil
+	return &yolo{net, classes, float64(cfg.Resolution), float32(cfg.Model.Confidence), cfg.Model.Wants()}, nil
 }
 
 func (*yolo) padded() bool { return true }
@@ -69,7 +70,7 @@ func (*yolo) padded() bool { return true }
 func (y *yolo) close() { y.net.close() }
 
 func (y *yolo) detect(bgr gocv.Mat) ([]pipeline.Detection, error) {
-	data, cols, err := y.net.forward(bgr, 1.0/255, true)
+	data, cols, err := y.net.forward(bgr, 1/y.input.DivideBy, y.input.Channels == catalog.RGB)
 	if err != nil {
 		return nil, err
 	}

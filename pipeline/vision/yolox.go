@@ -17,19 +17,20 @@ var yoloxStrides = [...]int{8, 16, 32}
 // yolox is a YOLOX detector exported to ONNX with its output undecoded: one
 // row a grid cell, [1, N, 5 + classes]. A row is the box centre relative to
 // the cell and the logarithm of its size, both in strides, the objectness and
-// the class scores. Its input is BGR, 0–255.
+// the class scores.
 type yolox struct {
 	net        *network
 	classes    int
 	resolution int
 	confidence float32
+	input      catalog.Input
 }
 
 func newYOLOX(cfg DetectorConfig, backend string) (engine, error) {
 	if cfg.Resolution%inputStep != 0 {
 		return nil, fmt.Errorf("its input size must be a multiple of %d", inputStep)
 	}
-	data, name, err := readModelFile(cfg.Dir, cfg.Model, catalog.RoleModel)
+	data, name, err := readModelFile(cfg, catalog.RoleModel)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func newYOLOX(cfg DetectorConfig, backend string) (engine, error) {
 		net.close()
 		return nil, err
 	}
-	return &yolox{net, len(cfg.Model.Classes), cfg.Resolution, float32(cfg.Model.Confidence)}, nil
+	return &yolox{net, len(cfg.Model.Classes), cfg.Resolution, float32(cfg.Model.Confidence), cfg.Model.Wants()}, nil
 }
 
 func (*yolox) padded() bool { return true }
@@ -49,7 +50,7 @@ func (*yolox) padded() bool { return true }
 func (y *yolox) close() { y.net.close() }
 
 func (y *yolox) detect(bgr gocv.Mat) ([]pipeline.Detection, error) {
-	data, cols, err := y.net.forward(bgr, 1, false)
+	data, cols, err := y.net.forward(bgr, 1/y.input.DivideBy, y.input.Channels == catalog.RGB)
 	if err != nil {
 		return nil, err
 	}
