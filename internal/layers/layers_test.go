@@ -32,6 +32,7 @@ var level = map[string]int{
 	"models/catalog":               0,
 	"models/darknet":               0,
 
+	"models/store":      1, // a directory; it opens no sockets
 	"tiering/workflow":  1,
 	"pipeline":          1,
 	"tiering/sourceuri": 1,
@@ -50,6 +51,7 @@ var level = map[string]int{
 	"testbed/sim/des":      1,
 	"testbed/emulation/ns": 1, // names and enters namespaces, and opens nothing in them
 
+	"models/fetch":         2,
 	"agent/gossip":         2,
 	"agent/journal":        2,
 	"agent/machine":        2,
@@ -99,7 +101,7 @@ var heavy = []struct {
 		[]string{"pipeline/source", "cmd/weftd"}},
 	{"net/http", "pure packages open no sockets",
 		[]string{"agent", "agent/gossip", "agent/machine", "coordinator", "coordinator/api", "coordinator/api/server", "pipeline/gallery", "pipeline/mqtt", "pipeline/mqtt/broker",
-			"pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/chaos", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd", "scripts/bench"}},
+			"models/fetch", "pipeline/quic", "pipeline/source", "pipeline/vision", "testbed/chaos", "testbed/experiment/live", "testbed/emulation", "testbed/emulation/cgroup", "cmd/weft", "cmd/weftd", "scripts/bench"}},
 	{"github.com/vishvananda/netlink", "only the emulation changes the machine's network",
 		[]string{"testbed/emulation", "testbed/emulation/kernel", "testbed/emulation/relay", "cmd/weft", "scripts/bench"}},
 	{"github.com/containerd/cgroups/v3", "only the emulation makes cgroups",
