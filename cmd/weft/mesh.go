@@ -78,34 +78,6 @@ func condition(n api.Node) string {
 	return string(n.Status) + ", draining"
 }
 
-func modelsCommand(env *environment) *cobra.Command {
-	return group("models", "The detectors that the mesh knows", &cobra.Command{
-		Use: "list", Short: "List the catalogue: which nodes have each model, or which files it needs", Args: exactly(0),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return query(cmd, env, (*api.Client).Models, showModels) },
-	})
-}
-
-func showModels(p *page, models []api.Model) {
-	var rows [][]string
-	for _, m := range models {
-		var sizes []string
-		for _, r := range m.Resolutions {
-			sizes = append(sizes, fmt.Sprint(r))
-		}
-		nodes := strings.Join(slices.Sorted(slices.Values(m.Nodes)), ", ")
-		if nodes == "" {
-			var files []string
-			for _, f := range m.Files {
-				files = append(files, f.Name)
-			}
-			nodes = "none; needs " + strings.Join(files, " and ")
-		}
-		rows = append(rows, []string{m.Name, string(m.Format), strings.Join(sizes, " "), fmt.Sprint(len(m.Classes)), m.Licence, nodes})
-	}
-	p.table("MODEL|FORMAT|RESOLUTIONS|>CLASSES|LICENCE|NODES", rows)
-}
-
 // share words what part of a whole is taken; "-" if there is nothing to take.
 func share(part, whole int64, format func(int64) string) string {
 	if whole == 0 {

@@ -31,12 +31,14 @@ func TestTables(t *testing.T) {
 	})
 	f.answer("GET /v1/workflows/people", troubledStatus())
 	f.answer("GET /v1/models", []api.Model{
-		{Model: catalog.Model{Name: "hog-people", Format: catalog.HOG, Resolutions: []int{512, 768}, Classes: []string{"person"}, Licence: "Apache-2.0"}, Nodes: []string{"fog-1", "cloud-1"}},
+		{Model: catalog.Model{Name: "hog-people", Format: catalog.HOG, Resolutions: []int{512, 768}, Classes: []string{"person"}, Licence: "Apache-2.0", Family: "hog"}, Nodes: []string{"fog-1", "cloud-1"}},
 		{Model: catalog.Model{
 			Name: "yolo", Format: catalog.Darknet, Resolutions: []int{416}, Classes: make([]string, 80),
-			Files: []catalog.File{{Name: "yolo.cfg"}, {Name: "yolo.weights"}},
+			Files: []catalog.File{{Name: "yolo.cfg", Size: 10000}, {Name: "yolo.weights", Size: 1384268}}, Family: "yolo",
+			Accuracy: []catalog.Accuracy{{Metric: "AP50", Value: 0.244, Resolution: 320, Dataset: "COCO val2017"}, {Metric: "AP50", Value: 0.3433, Resolution: 416, Dataset: "COCO val2017"}},
 		}, Nodes: []string{}},
 	})
+	t.Setenv("WEFT_MODELS", t.TempDir())
 	for name, args := range map[string]string{
 		"mesh.txt": "mesh", "nodes.txt": "nodes", "workflows.txt": "workflow list", "status.txt": "workflow status people", "models.txt": "models list",
 	} {
