@@ -61,9 +61,13 @@ type Input struct {
 // inputs are how networks of a format usually want it.
 var inputs = map[Format]Input{Darknet: {RGB, 255}, ONNX: {BGR, 1}}
 
-// Accuracy is a figure that somebody has published.
+// F1 is the metric of an Accuracy that adaptation goes by: IoU ≥ 0.5 and the
+// right label, at the model's own confidence.
+const F1 = "F1"
+
+// Accuracy is a figure that somebody has published or measured.
 type Accuracy struct {
-	Metric     string  `json:"metric"` // AP50, or AP (the mean over IoU 0.5 to 0.95, as COCO has it)
+	Metric     string  `json:"metric"` // AP50, AP (the mean over IoU 0.5 to 0.95, as COCO has it) or F1
 	Value      float64 `json:"value"`  // 0–1
 	Resolution int     `json:"resolution,omitempty"`
 	Dataset    string  `json:"dataset"`

@@ -215,7 +215,7 @@ func (l *loader) accuracy(field string, e modelEntry) []Accuracy {
 	var out []Accuracy
 	for i, f := range e.Accuracy {
 		at := yamlfile.Item(field, i)
-		if f.Metric != "AP50" && f.Metric != "AP" && f.Metric != "F1" {
+		if f.Metric != "AP50" && f.Metric != "AP" && f.Metric != F1 {
 			l.add(yamlfile.Key(at, "metric"), "unknown metric %q; use AP50, AP or F1", f.Metric)
 		}
 		if f.Value < 0 || f.Value > 1 {

@@ -89,8 +89,19 @@ func expandTask(t *task, models *catalog.Catalog) []tiering.Task {
 			if len(t.Models) > 1 {
 				x.Name = fmt.Sprintf("%s:%s@%d", t.Name, m.Name, r)
 			}
-			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit}
+			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit, Measured: measured(known)}
 			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// measured is what is known of the model's F1.
+func measured(m *catalog.Model) []tiering.Accuracy {
+	var out []tiering.Accuracy
+	for _, a := range m.Accuracy {
+		if a.Metric == catalog.F1 && a.Resolution > 0 {
+			out = append(out, tiering.Accuracy{Resolution: a.Resolution, F1: a.Value})
 		}
 	}
 	return out
