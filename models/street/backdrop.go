@@ -222,7 +222,7 @@ func (p *painter) blob(at ground, w, l int64, t tone, alpha int64) {
 }
 
 func (p *painter) blobOf(at ground, w, l int64, t tone, alpha int64) {
-	var places [14]ground
+	var places [20]ground
 	for i := range places {
 		angle := int64(i) * circle / int64(len(places))
 		places[i] = ground{right: at.right + w*cosine(angle)/unit, along: at.along + l*sine(angle)/unit}

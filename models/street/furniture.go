@@ -159,15 +159,15 @@ func (p *painter) lamp(g ground, towards int64) {
 		}
 		at := c.project(hv)
 		warm := tone{255, 214, 140}
-		for i := int64(1); i <= 8; i++ {
-			p.fill(disc(p.buf[:0], at, c.size(260*i, hv.z)), p.s.light.glow(warm, hv.z), 8)
+		for i := int64(1); i <= 16; i++ {
+			p.fill(disc(p.buf[:0], at, c.size(140*i, hv.z)), p.s.light.glow(warm, hv.z), 5)
 		}
 		p.fill(disc(p.buf[:0], at, c.size(170, hv.z)), p.s.light.glow(tone{255, 240, 200}, hv.z), opaque)
 	})
 	if p.s.light.dusk {
 		foot := ground{right: g.right + towards*1500, along: g.along}
-		for i := int64(1); i <= 8; i++ {
-			p.blob(foot, 580*i, 580*i, tone{560, 450, 280}, 10)
+		for i := int64(1); i <= 16; i++ {
+			p.blob(foot, 290*i, 290*i, tone{560, 450, 280}, 5)
 		}
 	}
 }

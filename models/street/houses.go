@@ -73,7 +73,30 @@ func (p *painter) house(right, from, to, height, out int64) {
 			a, b = b, a
 		}
 		p.wall(a, b, height, col, -out*unit, 0, &d, true)
+		p.roof(right, right+out*houseDepth, from, to, height, col.scale(180))
 	})
+}
+
+// roof is what a camera that is higher than a house sees of it, in pieces that
+// each hide what is behind them.
+func (p *painter) roof(right0, right1, from, to, height int64, col tone) {
+	c := &p.s.cam
+	const piece = 3 * metre
+	for at := from; at < to; at += piece {
+		end := min(at+piece, to)
+		corners := []ground{{right0, at, height}, {right0, end, height}, {right1, end, height}, {right1, at, height}}
+		far := int64(nearest)
+		for _, g := range corners {
+			v := c.turn(g)
+			if v.y >= c.height {
+				return
+			}
+			far = max(far, v.z)
+		}
+		if poly := c.shape(p.buf[:0], corners); len(poly) >= 3 {
+			p.c.still(poly, p.s.light.see(col, above, far).paint(opaque), depthOf(far))
+		}
+	}
 }
 
 // wall draws an upright face from a on the left to b on the right, as one sees
