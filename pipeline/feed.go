@@ -144,7 +144,7 @@ func (f *Feed) Run(ctx context.Context) error {
 func (f *Feed) emit(frame *Frame) {
 	now := time.Now()
 	f.ledger.Expire(now)
-	id, quality, ok := f.admit(frame.Captured)
+	id, quality, ok := f.admit(frame.Captured, frame.ID.Seq)
 	if !ok {
 		return
 	}
@@ -170,11 +170,11 @@ func (f *Feed) emit(frame *Frame) {
 	f.next.Forward(frame)
 }
 
-// admit decides whether a picture taken at t becomes a frame, its ID and its
-// quality. It holds the mean rate to FPS by the generic cell rate algorithm (ITU-T I.371)
+// admit decides whether a picture taken at t, which may have a number already,
+// becomes a frame, its ID and its quality. It holds the mean rate to FPS by the generic cell rate algorithm (ITU-T I.371)
 // with a tolerance of half a period, so that a source at exactly FPS loses
 // nothing to jitter.
-func (f *Feed) admit(t time.Time) (FrameID, tiering.Quality, bool) {
+func (f *Feed) admit(t time.Time, number uint64) (FrameID, tiering.Quality, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
@@ -198,7 +198,7 @@ func (f *Feed) admit(t time.Time) (FrameID, tiering.Quality, bool) {
 		return FrameID{}, f.quality, false
 	}
 	f.skip = max(f.quality.Every-1, 0)
-	f.seq++
+	f.seq = max(f.seq+1, number) // a number is given once, whatever the source says
 	return FrameID{Workflow: f.cfg.Workflow, Source: f.cfg.Source, Epoch: f.cfg.Epoch, Seq: f.seq}, f.quality, true
 }
 

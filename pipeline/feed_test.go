@@ -99,6 +99,36 @@ func TestFeedFrames(t *testing.T) {
 	})
 }
 
+// A source that numbers its pictures has its numbers kept, but none twice.
+func TestFeedKeepsNumbers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got []uint64
+		local := ReceiverFunc(func(_ string, f *Frame) {
+			got = append(got, f.ID.Seq)
+			f.Settle(Outcome{})
+		})
+		next := newTestRouter(t, RouterConfig{}, local, nil)
+		next.SetOffers(offersHere("d"))
+		src := sourceFunc(func(_ context.Context, emit func(*Frame)) error {
+			for _, n := range []uint64{1, 2, 5, 9, 3, 0, 12} {
+				emit(&Frame{ID: FrameID{Seq: n}, Captured: time.Now()})
+				<-time.After(time.Millisecond)
+			}
+			return ErrEnded
+		})
+		f := newTestFeed(t, FeedConfig{}, src, next)
+		if err := f.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []uint64{1, 2, 5, 9, 10, 11, 12}; !reflect.DeepEqual(got, want) {
+			t.Errorf("numbers %v, want %v", got, want)
+		}
+		if c := f.Report().Frames; c.Captured != 7 || c.Delivered != 7 {
+			t.Errorf("%+v: gaps are no frames", c)
+		}
+	})
+}
+
 // The rate is held in the mean, and a source at exactly the limit loses
 // nothing to jitter.
 func TestFeedFPS(t *testing.T) {

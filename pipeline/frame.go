@@ -11,7 +11,7 @@ type FrameID struct {
 	Workflow string `json:"workflow"`
 	Source   string `json:"source"`
 	Epoch    uint32 `json:"epoch"` // random, of one run of the source
-	Seq      uint64 `json:"seq"`   // from 1, in order of capture
+	Seq      uint64 `json:"seq"`   // from 1, in order of capture; with gaps where the source numbers its pictures
 }
 
 func (id FrameID) String() string {

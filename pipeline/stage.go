@@ -24,7 +24,8 @@ type Stage interface {
 // Source produces frames until ctx ends (error nil or ctx.Err()), its input
 // ends (ErrEnded) or it fails. emit takes ownership and never blocks. Run sets
 // Image, Captured, SourceWidth, SourceHeight and a capture span; the caller of
-// Run fills in the rest. A Source may be run again after a failure.
+// Run fills in the rest. A source whose pictures have numbers that mean
+// something, and grow, sets ID.Seq too, and the caller keeps it. A Source may be run again after a failure.
 type Source interface {
 	Run(ctx context.Context, emit func(*Frame)) error
 }

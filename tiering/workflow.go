@@ -75,8 +75,8 @@ type Workflow struct {
 type Source struct {
 	Name string `json:"name"`
 	// URI says where frames come from: video:PATH, images:DIR, rtsp://…,
-	// http(s)://…, v4l2:DEVICE, videotest:, mqtt:TOPIC. Options are query
-	// parameters (?loop=true&start=10s).
+	// http(s)://…, v4l2:DEVICE, videotest:, street:, mqtt:TOPIC. Options are
+	// query parameters (?loop=true&start=10s).
 	URI string `json:"uri"`
 	// Node names the node that the source is attached to; empty: any edge
 	// node.

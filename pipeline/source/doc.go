@@ -1,6 +1,6 @@
 // Package source makes a [pipeline.Source] of a source URI (see
 // tiering/sourceuri): a video file, a directory of pictures, a network
-// stream, a camera, the colour bars of videotest, an MQTT topic.
+// stream, a camera, the colour bars of videotest, a made street, an MQTT topic.
 //
 // The agent calls [Open] for each source placed on its node and hands the
 // result to a pipeline.Feed, which numbers the frames and, when Run fails,
@@ -14,11 +14,24 @@
 //	                       file's own
 //	v4l2:         BGR      the camera's              error
 //	videotest:    BGR      30 a second               never
+//	street:       BGR      25 a second, or its fps   never
 //	mqtt:         as is    as they arrive            error
 //
 // As is: the JPEG or PNG bytes, undecoded. Config.FPS leaves frames out; it
 // never slows the input down and never repeats a frame. With start and loop,
 // each round begins at start.
+//
+// # What is in a street's frame
+//
+// A street: source numbers its frames itself: the number is when the frame was
+// taken, in frames of the street's camera from 1, and the Feed keeps it as
+// FrameID.Seq. Frames that are left out, because of Config.FPS or because the
+// machine was too slow to draw them, have had their number. So what is in any
+// delivered frame is known from the URI and Seq:
+//
+//	spec, err := sourceuri.Parse(uri)
+//	camera, err := street.New(spec.StreetOptions())
+//	objects := camera.TruthAt(frame.ID.Seq)
 //
 // # Which files may be read
 //

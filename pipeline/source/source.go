@@ -80,6 +80,8 @@ func open(cfg Config, spec sourceuri.Spec) (pipeline.Source, error) {
 		return newImages(cfg, spec, log)
 	case sourceuri.V4L2, sourceuri.VideoTest:
 		return newCamera(cfg, spec, log)
+	case sourceuri.Street:
+		return newScene(cfg, spec)
 	case sourceuri.MQTT:
 		return newTopic(cfg, spec, log)
 	}

@@ -6,6 +6,8 @@
 //	http://…        an HTTP stream      no options; https:// with TLS
 //	v4l2:DEVICE     a local camera      options: width=640, height=480
 //	videotest:      moving colour bars  options: width=640, height=480
+//	street:         a made street       options: seed=7, fps=25, density=100,
+//	                                             width=960, height=720
 //	mqtt:TOPIC      frames published on an MQTT topic
 //
 // Options are query parameters: video:vtest.avi?loop=true&start=40s. A PATH,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weft-mesh/weft/models/street"
 )
 
 // ErrInvalid reports a URI that names no source of frames.
@@ -27,11 +29,12 @@ const (
 	HTTPS     Scheme = "https"
 	V4L2      Scheme = "v4l2"
 	VideoTest Scheme = "videotest"
+	Street    Scheme = "street"
 	MQTT      Scheme = "mqtt"
 )
 
 const (
-	usage   = "use video:PATH, images:DIR, rtsp://…, http(s)://…, v4l2:DEVICE, videotest: or mqtt:TOPIC"
+	usage   = "use video:PATH, images:DIR, rtsp://…, http(s)://…, v4l2:DEVICE, videotest:, street: or mqtt:TOPIC"
 	maxSide = 16384 // pixels
 )
 
@@ -41,6 +44,10 @@ type Options struct {
 	Start  time.Duration // begin there
 	Width  int           // pixels; 0: the device's own
 	Height int           // pixels; 0: the device's own
+
+	Seed    uint64 // which street
+	FPS     int    // frames a second of the street's camera; 0: its own
+	Density int    // traffic in percent of the usual; 0: the usual
 }
 
 // Spec is a parsed URI.
@@ -53,6 +60,13 @@ type Spec struct {
 
 // Network reports whether frames come from a URL.
 func (s Spec) Network() bool { return s.URL != "" }
+
+// StreetOptions say what a street: URI shows. Of a frame that the source has
+// delivered, its sequence number says when it was taken, so what is in it is
+// street.New(s.StreetOptions()) and then TruthAt(frame.ID.Seq).
+func (s Spec) StreetOptions() street.Options {
+	return street.Options{Seed: s.Seed, Width: s.Width, Height: s.Height, FPS: s.FPS, Density: s.Density}
+}
 
 // String returns the URI without the password that it may have.
 func (s Spec) String() string {
@@ -75,6 +89,15 @@ func (s Spec) String() string {
 	}
 	if s.Height > 0 {
 		q.Set("height", strconv.Itoa(s.Height))
+	}
+	if s.Seed > 0 {
+		q.Set("seed", strconv.FormatUint(s.Seed, 10))
+	}
+	if s.FPS > 0 {
+		q.Set("fps", strconv.Itoa(s.FPS))
+	}
+	if s.Density > 0 {
+		q.Set("density", strconv.Itoa(s.Density))
 	}
 	if len(q) == 0 {
 		return string(s.Scheme) + ":" + s.Path
@@ -103,6 +126,8 @@ func Parse(uri string) (Spec, error) {
 		return s.local(rest, "a device, such as v4l2:/dev/video0", "width", "height")
 	case VideoTest:
 		return s.local(rest, "", "width", "height")
+	case Street:
+		return s.local(rest, "", "seed", "fps", "width", "height", "density")
 	case MQTT:
 		return s.topic(rest)
 	}
@@ -141,7 +166,7 @@ func (s Spec) local(rest, want string, options ...string) (Spec, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(options, key) {
-			return Spec{}, fmt.Errorf("%w: %s: has no option %q; it takes %s", ErrInvalid, s.Scheme, key, strings.Join(options, " and "))
+			return Spec{}, fmt.Errorf("%w: %s: has no option %q; it takes %s", ErrInvalid, s.Scheme, key, list(options))
 		}
 		if len(values[key]) > 1 {
 			return Spec{}, fmt.Errorf("%w: option %q is given twice", ErrInvalid, key)
@@ -172,18 +197,53 @@ func (s *Spec) set(key, value string) error {
 			return bad("a duration such as 40s or 1m30s")
 		}
 		s.Start = d
-	case "width", "height":
+	case "width":
+		return s.side(&s.Width, value, bad)
+	case "height":
+		return s.side(&s.Height, value, bad)
+	case "seed":
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			return bad("a whole number from 0, such as 7")
+		}
+		s.Seed = n
+	case "fps":
 		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > maxSide {
-			return bad(fmt.Sprintf("1 to %d pixels", maxSide))
+		if err != nil || n < 1 || n > street.MaxFPS {
+			return bad(fmt.Sprintf("a whole number of frames a second, 1 to %d", street.MaxFPS))
 		}
-		if key == "width" {
-			s.Width = n
-		} else {
-			s.Height = n
+		s.FPS = n
+	case "density":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > street.MaxDensity {
+			return bad(fmt.Sprintf("1 to %d percent of the usual traffic", street.MaxDensity))
 		}
+		s.Density = n
 	}
 	return nil
+}
+
+// side reads a picture's width or height.
+func (s *Spec) side(to *int, value string, bad func(want string) error) error {
+	least, most := 1, maxSide
+	if s.Scheme == Street {
+		least, most = street.MinSide, street.MaxSide
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		return bad(fmt.Sprintf("%d to %d pixels", least, most))
+	}
+	*to = n
+	return nil
+}
+
+// list writes a, b and c.
+func list(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 func (s Spec) topic(topic string) (Spec, error) {

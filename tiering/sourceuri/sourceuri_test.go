@@ -21,8 +21,13 @@ func TestParse(t *testing.T) {
 		"v4l2:/dev/video0?width=640&height=480": {Scheme: sourceuri.V4L2, Path: "/dev/video0", Options: sourceuri.Options{Width: 640, Height: 480}},
 		"videotest:":                            {Scheme: sourceuri.VideoTest},
 		"videotest:?width=320&height=240":       {Scheme: sourceuri.VideoTest, Options: sourceuri.Options{Width: 320, Height: 240}},
-		"mqtt:cameras/gate":                     {Scheme: sourceuri.MQTT, Path: "cameras/gate"},
-		"mqtt:odd?topic":                        {Scheme: sourceuri.MQTT, Path: "odd?topic"},
+		"street:":                               {Scheme: sourceuri.Street},
+		"street:?seed=7&fps=25":                 {Scheme: sourceuri.Street, Options: sourceuri.Options{Seed: 7, FPS: 25}},
+		"street:?seed=18446744073709551615&density=250&width=640&height=480": {
+			Scheme: sourceuri.Street, Options: sourceuri.Options{Seed: 1<<64 - 1, Density: 250, Width: 640, Height: 480},
+		},
+		"mqtt:cameras/gate": {Scheme: sourceuri.MQTT, Path: "cameras/gate"},
+		"mqtt:odd?topic":    {Scheme: sourceuri.MQTT, Path: "odd?topic"},
 	} {
 		got, err := sourceuri.Parse(uri)
 		if err != nil || got != want {
@@ -35,7 +40,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseSaysWhatIsWrong(t *testing.T) {
-	const use = "use video:PATH, images:DIR, rtsp://…, http(s)://…, v4l2:DEVICE, videotest: or mqtt:TOPIC"
+	const use = "use video:PATH, images:DIR, rtsp://…, http(s)://…, v4l2:DEVICE, videotest:, street: or mqtt:TOPIC"
 	for uri, want := range map[string]string{
 		"":                            `"" has no scheme; ` + use,
 		"vtest.avi":                   `"vtest.avi" has no scheme; ` + use,
@@ -54,6 +59,16 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"v4l2:x?width=640":            "give both width and height, or neither",
 		"v4l2:x?width=0&height=1":     "option width=0: want 1 to 16384 pixels",
 		"videotest:x":                 `"x" after videotest:, which takes only options`,
+		"street:7":                    `"7" after street:, which takes only options`,
+		"street:?sead=7":              `street: has no option "sead"; it takes seed, fps, width, height and density`,
+		"street:?seed=-1":             "option seed=-1: want a whole number from 0, such as 7",
+		"street:?seed=":               "option seed=: want a whole number from 0, such as 7",
+		"street:?fps=0":               "option fps=0: want a whole number of frames a second, 1 to 120",
+		"street:?fps=12.5":            "option fps=12.5: want a whole number of frames a second, 1 to 120",
+		"street:?density=0":           "option density=0: want 1 to 400 percent of the usual traffic",
+		"street:?width=960":           "give both width and height, or neither",
+		"street:?width=63&height=100": "option width=63: want 64 to 4096 pixels",
+		"street:?seed=1&seed=2":       `option "seed" is given twice`,
 		"rtsp:cam":                    "no host; write rtsp://host/path",
 		"http://":                     "no host; write http://host/path",
 		"rtsp://u:secret@cam:port/":   `invalid port ":port" after host; write rtsp://host/path`,
@@ -85,7 +100,7 @@ func TestStringHidesPasswords(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"video:vtest.avi?loop=true&start=40s", "images:a/b?loop=false", "rtsp://u:p@h:1/p?q", "http://[::1]/",
-		"v4l2:/dev/video0?width=1&height=2", "videotest:", "mqtt:a/b", "video:%41?start=1h", "x", ":", "video:a?&&loop=true;",
+		"v4l2:/dev/video0?width=1&height=2", "videotest:", "street:?seed=7&fps=25&density=3&width=64&height=64", "mqtt:a/b", "video:%41?start=1h", "x", ":", "video:a?&&loop=true;",
 	} {
 		f.Add(s)
 	}
