@@ -155,19 +155,30 @@ func (p *painter) ground() {
 	p.grain()
 }
 
+// atCrossing reports whether what begins there and is so long touches the
+// street that crosses.
+func (s *scene) atCrossing(along, length int64) bool {
+	d := along - s.cross
+	return s.cross != 0 && d > -s.crossBy-length && d < s.crossBy+2*metre
+}
+
 // markings are painted on the road.
 func (p *painter) markings(begin int64) {
 	s := p.s
 	white := tone{216, 216, 208}
 	for i, at := range s.lanes {
 		if i == 0 || i == len(s.lanes)-1 {
+			for along := begin; along < s.end; along += 12 * metre {
+				if !s.atCrossing(along, 12*metre) {
+					p.strip(white, at-60, at+60, along, along+12*metre)
+				}
+			}
 			continue
 		}
 		for along := begin; along < s.end; along += 6 * metre {
-			if d := along - s.cross; s.cross != 0 && d > -s.crossBy-4*metre && d < s.crossBy+2*metre {
-				continue
+			if !s.atCrossing(along, 4*metre) {
+				p.strip(white, at-75, at+75, along, along+3*metre)
 			}
-			p.strip(white, at-75, at+75, along, along+3*metre)
 		}
 	}
 	stop := s.cross - s.crossBy

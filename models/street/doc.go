@@ -26,7 +26,7 @@
 // that of the moments before.
 //
 // What stands still is drawn once, with its distance for each pixel. What
-// moves is drawn over it, the farthest first; which object is seen at which
+// moves is drawn over it, what hides others after them; which object is seen at which
 // pixel is noted on the way, so that truth is what is seen, not what is there.
 //
 // # What counts as an object

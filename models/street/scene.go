@@ -36,6 +36,7 @@ const (
 	laneWidth = 3300
 
 	parkingWidth = 2300
+	cycleWidth   = 1000 // room for bicycles beside the lanes
 	person       = 1750 // a usual one's height
 	laneBehind   = 16 * metre
 	laneBeyond   = 34 * metre // past the crest
@@ -138,7 +139,7 @@ func (s *scene) place(d *dice, w, h int64) {
 func (s *scene) layOut(d *dice) {
 	lanes := d.between(2, 4)
 	half := lanes * laneWidth / 2
-	s.road = [2]int64{-half, half}
+	s.road = [2]int64{-half - cycleWidth, half + cycleWidth}
 	for i := range lanes + 1 {
 		s.lanes = append(s.lanes, -half+i*laneWidth)
 	}
@@ -232,8 +233,8 @@ func (s *scene) populate(d *dice, density int64) {
 			at := kerb - out*parkingWidth/2
 			add(path{use: parked, gap: 6800, presence: presence, from: ground{right: at, along: begin}}, ground{right: at, along: end})
 		}
-		bike := s.road[side] - out*400
-		p := path{use: cycling, speed: 4200, gap: 9_000_000, presence: presence * 85 / 100, spread: 250, from: ground{right: bike, along: begin}}
+		bike := s.road[side] - out*cycleWidth/2
+		p := path{use: cycling, speed: 4200, gap: 9_000_000, presence: presence * 85 / 100, spread: 150, from: ground{right: bike, along: begin}}
 		if out*keepRight > 0 {
 			add(p, ground{right: bike, along: end})
 		} else {

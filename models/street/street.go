@@ -126,7 +126,7 @@ func (s *Street) TruthAt(seq uint64) []Object { return s.Truth(s.At(seq)) }
 // RenderAt draws the frame of this number. See Render.
 func (s *Street) RenderAt(seq uint64, dst []byte) []Object { return s.Render(s.At(seq), dst) }
 
-// Truth returns what is in the picture at a time, the farthest first.
+// Truth returns what is in the picture at a time, about the farthest first.
 func (s *Street) Truth(at time.Duration) []Object {
 	s.prepare()
 	s.canvas.pix = nil

@@ -1,10 +1,5 @@
 package street
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Class is what an object is; its value is its place in Classes.
 type Class uint8
 
@@ -27,12 +22,13 @@ type thing struct {
 	halted bool
 	size   extent
 	near   int64 // distance of its nearest part
+	lo, hi point // where it is in the picture, about
 }
 
 // extent is a thing's length, width and height in millimetres.
 type extent struct{ l, w, h int64 }
 
-// things are the objects of a moment, in µs, the farthest first.
+// things are the objects of a moment, in µs, those that may be hidden first.
 func (s *scene) things(at int64) []thing {
 	var out []thing
 	for i := range s.paths {
@@ -44,8 +40,7 @@ func (s *scene) things(at int64) []thing {
 			seen = append(seen, t)
 		}
 	}
-	slices.SortStableFunc(seen, func(a, b thing) int { return cmp.Compare(b.near, a.near) })
-	return seen
+	return s.order(seen)
 }
 
 // on adds what is on the path.
@@ -177,7 +172,7 @@ func (s *scene) inView(t *thing) bool {
 		first = false
 		lo, hi = point{min(lo.x, p.x), min(lo.y, p.y)}, point{max(hi.x, p.x), max(hi.y, p.y)}
 	}
-	t.near = max(t.near, nearest)
+	t.near, t.lo, t.hi = max(t.near, nearest), lo, hi
 	return hi.x > 0 && lo.x < c.w*sub && hi.y > 0 && lo.y < c.h*sub && s.ahead(t)
 }
 

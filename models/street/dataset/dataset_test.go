@@ -79,7 +79,7 @@ func TestLinear(t *testing.T) {
 
 func TestSheetAndStats(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sheet.png")
-	if err := run([]string{"-seeds", "1-5", "-sheet", file, "-width", "160", "-height", "120"}, nil); err != nil {
+	if err := run([]string{"-seeds", "1-5", "-size", "96", "-sheet", file, "-width", "160", "-height", "120"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(file)
@@ -87,11 +87,11 @@ func TestSheetAndStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if c, err := png.DecodeConfig(f); err != nil || c.Width != 4*(cell+4) || c.Height != 2*(cell*3/4+4) {
+	if c, err := png.DecodeConfig(f); err != nil || c.Width != 4*(96+4) || c.Height != 2*(96*3/4+4) {
 		t.Errorf("sheet of %d×%d, %v", c.Width, c.Height, err)
 	}
 	var out bytes.Buffer
-	if err := run([]string{"-seeds", "1-20", "-stats", "-width", "160", "-height", "120"}, &out); err != nil || !strings.Contains(out.String(), "20 frames") {
+	if err := run([]string{"-seeds", "1-8", "-stats", "-width", "160", "-height", "120"}, &out); err != nil || !strings.Contains(out.String(), "8 frames") {
 		t.Errorf("stats %q, %v", out.String(), err)
 	}
 }
