@@ -44,6 +44,8 @@ var level = map[string]int{
 
 	"adaptation/quality": 1,
 	"adaptation/survey":  1,
+	"models/dataset":     1,
+	"models/score":       1,
 
 	"coordinator/planner":  1,
 	"coordinator/adapter":  1,
