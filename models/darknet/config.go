@@ -229,9 +229,9 @@ func (s *section) detection(channels int) (classes int, err error) {
 	return classes, nil
 }
 
-// ForInput returns the config's text for a square input, with scores below
-// threshold left out. OpenCV would leave out those below 0.2.
-func (c *Config) ForInput(resolution int, threshold float64) []byte {
+// ForInput returns the config's text for a square input. OpenCV is to leave out
+// no scores; it would those below 0.2.
+func (c *Config) ForInput(resolution int) []byte {
 	var b bytes.Buffer
 	for i, s := range c.sections {
 		fmt.Fprintf(&b, "[%s]\n", s.kind)
@@ -240,8 +240,7 @@ func (c *Config) ForInput(resolution int, threshold float64) []byte {
 		case i == 0:
 			set["width"], set["height"] = strconv.Itoa(resolution), strconv.Itoa(resolution)
 		case s.kind == "yolo" || s.kind == "region":
-			set["thresh"] = strconv.FormatFloat(threshold, 'g', -1, 64)
-			set["nms_threshold"] = "0"
+			set["thresh"], set["nms_threshold"] = "0", "0"
 		}
 		for _, k := range s.keys {
 			if _, ok := set[k]; !ok {

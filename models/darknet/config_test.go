@@ -100,8 +100,8 @@ func TestForInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(c.ForInput(416, 0.25))
-	for _, want := range []string{"width=416\n", "height=416\n", "thresh=0.25\n", "nms_threshold=0\n", "layers=-1,0\n"} {
+	text := string(c.ForInput(416))
+	for _, want := range []string{"width=416\n", "height=416\n", "\nthresh=0\n", "nms_threshold=0\n", "layers=-1,0\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is there %d times in\n%s", want, strings.Count(text, want), text)
 		}
@@ -160,14 +160,14 @@ func FuzzParse(f *testing.F) {
 		if weights < 0 || weights > maxWeights || classes < 1 || classes > math.MaxInt32 {
 			t.Fatalf("%d weights, %d classes", weights, classes)
 		}
-		again, err := Parse(c.ForInput(32, 0.5))
+		again, err := Parse(c.ForInput(32))
 		if err != nil {
 			t.Fatalf("its own text: %v", err)
 		}
 		if w, n, err := again.Check(); w != weights || n != classes || err != nil {
 			t.Fatalf("its own text: %d weights, %d classes, %v; was %d, %d", w, n, err, weights, classes)
 		}
-		if !bytes.Equal(again.ForInput(32, 0.5), c.ForInput(32, 0.5)) {
+		if !bytes.Equal(again.ForInput(32), c.ForInput(32)) {
 			t.Fatal("its own text changes again")
 		}
 	})

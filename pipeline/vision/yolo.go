@@ -24,7 +24,7 @@ type yolo struct {
 	net        *network
 	classes    int
 	resolution float64
-	confidence float32
+	confidence float64
 	input      catalog.Input
 }
 
@@ -54,7 +54,7 @@ func newYOLO(cfg DetectorConfig, backend string) (engine, error) {
 	if classes != len(cfg.Model.Classes) {
 		return nil, fmt.Errorf("%s tells %d classes apart, the catalogue names %d", name, classes, len(cfg.Model.Classes))
 	}
-	net, err := newDarknetNetwork(c.ForInput(cfg.Resolution, cfg.Model.Confidence), weights)
+	net, err := newDarknetNetwork(c.ForInput(cfg.Resolution), weights)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -62,7 +62,7 @@ func newYOLO(cfg DetectorConfig, backend string) (engine, error) {
 		net.close()
 		return nil, err
 	}
-	return &yolo{net, classes, float64(cfg.Resolution), float32(cfg.Model.Confidence), cfg.Model.Wants()}, nil
+	return &yolo{net, classes, float64(cfg.Resolution), cfg.Model.Confidence, cfg.Model.Wants()}, nil
 }
 
 func (*yolo) padded() bool { return true }
@@ -83,15 +83,15 @@ func (y *yolo) detect(bgr gocv.Mat) ([]pipeline.Detection, error) {
 		if objectness != objectness {
 			return nil, errNotANumber
 		}
-		if objectness <= y.confidence {
+		if float64(objectness) <= y.confidence {
 			continue // no class score is higher
 		}
 		w, h := float64(data[2])*y.resolution, float64(data[3])*y.resolution
 		box := pipeline.Box{X: float64(data[0])*y.resolution - w/2, Y: float64(data[1])*y.resolution - h/2, W: w, H: h}
 		// As in darknet, a box stands for every class that is sure enough.
-		for class, score := range data[5:cols] {
-			if score > y.confidence {
-				out = append(out, pipeline.Detection{Class: class, Score: float64(score), Box: box})
+		for class, v := range data[5:cols] {
+			if score := float64(v); score > y.confidence {
+				out = append(out, pipeline.Detection{Class: class, Score: score, Box: box})
 			}
 		}
 	}

@@ -22,7 +22,7 @@ type yolox struct {
 	net        *network
 	classes    int
 	resolution int
-	confidence float32
+	confidence float64
 	input      catalog.Input
 }
 
@@ -42,7 +42,7 @@ func newYOLOX(cfg DetectorConfig, backend string) (engine, error) {
 		net.close()
 		return nil, err
 	}
-	return &yolox{net, len(cfg.Model.Classes), cfg.Resolution, float32(cfg.Model.Confidence), cfg.Model.Wants()}, nil
+	return &yolox{net, len(cfg.Model.Classes), cfg.Resolution, cfg.Model.Confidence, cfg.Model.Wants()}, nil
 }
 
 func (*yolox) padded() bool { return true }
@@ -70,11 +70,11 @@ func (y *yolox) detect(bgr gocv.Mat) ([]pipeline.Detection, error) {
 			if row[4] != row[4] {
 				return nil, errNotANumber
 			}
-			if row[4] <= y.confidence {
+			if float64(row[4]) <= y.confidence {
 				continue
 			}
 			class, score := best(row[5:])
-			if score *= row[4]; score <= y.confidence {
+			if score *= row[4]; float64(score) <= y.confidence {
 				continue
 			}
 			s := float64(stride)
