@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/weft-mesh/weft/internal/terminal"
 )
 
 // format is how results are printed; it is a flag's value.
@@ -39,7 +41,7 @@ func (e *environment) print(w io.Writer, v any, show func(*page)) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}
-	p := &page{width: terminalWidth(w)}
+	p := &page{width: terminal.Width(w)}
 	show(p)
 	_, err := io.WriteString(w, p.String())
 	return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -71,17 +70,6 @@ func TestWrap(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestFilesAreNoTerminals(t *testing.T) {
-	f, err := os.Create(t.TempDir() + "/out")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if w := terminalWidth(f); w != 0 {
-		t.Errorf("a file is %d wide", w)
-	}
 }
 
 func TestAgo(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/terminal"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -317,7 +318,7 @@ func TestRecordingEnds(t *testing.T) {
 // TestProgressOnATerminal rewrites one line, and keeps what is said.
 func TestProgressOnATerminal(t *testing.T) {
 	var b strings.Builder
-	p := &progress{out: &b, width: 40}
+	p := &progress{line: terminal.NewLine(&b, 40)}
 	s := api.WorkflowStatus{Workflow: "people", Status: state.Running, Frames: pipeline.Counts{Captured: 7}}
 	p.status(0, s, nil)
 	p.status(1400*time.Millisecond, s, errors.New("no coordinator\nanswers"))

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package terminal
 
 import (
 	"io"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalWidth is how many columns the terminal has that w writes to; 0 if w
+// Width is how many columns the terminal has that w writes to; 0 if w
 // is no terminal.
-func terminalWidth(w io.Writer) int {
+func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
 		return 0
