@@ -62,6 +62,7 @@ var kinds = []struct {
 }{
 	{"coco", "coco:DIR", true, func(dir string, _ Words) (*Set, error) { return openCOCO(dir) }},
 	{"yolo", "yolo:DIR", false, openYOLO},
+	{"street", "street:seeds=A-B", true, func(rest string, _ Words) (*Set, error) { return openStreet(rest) }},
 }
 
 // Open opens the data set of a name such as "coco:DIR".
@@ -97,15 +98,7 @@ var synonyms = [][2]string{
 // other classes left out, the others called as the detector calls them.
 // Without any it is ErrClasses.
 func (s *Set) For(classes []string) (*Set, error) {
-	words := map[string]string{} // the set's to the detector's
-	for _, c := range s.classes {
-		for _, word := range otherWords(c) {
-			if slices.Contains(classes, word) {
-				words[c] = word
-				break
-			}
-		}
-	}
+	words := s.words(classes)
 	if len(words) == 0 {
 		return nil, fmt.Errorf("%w: the data set has %s, the detector %s", ErrClasses, some(s.classes), some(classes))
 	}
@@ -131,6 +124,26 @@ func (s *Set) For(classes []string) (*Set, error) {
 		return x, nil
 	}
 	return out, nil
+}
+
+// Unknown are the set's classes that a detector of the classes cannot know.
+func (s *Set) Unknown(classes []string) []string {
+	words := s.words(classes)
+	return slices.DeleteFunc(slices.Clone(s.classes), func(c string) bool { return words[c] != "" })
+}
+
+// words are what a detector calls those of the set's classes that it knows.
+func (s *Set) words(classes []string) map[string]string {
+	out := map[string]string{}
+	for _, c := range s.classes {
+		for _, word := range otherWords(c) {
+			if slices.Contains(classes, word) {
+				out[c] = word
+				break
+			}
+		}
+	}
+	return out
 }
 
 // otherWords are the names of a class, its own first.

@@ -3,8 +3,10 @@ package dataset_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/dataset"
 	"github.com/weft-mesh/weft/models/score"
+	"github.com/weft-mesh/weft/models/street"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -147,6 +150,42 @@ func TestYOLO(t *testing.T) {
 	}
 }
 
+func TestStreet(t *testing.T) {
+	s, err := dataset.Open("street:seeds=18446744073709551613-18446744073709551615", dataset.Words{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Len() != 3 || !slices.Equal(s.Classes(), street.Classes()) {
+		t.Errorf("%d pictures of %q", s.Len(), s.Classes())
+	}
+	for i := range s.Len() {
+		x, err := s.Load(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed := math.MaxUint64 - 2 + uint64(i)
+		drawn, err := street.New(street.Options{Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make([]byte, drawn.Bytes())
+		objects := drawn.RenderAt(1, want)
+		if x.Name != fmt.Sprintf("seed %d", seed) || x.Picture.Format != pipeline.BGR || !bytes.Equal(x.Picture.Data, want) ||
+			len(want) != 3*x.Picture.Width*x.Picture.Height {
+			t.Errorf("%s: %d × %d", x.Name, x.Picture.Width, x.Picture.Height)
+		}
+		if len(x.Truth) != len(objects) {
+			t.Fatalf("%s: %d objects, want %d", x.Name, len(x.Truth), len(objects))
+		}
+		for k, o := range objects {
+			want := score.Truth{Label: o.Class.String(), Box: pipeline.Box(o.Box), Ignore: o.Ignore}
+			if x.Truth[k] != want {
+				t.Errorf("%s: %+v, want %+v", x.Name, x.Truth[k], want)
+			}
+		}
+	}
+}
+
 func TestForADetector(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"annotations/instances_x.json": cocoJSON, "x/a.png": "picture", "x/b.png": "picture",
@@ -154,6 +193,9 @@ func TestForADetector(t *testing.T) {
 	s, err := dataset.Open("coco:"+dir, dataset.Words{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got, want := s.Unknown([]string{"dog", "sofa"}), []string{"person"}; !slices.Equal(got, want) {
+		t.Errorf("unknown are %q, want %q", got, want)
 	}
 	narrow, err := s.For([]string{"dog", "sofa"})
 	if err != nil {
@@ -183,10 +225,14 @@ func TestMistakesInASetAreExplained(t *testing.T) {
 		words      dataset.Words
 		want       string
 	}{
-		{"no kind", "DIR", coco, nil, dataset.Words{}, `data set can't be used: "DIR" does not say of what kind it is: use coco:DIR`},
-		{"unknown kind", "cocoo:DIR", coco, nil, dataset.Words{}, `data set can't be used: unknown kind "cocoo"; did you mean "coco"? use coco:DIR`},
+		{"no kind", "DIR", coco, nil, dataset.Words{}, `data set can't be used: "DIR" does not say of what kind it is: use coco:DIR or yolo:DIR or street:seeds=A-B`},
+		{"unknown kind", "cocoo:DIR", coco, nil, dataset.Words{}, `data set can't be used: unknown kind "cocoo"; did you mean "coco"? use coco:DIR or yolo:DIR or street:seeds=A-B`},
 		{"no directory", "coco:", coco, nil, dataset.Words{}, `data set can't be used: "coco:" names nothing after the colon: use coco:DIR`},
 		{"names for names", "coco:DIR", coco, nil, dataset.Words{Names: []string{"a"}}, `a coco: set names its classes itself: leave out the names`},
+		{"names for streets", "street:seeds=1-2", nil, nil, dataset.Words{Names: []string{"a"}}, `a street: set names its classes itself: leave out the names`},
+		{"streets without seeds", "street:?fps=25", nil, nil, dataset.Words{}, `data set can't be used: "street:?fps=25" says no seeds: use street:seeds=A-B, such as street:seeds=1-200`},
+		{"no range of seeds", "street:seeds=9-1", nil, nil, dataset.Words{}, `data set can't be used: no such street: seeds "9-1"; write a range such as 1-200`},
+		{"too many streets", "street:seeds=0-18446744073709551615", nil, nil, dataset.Words{}, `data set can't be used: more than 16777216 seeds`},
 		{"absent", "coco:DIR/none", coco, nil, dataset.Words{}, `data set can't be used: DIR/none does not exist`},
 		{"no annotations", "coco:DIR/x", coco, nil, dataset.Words{}, `DIR/x has no annotations/instances_*.json; name another file as coco:FILE`},
 		{"two annotation files", "coco:DIR", coco, map[string]string{"annotations/instances_y.json": "{}"}, dataset.Words{}, `DIR has 2 annotation files: choose one, such as coco:DIR/annotations/instances_y.json`},
@@ -198,7 +244,7 @@ func TestMistakesInASetAreExplained(t *testing.T) {
 		{"labels of no picture", "yolo:DIR", yolo, map[string]string{"labels/b.txt": ""}, dataset.Words{Default: []string{"cat"}}, `DIR/labels/b.txt has no picture: put b.jpg or .png into images/, or remove the labels (1 such files)`},
 		{"one name for two pictures", "yolo:DIR", yolo, map[string]string{"images/a.jpg": "picture"}, dataset.Words{}, `a.jpg and a.png share their labels: keep one of them`},
 		{"two lists of names", "yolo:DIR", yolo, map[string]string{"classes.txt": "cat", "x.names": "dog"}, dataset.Words{}, `DIR has several lists of class names (DIR/x.names, DIR/classes.txt): keep one`},
-		{"an unknown class", "yolo:DIR", yolo, nil, dataset.Words{}, `DIR/labels/a.txt:1:1: class 0, but only 0 classes have names: put those of the data set, one a line, into classes.txt beside images/, or name such a file`},
+		{"an unknown class", "yolo:DIR", yolo, nil, dataset.Words{}, `DIR/labels/a.txt:1:1: class 0 is beyond the names of classes, of which there are 0: put those of the data set, one a line, into classes.txt beside images/, or name such a file`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tree(t, tt.files)

@@ -60,7 +60,7 @@ func TestMistakesInLabelsNameTheLine(t *testing.T) {
 		{"0 0.5 0.5 0.5 0.5 0.9", "l.txt:2:19: 6 numbers: want `class"},
 		{"0 0.1 0.1 0.2 0.2 0.3 0.1", "l.txt:2:19: 7 numbers are an outline, not a box: want `class"},
 		{"cat 0.5 0.5 0.5 0.5", "l.txt:2:1: \"cat\" is no class number: want `class"},
-		{" 2 0.5 0.5 0.5 0.5", "l.txt:2:2: class 2, but only 2 classes have names: put those of the data set, one a line, into classes.txt beside images/"},
+		{" 2 0.5 0.5 0.5 0.5", "l.txt:2:2: class 2 is beyond the names of classes, of which there are 2: put those of the data set, one a line, into classes.txt beside images/"},
 		{"0 12 0.5 0.5 0.5", "l.txt:2:3: \"12\" is no fraction: want `class"},
 		{"0 0.5 0,5 0.5 0.5", "l.txt:2:7: \"0,5\" is no fraction: want `class"},
 		{"0 0.5 0.5 NaN 0.5", "l.txt:2:11: \"NaN\" is no fraction: want `class"},

@@ -8,6 +8,8 @@
 //     file each: a line "class cx cy w h" an object, in fractions of the
 //     picture. A picture without a file shows nothing. The names of the classes
 //     are in classes.txt or NAME.names, else those of the detector.
+//   - street:seeds=A-B are scenes that models/street draws, the first frame of
+//     each seed.
 //
 // Labels are read and checked when a set is opened, pictures when they are
 // asked for. What is wrong with a label is a yamlfile.Problem, which names file

@@ -25,6 +25,7 @@ func DecodeYOLO(file string, data []byte, classes []string) ([]score.Truth, erro
 		out      []score.Truth
 		problems yamlfile.Problems
 		n        int
+		unknown  bool
 	)
 	for line := range bytes.Lines(data) {
 		n++
@@ -33,6 +34,12 @@ func DecodeYOLO(file string, data []byte, classes []string) ([]score.Truth, erro
 			continue
 		}
 		t, field, err := label(fields, classes)
+		if errors.Is(err, errUnknown) {
+			if unknown {
+				continue // once says it
+			}
+			unknown = true
+		}
 		if err != nil {
 			problems = append(problems, yamlfile.Problem{File: file, Line: n, Column: column(string(line), field), Message: err.Error()})
 			continue
@@ -59,6 +66,9 @@ func column(line string, i int) int {
 	}
 }
 
+// errUnknown reports a class that has no name.
+var errUnknown = errors.New("is beyond the names of classes")
+
 // label is the object of a line; field is where it is wrong.
 func label(fields []string, classes []string) (t score.Truth, field int, err error) {
 	const want = "want `class cx cy w h`, the last four in fractions of the picture (0–1)"
@@ -73,7 +83,8 @@ func label(fields []string, classes []string) (t score.Truth, field int, err err
 		return t, 0, fmt.Errorf("%.20q is no class number: %s", fields[0], want)
 	}
 	if class >= len(classes) {
-		return t, 0, fmt.Errorf("class %d, but only %d classes have names: put those of the data set, one a line, into classes.txt beside images/, or name such a file", class, len(classes))
+		return t, 0, fmt.Errorf("class %d %w, of which there are %d: put those of the data set, one a line, into classes.txt beside images/, or name such a file",
+			class, errUnknown, len(classes))
 	}
 	var v [4]float64
 	for i, s := range fields[1:] {
@@ -169,8 +180,8 @@ func openYOLO(dir string, w Words) (*Set, error) {
 		if truth[i], err = DecodeYOLO(file, data, classes); err != nil {
 			errs = append(errs, err)
 		}
-		if len(errs) == 10 {
-			break // nobody reads more at once
+		if len(errs) == 5 {
+			break // nobody corrects more at once
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
