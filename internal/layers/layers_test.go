@@ -25,6 +25,7 @@ var level = map[string]int{
 	"internal/pki":                 0,
 	"internal/pki/pkitest":         0, // of tests only
 	"internal/quantity":            0,
+	"internal/terminal":            0,
 	"internal/yamlfile":            0,
 	"internal/yamlfile/schematest": 0, // of tests only
 	"internal/upgradetest":         0, // of tests only
@@ -42,10 +43,15 @@ var level = map[string]int{
 	"coordinator/state": 1,
 	"coordinator/kpi":   1,
 
-	"adaptation/quality": 1,
-	"adaptation/survey":  1,
-	"models/dataset":     1,
-	"models/score":       1,
+	"adaptation/quality":     1,
+	"adaptation/survey":      1,
+	"models/dataset":         1,
+	"models/score":           1,
+	"adaptation/quality":     1,
+	"models/dataset":         1,
+	"models/eval":            1,
+	"models/score":           1,
+	"models/score/scoreplot": 1,
 
 	"coordinator/planner":  1,
 	"coordinator/adapter":  1,
@@ -113,7 +119,7 @@ var heavy = []struct {
 	{"google.golang.org/grpc", "it is what links are compared with",
 		[]string{"scripts/bench"}},
 	{"gonum.org/v1/plot", "only results are drawn",
-		[]string{"testbed/chaos", "testbed/experiment", "cmd/weft"}},
+		[]string{"models/score/scoreplot", "testbed/chaos", "testbed/experiment", "cmd/weft", "cmd/weftd"}},
 }
 
 // apart are packages that must not reach each other, whatever their level.
