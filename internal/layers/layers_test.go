@@ -47,10 +47,7 @@ var level = map[string]int{
 	"adaptation/survey":      1,
 	"models/dataset":         1,
 	"models/score":           1,
-	"adaptation/quality":     1,
-	"models/dataset":         1,
 	"models/eval":            1,
-	"models/score":           1,
 	"models/score/scoreplot": 1,
 
 	"coordinator/planner":  1,
