@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -188,8 +187,6 @@ func idle(t *testing.T, src pipeline.Source) {
 	t.Helper()
 	eventually(t, "the reading goroutine ends", func() bool { return len(src.(*video).reading) == 0 })
 }
-
-func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
