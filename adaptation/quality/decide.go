@@ -312,7 +312,7 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	switch {
 	case e.over > c.best.over+1e-9:
 		d.state.Better = 0
-		return c.best.n, "the last one saturated " + d.overloaded(p, present) + "; now " + c.why, true
+		return c.best.n, "the last one " + d.overloaded(p, present) + "; now " + c.why, true
 	case e.accuracy < c.floor-1e-9:
 		d.state.Better = 0
 		return c.best.n, fmt.Sprintf("the accuracy of the last one, %.3f, is below %.3f; now %s", e.accuracy, c.floor, c.why), true

@@ -56,6 +56,12 @@ type workflow struct {
 	status   Status
 }
 
+// memory is what is kept in the state for the next decision.
+type memory struct {
+	State quality.State      `json:"state"`
+	Rates map[string]float64 `json:"rates"` // frames a second, by source
+}
+
 // Status is how the adaptation of a workflow is doing. It is never changed once
 // it is handed out.
 type Status struct {
@@ -80,9 +86,6 @@ type Source struct {
 	Accuracy  float64         `json:"accuracy,omitempty"`    // F1, estimated
 	Why       string          `json:"why"`
 }
-
-// usualRate is that of a camera which nobody has seen at work.
-const usualRate = 25
 
 const (
 	corrected = 0.3 // weight of a new observation
@@ -148,7 +151,7 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 		return nil
 	}
 	mind.sources = running
-	l.measure(mind, w.Spec, params, now)
+	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
 	view, err := survey.View(survey.Input{
 		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Costs: mind.meter.costs, RTT: l.rtt,
 		Joined: func(string) time.Time { return w.Submitted },
@@ -183,7 +186,10 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 	}
 	mind.version, mind.due, mind.sources = w.Version, now, nil
 	if a, ok := snap.Adaptation(w.Name); ok {
-		if err := json.Unmarshal(a.Memory, &mind.state); err != nil {
+		m := memory{Rates: mind.rates}
+		if err := json.Unmarshal(a.Memory, &m); err == nil {
+			mind.state, mind.rates = m.State, m.Rates
+		} else {
 			l.log.Warn("adaptation begins anew", "workflow", w.Name, "error", err)
 		}
 	}
@@ -191,8 +197,7 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 }
 
 // measure reads what frames took, and holds the last decision against it.
-func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Params, now time.Time) {
-	instances := l.reports.Instances(w.Name)
+func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Params, now time.Time, instances []kpi.Instance) {
 	elapsed := now.Sub(mind.measured)
 	if !mind.measured.IsZero() && elapsed < params.Period/2 {
 		// Too short a time tells nothing new; a source has come or gone.
@@ -224,18 +229,19 @@ func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Par
 	}
 }
 
-// runs notes at which rate the sources run, or would if they were not held. Until
-// that is measured, it is what the document says.
+// runs notes at which rate the sources run, or did before they were held. Until
+// that is measured it is what the document says. One of which neither is known
+// is left alone: a guess that is too high would have it held, and never be put
+// right.
 func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
 	rates := map[string]float64{}
 	for _, i := range instances {
 		if i.Source == nil {
 			continue
 		}
-		name, rate := i.Source.Source, 0.0
-		src, ok := w.Source(name)
-		if !ok {
-			continue
+		name, rate, said := i.Source.Source, 0.0, 0.0
+		if src, ok := w.Source(name); ok {
+			said = src.FPS
 		}
 		switch i.Source.Status {
 		case pipeline.StatusHeld:
@@ -247,7 +253,9 @@ func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
 		default:
 			continue
 		}
-		rates[name] = cmp.Or(rate, mind.rates[name], src.FPS, usualRate)
+		if rate = cmp.Or(rate, mind.rates[name], said); rate > 0 {
+			rates[name] = rate
+		}
 	}
 	mind.rates = rates
 }
@@ -281,11 +289,11 @@ func (l *Leader) commit(snap *state.Snapshot, w *state.Workflow, mind *workflow,
 	if maps.Equal(before.Qualities, next.Qualities) && maps.EqualFunc(before.Held, next.Held, func(string, string) bool { return true }) {
 		return nil
 	}
-	memory, err := json.Marshal(d.State)
+	kept, err := json.Marshal(memory{d.State, mind.rates})
 	if err != nil {
 		return err
 	}
-	_, err = l.state.Apply(&state.AdaptSources{Workflow: w.Name, Version: w.Version, Adaptation: next, Why: d.Why, Memory: memory, At: now})
+	_, err = l.state.Apply(&state.AdaptSources{Workflow: w.Name, Version: w.Version, Adaptation: next, Why: d.Why, Memory: kept, At: now})
 	if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrNotFound) {
 		mind.due = now // it was submitted anew or stopped meanwhile
 		return nil

@@ -78,10 +78,7 @@ func (c *AdaptSources) check(w *tiering.Workflow) error {
 		if _, ok := w.Source(name); !ok {
 			return fmt.Errorf("%w: workflow %s has no source %q", ErrInvalid, w.Name, name)
 		}
-		offered := slices.ContainsFunc(w.Tasks, func(t tiering.Task) bool {
-			return t.Model != nil && t.Model.Resolution == q.Resolution && (q.Model == "" || t.Model.Name == q.Model)
-		})
-		if !offered || q.Every < 1 {
+		if !offers(w, q) || q.Every < 1 {
 			return fmt.Errorf("%w: source %s: workflow %s does not offer quality %s", ErrInvalid, name, w.Name, q)
 		}
 	}
@@ -136,12 +133,39 @@ func shares(w *tiering.Workflow, a *tiering.Adaptation) string {
 	return strings.Join(out, ", ")
 }
 
-// readapt forgets what was decided of a workflow that is no longer the same.
-func (c *change) readapt(workflow string) {
+// readapt keeps of what was decided of a workflow what its new version still
+// has: sources that go on are not disturbed by those that come.
+func (c *change) readapt(w *tiering.Workflow) {
+	old, ok := get[Adaptation](c.txn, tableAdaptations, w.Name)
+	if !ok {
+		return
+	}
+	next := *old
+	next.Qualities, next.Held, next.ModifyIndex = map[string]tiering.Quality{}, map[string]string{}, c.index
+	for name, q := range old.Qualities {
+		if _, ok := w.Source(name); ok && offers(w, q) {
+			next.Qualities[name] = q
+		}
+	}
+	for name, why := range old.Held {
+		if _, ok := w.Source(name); ok {
+			next.Held[name] = why
+		}
+	}
+	c.insert(tableAdaptations, &next)
+}
+
+// forget drops what was decided of a workflow that has stopped.
+func (c *change) forget(workflow string) {
 	if old, ok := get[Adaptation](c.txn, tableAdaptations, workflow); ok {
 		c.remove(tableAdaptations, old)
-		c.assignments = true
 	}
+}
+
+func offers(w *tiering.Workflow, q tiering.Quality) bool {
+	return slices.ContainsFunc(w.Tasks, func(t tiering.Task) bool {
+		return t.Model != nil && t.Model.Resolution == q.Resolution && (q.Model == "" || t.Model.Name == q.Model)
+	})
 }
 
 // Adaptation returns what was decided last of a workflow's sources; false:

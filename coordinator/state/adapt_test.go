@@ -120,23 +120,39 @@ func TestAdaptSourcesRefused(t *testing.T) {
 	}
 }
 
-// What was decided of a workflow ends with it, and with its next version.
-func TestAdaptationEndsWithItsWorkflow(t *testing.T) {
-	full := tiering.Quality{Model: "yolo", Resolution: 416, Every: 1}
-	for what, end := range map[string]func(f *fixture){
-		"stopped":         func(f *fixture) { f.do(&StopWorkflow{Name: "people", At: at(40)}) },
-		"submitted again": func(f *fixture) { f.submit(twoQualities()) },
-	} {
-		f := adapted(t)
-		if r := f.do(decision(full, "")); r.Err != nil {
-			t.Fatal(r.Err)
-		}
-		end(f)
-		if a, ok := f.Snapshot().Adaptation("people"); ok {
-			t.Errorf("%s: %+v is left", what, a)
-		}
-		if r := f.do(decision(full, "")); !errors.Is(r.Err, ErrConflict) {
-			t.Errorf("%s: a decision of before: %v", what, r.Err)
-		}
+// What was decided of a workflow ends with it. Of its next version it holds as
+// far as that has the same sources and qualities.
+func TestAdaptationAndVersions(t *testing.T) {
+	f := adapted(t)
+	if r := f.do(decision(tiering.Quality{Model: "yolo", Resolution: 416, Every: 1}, "0.9 is asked for")); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	f.submit(twoQualities())
+	a, ok := f.Snapshot().Adaptation("people")
+	if !ok || len(a.Qualities) != 1 || len(a.Held) != 1 || string(a.Memory) != "x" {
+		t.Fatalf("after the same again: %+v", a)
+	}
+	if r := f.do(decision(tiering.Quality{Model: "yolo", Resolution: 416, Every: 1}, "")); !errors.Is(r.Err, ErrConflict) {
+		t.Errorf("a decision about the version before: %v", r.Err)
+	}
+	w := twoQualities()
+	w.Tasks = slices.Delete(w.Tasks, 1, 2) // 416
+	f.submit(w)
+	if a, _ = f.Snapshot().Adaptation("people"); len(a.Qualities) != 0 || len(a.Held) != 1 {
+		t.Errorf("without 416: %+v", a)
+	}
+	w.Sources[0].Name, w.Links[0].From = "gate", "gate"
+	f.submit(w)
+	if a, _ = f.Snapshot().Adaptation("people"); len(a.Qualities)+len(a.Held) != 0 {
+		t.Errorf("without the source: %+v", a)
+	}
+	if r := f.do(&StopWorkflow{Name: "people", At: at(40)}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if a, ok := f.Snapshot().Adaptation("people"); ok {
+		t.Errorf("stopped, %+v is left", a)
+	}
+	if r := f.do(decision(tiering.Quality{Model: "yolo", Resolution: 512, Every: 1}, "")); !errors.Is(r.Err, ErrConflict) {
+		t.Errorf("a decision about what is stopped: %v", r.Err)
 	}
 }

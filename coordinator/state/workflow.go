@@ -28,7 +28,7 @@ func (c *SubmitWorkflow) apply(tx *change) error {
 			w.Status, w.Reason, w.Since = old.Status, old.Reason, old.Since
 		}
 	}
-	tx.readapt(w.Name)
+	tx.readapt(w.Spec)
 	tx.event(typ, w.Name, "workflow %s version %d: %d sources, %d tasks", w.Name, w.Version, len(w.Spec.Sources), len(w.Spec.Tasks))
 	if err := tx.plan(w.Spec, c.Plan); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *StopWorkflow) apply(tx *change) error {
 	for _, p := range placed {
 		tx.remove(tablePlacements, p)
 	}
-	tx.readapt(c.Name)
+	tx.forget(c.Name)
 	tx.assignments = true
 	tx.setStatus(old, Stopped, "")
 	tx.event(WorkflowStopped, c.Name, "workflow %s stopped, %d instances released", c.Name, len(placed))

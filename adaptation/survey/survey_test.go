@@ -1,0 +1,268 @@
+package survey_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/adaptation/quality"
+	"github.com/weft-mesh/weft/adaptation/survey"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+const msec = time.Millisecond
+
+// paper is the deployment of Houmani et al., section VII, with so many sources:
+// resize on the edge, the light detector in the fog, the heavy one in the
+// cloud.
+func paper(sources int) survey.Input {
+	model := func(r int) *tiering.Model {
+		return &tiering.Model{Name: "yolov4", Family: "yolov4", Resolution: r, Measured: []tiering.Accuracy{{Resolution: 320, F1: 0.60}, {Resolution: 416, F1: 0.64}, {Resolution: 512, F1: 0.71}}}
+	}
+	in := survey.Input{
+		Workflow: &tiering.Workflow{
+			Name: "objects",
+			Tasks: []tiering.Task{
+				{Name: "resize", Group: "resize", Type: tiering.Preprocess},
+				{Name: "detect@416", Group: "detect", Type: tiering.DeepModel, Model: model(416)},
+				{Name: "detect@512", Group: "detect", Type: tiering.DeepModel, Model: model(512)},
+				{Name: "draw", Group: "draw", Type: tiering.Postprocess},
+			},
+			Links:      []tiering.Link{{From: "resize", To: "detect"}, {From: "detect", To: "draw"}},
+			Objectives: tiering.Objectives{MinAccuracy: 0.5, Deadline: time.Second},
+		},
+		Rates:  map[string]float64{},
+		Joined: func(string) time.Time { return time.Unix(0, 0) },
+		RTT: func(a, b string) (time.Duration, bool) {
+			switch {
+			case a == b:
+				return 0, true
+			case strings.HasPrefix(b, "fog"):
+				return 8 * msec, true
+			}
+			return 18 * msec, true
+		},
+		Costs: survey.Costs{
+			Capture: 2 * msec,
+			Execute: map[string]map[string]time.Duration{
+				"resize": {"edge-1": 4 * msec, "edge-2": 4 * msec}, "detect@512": {"cloud-1": 90 * msec}, "draw": {"cloud-1": 10 * msec},
+			},
+			Transfer: map[string]survey.Transfer{"detect@512": {Mean: 25 * msec, Share: 1}, "draw": {Mean: 4 * msec, Share: 0.5}},
+		},
+	}
+	place := func(task, node string, tier tiering.Tier, source bool) {
+		in.Placements = append(in.Placements, tiering.Placement{
+			ID: fmt.Sprintf("%s-%d", task, len(in.Placements)), Workflow: "objects", Task: task, Node: node, Tier: tier, Source: source,
+		})
+	}
+	for i := range sources {
+		name := fmt.Sprintf("cam-%02d", i+1)
+		in.Workflow.Sources = append(in.Workflow.Sources, tiering.Source{Name: name, Resolution: 512})
+		in.Workflow.Links = append(in.Workflow.Links, tiering.Link{From: name, To: "resize"})
+		in.Rates[name] = 2
+		place(name, fmt.Sprintf("edge-%d", i%2+1), tiering.Edge, true)
+	}
+	place("resize", "edge-1", tiering.Edge, false)
+	place("resize", "edge-2", tiering.Edge, false)
+	place("detect@416", "fog-1", tiering.Fog, false)
+	place("detect@512", "cloud-1", tiering.Cloud, false)
+	place("draw", "cloud-1", tiering.Cloud, false)
+	return in
+}
+
+var resolution = quality.Knobs{Resolution: true}
+
+func near(a, b time.Duration) bool { return (a - b).Abs() <= time.Microsecond }
+
+func TestViewOfThePaper(t *testing.T) {
+	v, err := survey.View(paper(3), resolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Classes) != 1 || len(v.Classes[0].Sources) != 3 || v.Classes[0].FPS != 2 || v.Classes[0].Own != (quality.Quality{Model: "yolov4", Resolution: 512, Every: 1}) {
+		t.Fatalf("classes %+v", v.Classes)
+	}
+	want := map[string]quality.Station{
+		"resize": {Name: "resize", Servers: 1, Each: 2}, "to detect": {Name: "to detect", Servers: 1, Each: 2},
+		"detect@512": {Name: "detect@512", Servers: 1}, "detect@416": {Name: "detect@416", Servers: 1},
+		"to draw": {Name: "to draw", Servers: 1}, "draw": {Name: "draw", Servers: 1},
+	}
+	for _, s := range v.Stations {
+		if s != want[s.Name] {
+			t.Errorf("station %+v, want %+v", s, want[s.Name])
+		}
+		delete(want, s.Name)
+	}
+	if len(want) > 0 {
+		t.Errorf("no stations %v", want)
+	}
+	options := v.Classes[0].Options
+	if len(options) != 2 || options[0].Quality.Resolution != 512 || options[1].Quality.Resolution != 416 {
+		t.Fatalf("options %+v", options)
+	}
+	if options[0].Accuracy <= options[1].Accuracy || math.Abs(options[0].Accuracy-0.71) > 0.03 {
+		t.Errorf("accuracies %g and %g", options[0].Accuracy, options[1].Accuracy)
+	}
+	steps := func(p quality.Path) map[string]quality.Step {
+		out := map[string]quality.Step{}
+		for _, s := range p {
+			out[s.Task] = s
+		}
+		return out
+	}
+	high, low := steps(options[0].Path), steps(options[1].Path)
+	pixels := 416.0 * 416 / (512 * 512)
+	scaled := func(d time.Duration) time.Duration { return time.Duration(pixels * float64(d)) }
+	for what, pair := range map[string][2]time.Duration{
+		"capture":                    {high["capture"].Execution.Delay, 2 * msec},
+		"resize":                     {high["resize"].Execution.Service, 4 * msec},
+		"detect@512, measured":       {high["detect@512"].Execution.Service, 90 * msec},
+		"detect@416, estimated":      {low["detect@416"].Execution.Service, scaled(90 * msec)},
+		"propagation to the cloud":   {high["detect@512"].Transfer[0].Delay, 9 * msec},
+		"transfer to the cloud":      {high["detect@512"].Transfer[0].Service, 16 * msec},
+		"propagation to the fog":     {low["detect@416"].Transfer[0].Delay, 4 * msec},
+		"transfer to the fog":        {low["detect@416"].Transfer[0].Service, scaled(25*msec) - 4*msec},
+		"half of what is drawn came": {low["draw"].Transfer[0].Service + low["draw"].Transfer[0].Delay, 2 * msec},
+	} {
+		if !near(pair[0], pair[1]) {
+			t.Errorf("%s: %v, want %v", what, pair[0], pair[1])
+		}
+	}
+	if high["detect@512"].Stage != quality.Analysis || high["draw"].Stage != quality.Postprocess || high["resize"].Stage != quality.Preprocess {
+		t.Errorf("stages %v, %v, %v", high["resize"].Stage, high["detect@512"].Stage, high["draw"].Stage)
+	}
+}
+
+// With one source, to reduce gains nothing that is worth its accuracy; with more
+// than the cloud's detector can serve, some are reduced (experiments 4 and 1 of
+// section VII).
+func TestDecisionsOfThePaper(t *testing.T) {
+	for sources, want := range map[int]int{1: 0, 2: 0, 7: -1} { // how many are reduced; -1: some
+		in := paper(sources)
+		p, err := survey.Params(in.Workflow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := survey.View(in, p.Knobs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := quality.Decide(time.Unix(100, 0), v, p, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reduced := 0
+		for _, s := range d.Sources {
+			if s.Quality.Resolution < 512 {
+				reduced++
+			}
+		}
+		if len(d.Sources) != sources || want >= 0 && reduced != want || want < 0 && (reduced == 0 || reduced == sources) {
+			t.Errorf("%d sources: %d admitted, %d reduced, want %d: %s", sources, len(d.Sources), reduced, want, d.Why)
+		}
+	}
+}
+
+func TestNoView(t *testing.T) {
+	for what, tc := range map[string]struct {
+		change func(in *survey.Input)
+		is     error
+		says   string
+	}{
+		"a branch": {func(in *survey.Input) {
+			in.Workflow.Links = append(in.Workflow.Links, tiering.Link{From: "detect", To: "resize"})
+		}, survey.ErrOff, "draw and resize at once"},
+		"two ways": {func(in *survey.Input) {
+			in.Workflow.Links[2].To = "detect"
+		}, survey.ErrOff, "different ways"},
+		"one quality": {func(in *survey.Input) {
+			in.Placements = slices.DeleteFunc(in.Placements, func(p tiering.Placement) bool { return p.Task == "detect@416" })
+		}, survey.ErrOff, "one quality only"},
+		"no such resolution":  {func(in *survey.Input) { in.Workflow.Sources[0].Resolution = 608 }, survey.ErrOff, "at 608"},
+		"no source":           {func(in *survey.Input) { clear(in.Rates) }, survey.ErrUnknown, "no source runs"},
+		"no frame":            {func(in *survey.Input) { delete(in.Costs.Execute, "detect@512") }, survey.ErrUnknown, "no frame has passed detect yet"},
+		"no instance to draw": {func(in *survey.Input) { in.Placements = in.Placements[:len(in.Placements)-1] }, survey.ErrUnknown, "no instance of draw runs"},
+		"accuracy": {func(in *survey.Input) {
+			in.Workflow.Tasks[1].Model.Measured, in.Workflow.Tasks[2].Model.Measured = nil, nil
+		}, survey.ErrUnknown, "model yolov4: no measured accuracy"},
+	} {
+		in := paper(2)
+		tc.change(&in)
+		_, err := survey.View(in, resolution)
+		if !errors.Is(err, tc.is) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %v with %q", what, err, tc.is, tc.says)
+		}
+	}
+	w := paper(1).Workflow
+	w.Adapting = &tiering.Adapting{Rule: tiering.AdaptOff}
+	if _, err := survey.Params(w); !errors.Is(err, survey.ErrOff) {
+		t.Errorf("switched off: %v", err)
+	}
+}
+
+func TestParams(t *testing.T) {
+	w := paper(1).Workflow
+	p, err := survey.Params(w)
+	if err != nil || p.Rule != quality.RuleUtility || p.MinAccuracy != 0.5 || p.Theta != 0.2 || p.Period != 10*time.Second || p.Knobs != resolution {
+		t.Errorf("by default: %+v, %v", p, err)
+	}
+	w.Adapting = &tiering.Adapting{Rule: tiering.AdaptFastest, Theta: 1, Period: time.Minute, Knobs: []tiering.Knob{tiering.KnobRate, tiering.KnobModel}}
+	p, err = survey.Params(w)
+	if err != nil || p.Rule != quality.RuleFastest || p.Theta != 1 || p.Period != time.Minute || p.Knobs != (quality.Knobs{Rate: true, Model: true}) {
+		t.Errorf("as asked: %+v, %v", p, err)
+	}
+}
+
+// Each knob offers what it may change, and nothing above what the document asks
+// for.
+func TestKnobs(t *testing.T) {
+	in := paper(1)
+	for i, name := range []string{"tiny", "huge"} {
+		r := []int{416, 608}[i]
+		in.Workflow.Tasks = append(in.Workflow.Tasks, tiering.Task{Name: "detect:" + name, Group: "detect", Model: &tiering.Model{Name: name, Resolution: r, Measured: []tiering.Accuracy{{Resolution: r, F1: 0.5}}}})
+		in.Placements = append(in.Placements, tiering.Placement{ID: name, Task: "detect:" + name, Node: "fog-1", Tier: tiering.Fog})
+	}
+	rate, err := quality.Fit([]quality.Point{{X: 0.5, F1: 0.8}, {X: 2, F1: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		knobs quality.Knobs
+		rate  *quality.Curve
+		want  string
+	}{
+		{quality.Knobs{Resolution: true}, &rate, "yolov4@512 yolov4@416"},
+		{quality.Knobs{Resolution: true, Model: true}, nil, "yolov4@512 yolov4@416 tiny@416"},
+		{quality.Knobs{Rate: true}, &rate, "yolov4@512 yolov4@512 1/2 yolov4@512 1/3 yolov4@512 1/4"},
+	} {
+		in.Rate = tc.rate
+		v, err := survey.View(in, tc.knobs)
+		if err != nil {
+			t.Errorf("%+v: %v", tc.knobs, err)
+			continue
+		}
+		var got []string
+		last := 2.0
+		for _, o := range v.Classes[0].Options {
+			got = append(got, o.Quality.String())
+			if tc.knobs.Rate && o.Accuracy >= last {
+				t.Errorf("%s: accuracy %g, %g with more frames", o.Quality, o.Accuracy, last)
+			}
+			last = o.Accuracy
+		}
+		if s := strings.Join(got, " "); s != tc.want {
+			t.Errorf("%+v: %s, want %s", tc.knobs, s, tc.want)
+		}
+	}
+	if _, err := survey.View(in, quality.Knobs{}); !errors.Is(err, survey.ErrOff) {
+		t.Errorf("no knob: %v", err)
+	}
+}
