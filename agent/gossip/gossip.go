@@ -359,6 +359,19 @@ func (g *Gossip) SetFree(free tiering.Resources) {
 	g.mu.Unlock()
 }
 
+// SetModels says which models this node can load now, and gossips it.
+func (g *Gossip) SetModels(names []string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := g.node.Models
+	g.node.Models = names
+	err := g.tell(time.Now())
+	if err != nil {
+		g.node.Models = before // which fits
+	}
+	return err
+}
+
 // SetCluster says of which mesh this node is a coordinator, by the mesh's ID,
 // and gossips it: meshes of one name that were set up apart do not mix.
 func (g *Gossip) SetCluster(id string) error {

@@ -90,6 +90,15 @@ func idle(a, b cpu.TimesStat) float64 {
 	return min(max(unused/spent, 0), 1)
 }
 
+// Disk is how many bytes of the disk are unused on which the directory is.
+func Disk(ctx context.Context, dir string) (int64, error) {
+	d, err := disk.UsageWithContext(ctx, dir)
+	if err != nil {
+		return 0, fmt.Errorf("measure disk at %s: %w", dir, err)
+	}
+	return int64(d.Free), nil
+}
+
 // room is the memory and disk that are unused.
 func room(ctx context.Context, dir string) (tiering.Resources, error) {
 	m, err := mem.VirtualMemoryWithContext(ctx)

@@ -7,16 +7,27 @@ import (
 
 	"github.com/weft-mesh/weft/agent"
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/tiering"
 )
 
-// control is the coordinators as an agent asks them.
-type control struct{ *api.Client }
+// control is the coordinators as an agent asks them, and those who hear from
+// them which models the node is to have.
+type control struct {
+	*api.Client
+	models wanter
+}
+
+// wanter gets models.
+type wanter interface{ Want([]catalog.Model) }
 
 // Assignments implements agent.Control.
 func (c control) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {
-	as, index, err := c.Client.Assignments(ctx, node, after)
-	return as, index, stranger(err)
+	a, err := c.Watch(ctx, node, after)
+	if err == nil {
+		c.models.Want(a.Models)
+	}
+	return a.Assignments, a.Index, stranger(err)
 }
 
 // stranger tells an answer that the node gets nothing from none.

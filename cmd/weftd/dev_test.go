@@ -142,7 +142,7 @@ func pictures(t *testing.T, m *mesh, workflow string) {
 	i := slices.IndexFunc(nodes, func(n api.Node) bool { return n.ID == "cloud-1" })
 	base := nodes[i].Addresses.HTTP
 	var list []struct{ Source, File string }
-	fetch(t, base+"/v1/pictures/"+workflow, &list)
+	getPage(t, base+"/v1/pictures/"+workflow, &list)
 	if len(list) == 0 || list[0].Source != "gate" {
 		t.Fatalf("pictures: %v", list)
 	}
@@ -155,7 +155,7 @@ func pictures(t *testing.T, m *mesh, workflow string) {
 	}
 }
 
-func fetch(t *testing.T, url string, into any) {
+func getPage(t *testing.T, url string, into any) {
 	t.Helper()
 	resp, err := http.Get(url)
 	if err != nil {

@@ -17,11 +17,14 @@ import (
 	"github.com/weft-mesh/weft/agent"
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/agent/journal"
+	"github.com/weft-mesh/weft/agent/library"
 	"github.com/weft-mesh/weft/agent/machine"
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/api/server"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/models/fetch"
+	"github.com/weft-mesh/weft/models/store"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/gallery"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
@@ -53,15 +56,21 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	id, self := cfg.Identity, cfg.Node
 	self.Version = version
 	self.Platforms = platforms(self.Capacity)
-	self.Models = cfg.Catalogue.Available(os.DirFS(cfg.ModelsDir))
-	for _, err := range cfg.Catalogue.Damaged(os.DirFS(cfg.ModelsDir)) {
-		log.Warn("a model is not offered", "directory", cfg.ModelsDir, "err", err)
+	shelf := store.New(cfg.ModelsDir, cfg.Catalogue, nil)
+	books, err := library.New(library.Config{
+		Store: shelf, Fetch: &fetch.Fetcher{Log: log.With("part", "models")}, Sources: n.holders(self.ID, id),
+		Tell: func(names []string) error { return n.gossip.SetModels(names) },
+		Room: func(ctx context.Context) (int64, error) { return machine.Disk(ctx, cfg.ModelsDir) },
+		Log:  log.With("part", "models"),
+	})
+	if err != nil {
+		return nil, err
 	}
+	self.Models = books.Models()
 	if cfg.Threads > 0 {
 		vision.SetThreads(cfg.Threads)
 	}
 
-	var err error
 	n.gossip, err = gossip.New(gossip.Config{
 		Mesh: cfg.Mesh, Node: self, Listen: cfg.Listen.Gossip, Advertise: cfg.Advertise, Join: cfg.Join,
 		Keys: cfg.GossipKeys, DataDir: cfg.DataDir, Log: log.With("part", "gossip"),
@@ -131,7 +140,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 		}
 		n.addrs.Raft = n.coord.RaftAddr()
 		apiServer, err = server.New(server.Config{
-			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Catalogue: cfg.Catalogue,
+			Mesh: cfg.Mesh, Node: self.ID, Version: version, Listen: cfg.Listen.API, Library: books,
 			ServerTLS: id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), ClientTLS: id.ClientTLS(pki.Coordinator), Peers: id.Peers(),
 			AuditDir: filepath.Join(cfg.DataDir, "audit"), GossipKeys: n.gossip, Log: log.With("part", "api"),
 		}, n.coord, n.gossip)
@@ -143,7 +152,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 
 	client := api.NewPeerClient(id.Peers(), func() []string { return coordinators(n.gossip.Members()) }, id.ClientTLS(pki.Coordinator))
 	shop := &workshop{
-		catalogue: cfg.Catalogue, modelsDir: cfg.ModelsDir, mediaDir: cfg.MediaDir, retain: cfg.Retain,
+		models: books, modelsDir: cfg.ModelsDir, embedded: shelf.Embedded(), mediaDir: cfg.MediaDir, retain: cfg.Retain,
 		gallery: pictures, broker: bl, devices: devices, log: log.With("part", "stages"),
 	}
 	run := make([]byte, 8)
@@ -152,7 +161,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	worker, err := agent.New(agent.Config{
 		Node: self, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
-	}, hex.EncodeToString(run), control{client}, shop,
+	}, hex.EncodeToString(run), control{client, books}, shop,
 		agent.Links{
 			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},
 			Encoder: vision.Codec{},
@@ -160,7 +169,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	if err != nil {
 		return nil, err
 	}
-	web, err := newWeb(cfg.Listen.HTTP, id, pictures, worker.Metrics(), log.With("part", "http"))
+	web, err := newWeb(cfg.Listen.HTTP, id, pictures, worker.Metrics(), books, log.With("part", "http"))
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +211,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	n.add("mqtt", bl.Run)
 	n.add("measurement", measure)
+	n.add("models", books.Run)
 	n.add("http", web.run)
 	n.add("agent", worker.Run)
 	if apiServer != nil {

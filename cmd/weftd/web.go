@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/models/fetch"
 	"github.com/weft-mesh/weft/pipeline/gallery"
 )
 
@@ -28,7 +29,7 @@ type web struct {
 	scheme   string
 }
 
-func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics prometheus.Collector, log *slog.Logger) (*web, error) {
+func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics prometheus.Collector, models blobs, log *slog.Logger) (*web, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP on %s: %w (is another weftd running? set `listen.http` to a free address)", listen, err)
@@ -47,6 +48,7 @@ func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics 
 		w.server.Handler = onlyLocal(mux)
 	} else {
 		w.scheme = "https"
+		mux.Handle("GET "+fetch.BlobPath+"{digest}", handOut(models))
 		w.listener = id.Peers().Listener(l, id.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator))
 	}
 	return w, nil

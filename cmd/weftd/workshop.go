@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strconv"
 
@@ -16,8 +17,9 @@ import (
 
 // workshop makes stages and sources out of what this build of weftd has.
 type workshop struct {
-	catalogue *catalog.Catalog
+	models    models
 	modelsDir string
+	embedded  fs.FS // models built into weftd; nil: none
 	mediaDir  string
 	retain    int
 	gallery   *gallery.Gallery
@@ -25,6 +27,9 @@ type workshop struct {
 	devices   *source.Devices
 	log       *slog.Logger
 }
+
+// models says what is known of models now.
+type models interface{ Catalogue() *catalog.Catalog }
 
 // Stage makes a task's stage.
 func (w *workshop) Stage(_ context.Context, a tiering.Assignment, fit func(*pipeline.Frame) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
@@ -56,12 +61,12 @@ func (w *workshop) detector(a tiering.Assignment) (pipeline.Stage, string, error
 	if t.Model == nil {
 		return nil, "", fmt.Errorf("task %s: no model", t.Name)
 	}
-	model, ok := w.catalogue.Lookup(t.Model.Name)
+	model, ok := w.models.Catalogue().Lookup(t.Model.Name)
 	if !ok {
 		return nil, "", fmt.Errorf("task %s: model %s is not in this node's catalogue", t.Name, t.Model.Name)
 	}
 	d, err := vision.NewDetector(vision.DetectorConfig{
-		Model: *model, Dir: w.modelsDir, Resolution: t.Model.Resolution, Backend: t.Backend, Log: w.log,
+		Model: *model, Dir: w.modelsDir, Embedded: w.embedded, Resolution: t.Model.Resolution, Backend: t.Backend, Log: w.log,
 	})
 	if err != nil {
 		return nil, "", err

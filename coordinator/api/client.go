@@ -165,9 +165,13 @@ func (c *Client) RevokeToken(ctx context.Context, name string) error {
 // With an index after other than 0 it blocks, for [Wait] at most, until there
 // is something newer.
 func (c *Client) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {
-	var a Assignments
-	err := c.get(ctx, "/v1/nodes/"+url.PathEscape(node)+"/assignments", url.Values{"after": {strconv.FormatUint(after, 10)}}, &a)
+	a, err := c.Watch(ctx, node, after)
 	return a.Assignments, a.Index, err
+}
+
+// Watch is Assignments with the models that the node is to have.
+func (c *Client) Watch(ctx context.Context, node string, after uint64) (a Assignments, err error) {
+	return a, c.get(ctx, "/v1/nodes/"+url.PathEscape(node)+"/assignments", url.Values{"after": {strconv.FormatUint(after, 10)}}, &a)
 }
 
 // Report tells the leader how a node's instances are doing.

@@ -84,6 +84,9 @@ type Drain struct {
 type Assignments struct {
 	Index       uint64               `json:"index"`
 	Assignments []tiering.Assignment `json:"assignments"`
+	// Models are those that the node is to have, and gets by itself from nodes
+	// that hand them out.
+	Models []catalog.Model `json:"models,omitempty"`
 }
 
 // Workflow is one line about a workflow.
@@ -113,6 +116,8 @@ type Planned struct {
 type Model struct {
 	catalog.Model
 	Nodes []string `json:"nodes"`
+	// Awaited are the live nodes that are to have it and do not yet.
+	Awaited []string `json:"awaited,omitempty"`
 }
 
 // Scope is what the bearer of a token may do.

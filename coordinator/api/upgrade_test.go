@@ -22,7 +22,7 @@ func TestAssignmentsOfVersion1AreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upgradetest.Holds(t, "assignments", Assignments{index, as}, golden)
+	upgradetest.Holds(t, "assignments", Assignments{Index: index, Assignments: as}, golden)
 }
 
 // An answer may have more in it, anywhere: agents are not upgraded at the

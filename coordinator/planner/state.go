@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -43,10 +44,34 @@ func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
 	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
 }
 
-// Schedule is tiering.Schedule with a random source that follows from the
-// state, so that a rerun reaches the same plan.
+// Schedule is tiering.Await with a random source that follows from the state,
+// so that a rerun reaches the same plan.
 func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
-	return tiering.Schedule(v, w, source(v, w.Name))
+	return tiering.Await(v, w, source(v, w.Name))
+}
+
+// Wanted are the models that a node is to have, sorted: those of the workflows
+// that are not stopped. A node at the edge runs no detector by itself, so it is
+// to have only those of the workflows whose sources are attached to it or placed
+// there.
+func Wanted(snap *state.Snapshot, node string) []string {
+	n, ok := snap.Node(node)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, w := range snap.Workflows() {
+		if w.Status == state.Stopped {
+			continue
+		}
+		attached := slices.ContainsFunc(w.Spec.Sources, func(s tiering.Source) bool { return s.Node == node })
+		placed := func(p tiering.Placement) bool { return p.Node == node }
+		if n.Tier != tiering.Edge || attached || slices.ContainsFunc(snap.PlacementsOf(w.Name), placed) {
+			out = append(out, w.Spec.Models()...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // source is what draws among equals.

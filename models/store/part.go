@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/weft-mesh/weft/models/catalog"
 )
@@ -36,8 +37,8 @@ const maxOrigin = 64 << 10
 // no use without a digest that tells in the end whether it was right: after a
 // power cut some of it may be missing. The caller closes the part.
 func (s *Store) Begin(want catalog.File) (*Part, error) {
-	if !fs.ValidPath(want.Name) {
-		return nil, fmt.Errorf("%q is no path below the model directory", want.Name)
+	if !fs.ValidPath(want.Name) || want.Name == catalog.LockFile || strings.HasPrefix(want.Name, installed+"/") || strings.HasPrefix(filepath.Base(want.Name), ".") {
+		return nil, fmt.Errorf("%q is no name for a model's file", want.Name)
 	}
 	if err := os.MkdirAll(s.path, 0o755); err != nil {
 		return nil, full(err)

@@ -107,6 +107,8 @@ var bodies = map[string]any{
 	"POST /v1/tokens 201":                      api.NewToken{},
 	"GET /v1/workflow.schema.json 200":         nil, // documents of their own
 	"GET /v1/openapi.yaml 200":                 nil,
+	"GET /v1/blobs/{digest} 200":               nil,
+	"GET /v1/blobs/{digest} 206":               nil,
 	"POST /v1/plan takes":                      nil,
 	"POST /v1/workflows takes":                 nil,
 	"GET /v1/events 200":                       nil,

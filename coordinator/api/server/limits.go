@@ -18,6 +18,7 @@ const (
 
 	maxHeld, maxHeldEach     = 16384, 64   // requests held open at a time, and of one caller
 	maxBodies, maxBodiesEach = 16384, 16   // with a body, which takes memory while it arrives
+	maxBlobs, maxBlobsEach   = 8, 2        // files handed out at a time, and to one caller
 	maxConns, maxConnsEach   = 16384, 1024 // connections, and from one address
 	// Connections that have not said whose they are.
 	maxStrangers, maxStrangersEach = 1024, 256

@@ -46,21 +46,6 @@ func (s *Server) outages() []api.Outage {
 	return out
 }
 
-func (s *Server) getModels(w http.ResponseWriter, _ *http.Request) error {
-	nodes := s.control.Snapshot().Nodes()
-	out := []api.Model{}
-	for _, m := range s.cfg.Catalogue.Models() {
-		one := api.Model{Model: m, Nodes: []string{}}
-		for _, n := range nodes {
-			if n.Alive() && n.HasModel(m.Name) {
-				one.Nodes = append(one.Nodes, n.ID)
-			}
-		}
-		out = append(out, one)
-	}
-	return s.reply(w, http.StatusOK, out)
-}
-
 func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 	s.send(w, http.StatusOK, "application/yaml", api.Document())
 	return nil

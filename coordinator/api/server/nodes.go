@@ -141,7 +141,7 @@ func (s *Server) getAssignments(w http.ResponseWriter, r *http.Request) error {
 	if callerOf(r).subject.Role == pki.Operator {
 		mask(as)
 	}
-	return s.reply(w, http.StatusOK, api.Assignments{Index: snap.Revision(), Assignments: as})
+	return s.reply(w, http.StatusOK, api.Assignments{Index: snap.Revision(), Assignments: as, Models: s.wanted(snap, node)})
 }
 
 // mask hides the passwords of sources; those who read frames from them need

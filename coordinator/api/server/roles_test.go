@@ -29,6 +29,7 @@ func TestRights(t *testing.T) {
 		"GET /v1/mesh":                     {"agent of the node", "agent of another"},
 		"GET /v1/openapi.yaml":             {"agent of the node", "agent of another"},
 		"GET /v1/workflow.schema.json":     {"agent of the node", "agent of another"},
+		"GET /v1/blobs/{digest}":           {"agent of the node", "agent of another"},
 		"GET /v1/nodes/{node}/assignments": {"agent of the node"},
 		"POST /v1/nodes/{node}/report":     {"agent of the node"},
 	}
@@ -61,7 +62,7 @@ func TestRights(t *testing.T) {
 
 // example is a path of that form.
 func example(path string) string {
-	return strings.NewReplacer("{node}", "edge-1", "{workflow}", "people", "{token}", "ci").Replace(path)
+	return strings.NewReplacer("{node}", "edge-1", "{workflow}", "people", "{token}", "ci", "{digest}", "sha256:"+strings.Repeat("0", 64)).Replace(path)
 }
 
 // TestTiersMustAgree: a node cannot gossip itself into another tier.

@@ -53,6 +53,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/nodes/{node}/report", certificate, itsAgent, leader, maxReport, s.postReport},
 		{"POST", "/v1/nodes/{node}/drain", admin, noAgent, leaderOnce, maxDrain, s.postDrain},
 		{"GET", "/v1/models", read, noAgent, here, 0, s.getModels},
+		{"GET", "/v1/blobs/{digest}", read, anyAgent, here, 0, s.getBlob},
 		{"POST", "/v1/plan", read, noAgent, leader, maxDocument, s.postPlan},
 		{"GET", "/v1/workflows", read, noAgent, either, 0, s.getWorkflows},
 		{"POST", "/v1/workflows", submit, noAgent, leaderOnce, maxDocument, s.postWorkflow},

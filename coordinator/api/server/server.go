@@ -89,10 +89,11 @@ type Config struct {
 	Mesh, Node, Version  string
 	Listen               string // host:port
 	ServerTLS, ClientTLS *tls.Config
-	Peers                *pki.Peers // connections end with the trust in their peer; nil: they do not
-	AuditDir             string     // records of writes; made if it is not there
-	Catalogue            *catalog.Catalog
-	GossipKeys           GossipKeys // nil: there is none to show or to exchange
+	Peers                *pki.Peers       // connections end with the trust in their peer; nil: they do not
+	AuditDir             string           // records of writes; made if it is not there
+	Catalogue            *catalog.Catalog // if there is no Library
+	Library              Library          // nil: no files are handed out
+	GossipKeys           GossipKeys       // nil: there is none to show or to exchange
 	Log                  *slog.Logger
 }
 
@@ -108,6 +109,7 @@ type Server struct {
 	limits    limits
 	held      *holds // requests that wait for news
 	bodies    *holds // requests whose body arrives
+	blobs     *holds // files that are handed out
 	rates     *rates
 	audit     *audit
 	done      chan struct{} // closed when the server stops: ends held requests
@@ -133,7 +135,7 @@ func New(cfg Config, control Control, members Membership) (*Server, error) {
 	s := &Server{
 		cfg: cfg, control: control, members: members, listener: l,
 		transport: api.NewTransport(cfg.ClientTLS, cfg.Peers, nil), limits: defaultLimits(),
-		held: newHolds(maxHeld, maxHeldEach), bodies: newHolds(maxBodies, maxBodiesEach), rates: newRates(),
+		held: newHolds(maxHeld, maxHeldEach), bodies: newHolds(maxBodies, maxBodiesEach), blobs: newHolds(maxBlobs, maxBlobsEach), rates: newRates(),
 		audit: records, done: make(chan struct{}),
 	}
 	s.forward = s.newForwarder()

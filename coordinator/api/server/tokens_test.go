@@ -49,7 +49,7 @@ func TestScopes(t *testing.T) {
 	c := stranger(t, f.ca, f.server)
 	// Written out rather than taken from the table, which is what is tested.
 	allowed := map[string]string{
-		"GET /v1/mesh": "read submit admin", "GET /v1/nodes": "read submit admin", "GET /v1/models": "read submit admin",
+		"GET /v1/mesh": "read submit admin", "GET /v1/nodes": "read submit admin", "GET /v1/models": "read submit admin", "GET /v1/blobs/{digest}": "read submit admin",
 		"POST /v1/plan": "read submit admin", "GET /v1/workflows": "read submit admin", "GET /v1/workflows/{workflow}": "read submit admin",
 		"GET /v1/workflows/{workflow}/quality": "read submit admin",
 		"GET /v1/openapi.yaml":                 "read submit admin", "GET /v1/workflow.schema.json": "read submit admin",

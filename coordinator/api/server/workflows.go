@@ -87,7 +87,7 @@ func (s *Server) document(r *http.Request) (*tiering.Workflow, string, error) {
 	}
 	// The name is for messages only.
 	file := cmp.Or(r.URL.Query().Get("file"), "workflow.yaml")
-	spec, err := workflow.Parse(file, b, s.cfg.Catalogue)
+	spec, err := workflow.Parse(file, b, s.catalogue())
 	if err != nil {
 		return nil, "", err
 	}
