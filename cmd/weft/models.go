@@ -169,6 +169,9 @@ func showModels(p *page, models []listedModel, mesh bool) {
 		}
 		if mesh {
 			nodes = cmp.Or(strings.Join(slices.Sorted(slices.Values(m.Nodes)), ", "), "none")
+			if len(m.Awaited) > 0 {
+				nodes += "; to come: " + strings.Join(slices.Sorted(slices.Values(m.Awaited)), ", ")
+			}
 		}
 		rows = append(rows, []string{m.Name, m.Family, strings.Join(sizes, " "), size, accuracy(m.Accuracy), m.Licence, m.Here, nodes})
 	}
@@ -279,8 +282,8 @@ func addCommand(env *environment) *cobra.Command {
 		Long: `Add models of your own to the model directory, where weftd finds them. FILE has
 the form of Weft's own catalogue (models/catalog/builtin.yaml); their files are
 looked for beside it, and in the model directory. Nothing is put there before all
-of it makes sense. Added on a coordinator, a model is known to the whole mesh,
-and the nodes that need it get its files by themselves.`,
+of it makes sense. What is added on every coordinator the whole mesh knows; the
+nodes that need it get it from there by themselves.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			if err != nil {

@@ -36,7 +36,7 @@ func TestTables(t *testing.T) {
 			Name: "yolo", Format: catalog.Darknet, Resolutions: []int{416}, Classes: make([]string, 80),
 			Files: []catalog.File{{Name: "yolo.cfg", Size: 10000}, {Name: "yolo.weights", Size: 1384268}}, Family: "yolo",
 			Accuracy: []catalog.Accuracy{{Metric: "AP50", Value: 0.244, Resolution: 320, Dataset: "COCO val2017"}, {Metric: "AP50", Value: 0.3433, Resolution: 416, Dataset: "COCO val2017"}},
-		}, Nodes: []string{}},
+		}, Nodes: []string{"cloud-1"}, Awaited: []string{"fog-1", "edge-1"}},
 	})
 	t.Setenv("WEFT_MODELS", t.TempDir())
 	for name, args := range map[string]string{
