@@ -150,6 +150,9 @@ func files(t *testing.T, s *store.Store) []string {
 	t.Helper()
 	var out []string
 	err := fs.WalkDir(os.DirFS(s.Path()), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == ".locks" {
+			return fs.SkipDir
+		}
 		if err == nil && !d.IsDir() {
 			out = append(out, path)
 		}

@@ -5,7 +5,8 @@
 //     ([Store.Install]);
 //   - models.lock, what files were whose digests no catalogue knows
 //     ([catalog.Lock]);
-//   - .NAME.part, what is being fetched ([Store.Begin]).
+//   - .NAME.part, what is being fetched ([Store.Begin]), and .locks, which keeps
+//     processes from writing the same.
 //
 // A file is under its final name when it is whole and as its catalogue says, and
 // never before. Several processes may use one directory.

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/gofrs/flock"
 
 	"github.com/weft-mesh/weft/models/catalog"
 )
@@ -33,11 +36,14 @@ func (s *Store) Pin(name string, p catalog.Pin) error {
 	if err := os.MkdirAll(s.path, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockDir(s.path) // several processes may pin
+	lock, err := s.lock(catalog.LockFile) // several processes may pin
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	if err := lock.Lock(); err != nil {
+		return full(err)
+	}
+	defer lock.Close()
 	l, err := s.Lock()
 	if err != nil {
 		return err
@@ -56,6 +62,19 @@ func (s *Store) Pin(name string, p catalog.Pin) error {
 	}
 	defer root.Close()
 	return replace(root, catalog.LockFile, l.Encode())
+}
+
+// locks is the directory of files that processes lock. They stay: to take one
+// away would give those who wait for it and those who come one each.
+const locks = ".locks"
+
+// lock is what keeps other processes from writing a file.
+func (s *Store) lock(name string) (*flock.Flock, error) {
+	dir := filepath.Join(s.path, locks)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, full(err)
+	}
+	return flock.New(filepath.Join(dir, url.PathEscape(name)), flock.SetPermissions(0o644)), nil
 }
 
 // replace writes a small file whole or not at all.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gofrs/flock"
+
 	"github.com/weft-mesh/weft/models/catalog"
 )
 
@@ -18,6 +20,7 @@ type Part struct {
 	store *Store
 	want  catalog.File
 	root  *os.Root
+	lock  *flock.Flock // nil: not had
 	file  *os.File
 	name  string // of the part, in the directory
 	size  int64
@@ -37,7 +40,7 @@ const maxOrigin = 64 << 10
 // no use without a digest that tells in the end whether it was right: after a
 // power cut some of it may be missing. The caller closes the part.
 func (s *Store) Begin(want catalog.File) (*Part, error) {
-	if !fs.ValidPath(want.Name) || want.Name == catalog.LockFile || strings.HasPrefix(want.Name, installed+"/") || strings.HasPrefix(filepath.Base(want.Name), ".") {
+	if !fs.ValidPath(want.Name) || want.Name == catalog.LockFile || strings.HasPrefix(want.Name, installed+"/") || strings.HasPrefix(want.Name, ".") || strings.Contains(want.Name, "/.") {
 		return nil, fmt.Errorf("%q is no name for a model's file", want.Name)
 	}
 	if err := os.MkdirAll(s.path, 0o755); err != nil {
@@ -60,30 +63,40 @@ func (p *Part) open() (err error) {
 	if err = p.root.MkdirAll(filepath.Dir(p.name), 0o755); err != nil {
 		return err
 	}
+	if err := p.claim(); err != nil {
+		return fmt.Errorf("%s: %w", p.want.Name, err)
+	}
 	if p.file, err = p.root.OpenFile(p.name, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
-	if err = claim(p.file); err != nil {
-		return fmt.Errorf("%s: %w", p.want.Name, err)
-	}
-	// Whoever had it before may have finished it, and taken the name away.
-	mine, err := p.file.Stat()
+	there, err := p.file.Stat()
 	if err != nil {
 		return err
-	}
-	if named, err := p.root.Stat(p.name); err != nil || !os.SameFile(mine, named) {
-		return fmt.Errorf("%s: %w", p.want.Name, ErrInUse)
 	}
 	f, err := p.root.Open(p.name + ".from")
 	if err == nil {
 		err = json.NewDecoder(io.LimitReader(f, maxOrigin)).Decode(&p.from)
 		_ = f.Close()
 	}
-	if err != nil || p.want.SHA256 == "" || p.want.Size != 0 && mine.Size() > p.want.Size {
+	if err != nil || p.want.SHA256 == "" || p.want.Size != 0 && there.Size() > p.want.Size {
 		return p.Restart("", "")
 	}
 	p.size, err = p.file.Seek(0, io.SeekEnd)
 	return err
+}
+
+// claim takes the part for this process, until it is closed.
+func (p *Part) claim() error {
+	lock, err := p.store.lock(p.want.Name)
+	if err != nil {
+		return err
+	}
+	mine, err := lock.TryLock()
+	if err != nil || !mine {
+		return errors.Join(err, ErrInUse)
+	}
+	p.lock = lock
+	return nil
 }
 
 // Size is how much of it is there.
@@ -168,6 +181,9 @@ func (p *Part) Close() error {
 	var err error
 	if p.file != nil {
 		err = p.file.Close()
+	}
+	if p.lock != nil {
+		err = errors.Join(err, p.lock.Close())
 	}
 	return errors.Join(err, p.root.Close())
 }
