@@ -151,7 +151,9 @@ func contentRange(v string) (first, total int64, ok bool) {
 	total = -1
 	var err3 error
 	if of != "*" {
-		total, err3 = strconv.ParseInt(of, 10, 64)
+		if total, err3 = strconv.ParseInt(of, 10, 64); total < 0 {
+			return 0, 0, false
+		}
 	}
 	ok = ok && slash && dash && errors.Join(err1, err2, err3) == nil && first >= 0 && last >= first && (total < 0 || last < total)
 	return first, total, ok
