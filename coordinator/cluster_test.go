@@ -37,10 +37,11 @@ func TestElection(t *testing.T) {
 		}
 		_, err := m.Submit(context.Background(), people("people", 1), "")
 		for what, err := range map[string]error{
-			"submit": err,
-			"stop":   m.Stop(context.Background(), "people"),
-			"report": m.Report(pipeline.Report{Node: "c1"}),
-			"status": func() error { _, err := m.Status(context.Background(), "people"); return err }(),
+			"submit":  err,
+			"stop":    m.Stop(context.Background(), "people"),
+			"report":  m.Report(pipeline.Report{Node: "c1"}),
+			"status":  func() error { _, err := m.Status(context.Background(), "people"); return err }(),
+			"quality": func() error { _, err := m.Quality(context.Background(), "people"); return err }(),
 		} {
 			if !errors.Is(err, ErrNotLeader) || !strings.Contains(err.Error(), leader.cfg.ID) {
 				t.Errorf("%s on a follower: %v; want ErrNotLeader that names %s", what, err, leader.cfg.ID)

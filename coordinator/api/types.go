@@ -15,6 +15,7 @@ type (
 	WorkflowStatus = kpi.Workflow
 	// QualityStatus is how the quality of a workflow's sources is adapted.
 	QualityStatus = adapter.Status
+	SourceQuality = adapter.Source
 	// SourceStatus is how one source is doing.
 	SourceStatus = kpi.Source
 	// StageStatus is how the instances of one task are doing.
