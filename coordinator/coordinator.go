@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/coordinator/adapter"
@@ -409,6 +410,16 @@ func (c *Coordinator) Quality(ctx context.Context, name string) (adapter.Status,
 		idle = "the workflow is stopped"
 	}
 	return adapter.Status{Workflow: name, Idle: idle, Sources: []adapter.Source{}}, nil
+}
+
+// Metrics returns a collector of what this coordinator decides while it leads.
+func (c *Coordinator) Metrics() prometheus.Collector {
+	return newMetrics(func() map[string]adapter.Status {
+		if all := c.adapted.Load(); all != nil && c.leading.Load() {
+			return *all
+		}
+		return nil
+	})
 }
 
 // mustLead returns why this coordinator does not take writes.

@@ -166,7 +166,7 @@ func TestWebHandsOutBlobs(t *testing.T) {
 	}
 	defer pictures.Close()
 	for listen, want := range map[string]string{"127.0.0.1:0": "404 Not Found", "0.0.0.0:0": "400 Bad Request"} {
-		w, err := newWeb(listen, id, pictures, prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}), nothing{}, newLog(logFile{}))
+		w, err := newWeb(listen, id, pictures, []prometheus.Collector{prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"})}, nothing{}, newLog(logFile{}))
 		if err != nil {
 			t.Fatal(err)
 		}

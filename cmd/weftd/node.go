@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/weft-mesh/weft/agent"
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/agent/journal"
@@ -169,7 +171,11 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	if err != nil {
 		return nil, err
 	}
-	web, err := newWeb(cfg.Listen.HTTP, id, pictures, worker.Metrics(), books, log.With("part", "http"))
+	metrics := []prometheus.Collector{worker.Metrics()}
+	if n.coord != nil {
+		metrics = append(metrics, n.coord.Metrics())
+	}
+	web, err := newWeb(cfg.Listen.HTTP, id, pictures, metrics, books, log.With("part", "http"))
 	if err != nil {
 		return nil, err
 	}

@@ -29,13 +29,13 @@ type web struct {
 	scheme   string
 }
 
-func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics prometheus.Collector, models blobs, log *slog.Logger) (*web, error) {
+func newWeb(listen string, id *pki.Identity, pictures *gallery.Gallery, metrics []prometheus.Collector, models blobs, log *slog.Logger) (*web, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP on %s: %w (is another weftd running? set `listen.http` to a free address)", listen, err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(append(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -37,7 +37,7 @@ func TestOtherSitesDoNotReadWhatIsOnLoopback(t *testing.T) {
 		},
 		"0.0.0.0:0": {"fog-1.example": http.StatusOK},
 	} {
-		w, err := newWeb(listen, id, pictures, prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}), nothing{}, log)
+		w, err := newWeb(listen, id, pictures, []prometheus.Collector{prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"})}, nothing{}, log)
 		if err != nil {
 			t.Fatal(err)
 		}
