@@ -15,7 +15,8 @@ import (
 // Why there is no view.
 var (
 	// ErrOff: the workflow is not to be adapted, or there is nothing that could
-	// be: it has one quality only, or its graph is not a chain.
+	// be: it has one quality only, its graph is not a chain, or none of its
+	// models is as accurate as it asks for.
 	ErrOff = errors.New("not adapted")
 	// ErrUnknown: what is needed is not known yet.
 	ErrUnknown = errors.New("not enough is known")
@@ -92,7 +93,27 @@ func View(in Input, knobs quality.Knobs) (quality.View, error) {
 		return v, err
 	}
 	v.Stations = s.stations
+	if best := mostAccurate(&v); best < in.Workflow.Objectives.MinAccuracy {
+		return v, fmt.Errorf("%w: an accuracy of %.3f is asked for, and the models reach %.3f at best; ask for less, or offer a better model",
+			ErrOff, in.Workflow.Objectives.MinAccuracy, best)
+	}
 	return v, nil
+}
+
+// mostAccurate is the mean accuracy if every source had its best quality. Where
+// that is not enough nothing can be decided that would do: to hold every source
+// would serve nobody.
+func mostAccurate(v *quality.View) float64 {
+	var frames, sum float64
+	for _, c := range v.Classes {
+		best := 0.0
+		for _, o := range c.Options {
+			best = max(best, o.Accuracy)
+		}
+		n := c.FPS * float64(len(c.Sources))
+		frames, sum = frames+n, sum+n*best
+	}
+	return sum / frames
 }
 
 type surveyor struct {

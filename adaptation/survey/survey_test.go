@@ -186,10 +186,11 @@ func TestNoView(t *testing.T) {
 		"one quality": {func(in *survey.Input) {
 			in.Placements = slices.DeleteFunc(in.Placements, func(p tiering.Placement) bool { return p.Task == "detect@416" })
 		}, survey.ErrOff, "one quality only"},
-		"no such resolution":  {func(in *survey.Input) { in.Workflow.Sources[0].Resolution = 608 }, survey.ErrOff, "at 608"},
-		"no source":           {func(in *survey.Input) { clear(in.Rates) }, survey.ErrUnknown, "no source runs"},
-		"no frame":            {func(in *survey.Input) { delete(in.Costs.Execute, "detect@512") }, survey.ErrUnknown, "no frame has passed detect yet"},
-		"no instance to draw": {func(in *survey.Input) { in.Placements = in.Placements[:len(in.Placements)-1] }, survey.ErrUnknown, "no instance of draw runs"},
+		"more than the models have": {func(in *survey.Input) { in.Workflow.Objectives.MinAccuracy = 0.9 }, survey.ErrOff, "0.900 is asked for, and the models reach 0.7"},
+		"no such resolution":        {func(in *survey.Input) { in.Workflow.Sources[0].Resolution = 608 }, survey.ErrOff, "at 608"},
+		"no source":                 {func(in *survey.Input) { clear(in.Rates) }, survey.ErrUnknown, "no source runs"},
+		"no frame":                  {func(in *survey.Input) { delete(in.Costs.Execute, "detect@512") }, survey.ErrUnknown, "no frame has passed detect yet"},
+		"no instance to draw":       {func(in *survey.Input) { in.Placements = in.Placements[:len(in.Placements)-1] }, survey.ErrUnknown, "no instance of draw runs"},
 		"accuracy": {func(in *survey.Input) {
 			in.Workflow.Tasks[1].Model.Measured, in.Workflow.Tasks[2].Model.Measured = nil, nil
 		}, survey.ErrUnknown, "model yolov4: no measured accuracy"},
