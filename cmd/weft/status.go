@@ -41,13 +41,17 @@ func showStatus(p *page, s api.WorkflowStatus) {
 
 	var rows [][]string
 	for _, x := range s.Sources {
+		quality := ""
+		if x.Quality != nil && x.Quality.Every > 0 {
+			quality = strings.TrimPrefix(x.Quality.String(), "@")
+		}
 		rows = append(rows, []string{
-			x.Source, x.Node, string(x.Status), fmt.Sprint(x.Frames.Captured), fmt.Sprint(x.Frames.Delivered),
+			x.Source, x.Node, string(x.Status), quality, fmt.Sprint(x.Frames.Captured), fmt.Sprint(x.Frames.Delivered),
 			fmt.Sprint(x.Frames.Lost()), fmt.Sprint(x.Frames.InFlight), pair(x.LatencyMS), x.Message,
 		})
 	}
 	p.linef("")
-	p.table("SOURCE|NODE|STATUS|>CAPTURED|>DELIVERED|>DROPPED|>IN FLIGHT|>LATENCY p50/p95 ms|MESSAGE", rows)
+	p.table("SOURCE|NODE|STATUS|QUALITY|>CAPTURED|>DELIVERED|>DROPPED|>IN FLIGHT|>LATENCY p50/p95 ms|MESSAGE", rows)
 
 	rows = nil
 	for _, x := range s.Stages {

@@ -92,7 +92,7 @@ func troubledStatus() api.WorkflowStatus {
 		},
 		Latency: pipeline.NewHistogram(), LatencyMS: q(210.4),
 		Sources: []kpi.Source{
-			{Source: "gate", Node: "edge-1", Status: pipeline.StatusRunning, Frames: pipeline.Counts{Captured: 900, Delivered: 800, InFlight: 5, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 90, pipeline.ReasonNoRoute: 5}}, LatencyMS: q(200)},
+			{Source: "gate", Node: "edge-1", Status: pipeline.StatusRunning, Quality: &tiering.Quality{Model: "yolo", Resolution: 416, Every: 2}, Frames: pipeline.Counts{Captured: 900, Delivered: 800, InFlight: 5, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 90, pipeline.ReasonNoRoute: 5}}, LatencyMS: q(200)},
 			{
 				Source: "yard", Node: "edge-2", Status: pipeline.StatusRetrying, Message: "rtsp://camera-2/stream: connection\nrefused\x1b[31m",
 				Frames: pipeline.Counts{Captured: 300, Delivered: 200, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 60, pipeline.ReasonDeadline: 40}},

@@ -30,12 +30,14 @@ type Workflow struct {
 
 // Source is how one source is doing.
 type Source struct {
-	Source    string          `json:"source"`
-	Node      string          `json:"node,omitempty"` // empty: on none
-	Status    pipeline.Status `json:"status"`
-	Message   string          `json:"message,omitempty"`
-	Frames    pipeline.Counts `json:"frames"`
-	LatencyMS Quantiles       `json:"latency_ms"`
+	Source  string          `json:"source"`
+	Node    string          `json:"node,omitempty"` // empty: on none
+	Status  pipeline.Status `json:"status"`
+	Message string          `json:"message,omitempty"`
+	// Quality is that of the frames that it makes now; nil: nobody says.
+	Quality   *tiering.Quality `json:"quality,omitempty"`
+	Frames    pipeline.Counts  `json:"frames"`
+	LatencyMS Quantiles        `json:"latency_ms"`
 	// Capture and Latency are for whoever adds up or compares; nil: empty.
 	Capture *pipeline.Histogram `json:"capture,omitempty"`
 	Latency *pipeline.Histogram `json:"latency,omitempty"`
@@ -95,7 +97,7 @@ func sourceStatus(w *state.Workflow, name string, out *Workflow, sum *totals, ru
 	t := sum.source(name)
 	s := Source{Source: name, Frames: t.frames, LatencyMS: quantiles(t.latency), Capture: t.capture, Latency: t.latency}
 	h := instances(w, name, true, out.Placements, running, snap)
-	s.Node, s.Status, s.Message = h.node, h.status, h.message
+	s.Node, s.Status, s.Message, s.Quality = h.node, h.status, h.message, h.quality
 	return s
 }
 
@@ -118,6 +120,7 @@ type condition struct {
 	status  pipeline.Status
 	message string
 	backend string
+	quality *tiering.Quality
 }
 
 // instances looks at each placement of a source or task: what the agent says,
@@ -138,6 +141,8 @@ func instances(w *state.Workflow, name string, source bool, placements []tiering
 			status, message = pipeline.StatusRetrying, fmt.Sprintf("node %s is gone", c.node)
 		} else if c.backend == "" && e != nil && e.stage != nil {
 			c.backend = e.stage.Backend
+		} else if e != nil && e.source != nil {
+			c.quality = e.source.Quality
 		}
 		if p.From == c.node && p.From != p.Node && message == "" {
 			moves, why := running[instanceOn{p.ID, p.Node}].says()
