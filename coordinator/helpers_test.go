@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -41,8 +40,6 @@ func wait(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
-
-func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // waitABit is how long tests wait to start Raft again.
 const waitABit = 20 * time.Millisecond

@@ -15,6 +15,7 @@ type (
 	WorkflowStatus = kpi.Workflow
 	// QualityStatus is how the quality of a workflow's sources is adapted.
 	QualityStatus = adapter.Status
+	// SourceQuality is what was estimated and measured of one of them.
 	SourceQuality = adapter.Source
 	// SourceStatus is how one source is doing.
 	SourceStatus = kpi.Source
