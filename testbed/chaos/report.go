@@ -118,8 +118,8 @@ func (r *Result) reportTrends(line func(string, ...any)) {
 	}
 	line("## What every weftd uses")
 	line("")
-	line("Of each node's longest time between two starts, the second half: the median, and Theil and Sen's slope, of moments at")
-	line("which the node did the same. It grows where even the lower end of the slope's 95 %% interval is above %g %% of the median an hour.", growth*100)
+	line("Of each node's longest time between two starts, the second half: the median, and Theil and Sen's slope of the least in")
+	line("each %g minutes in which the node did the same: what leaks raises that. It grows where even the lower end of the slope's 95 %% interval is above %g %% of the median an hour.", window.Minutes(), growth*100)
 	line("")
 	line("| node | resource | series | samples | median | slope, an hour | verdict |")
 	line("|---|---|---:|---:|---:|---:|---|")

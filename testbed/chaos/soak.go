@@ -121,7 +121,7 @@ type Trend struct {
 	For      time.Duration // of the series
 	Samples  int
 	Median   float64 // of its second half
-	PerHour  float64 // Theil and Sen's slope of its second half, role by role
+	PerHour  float64 // Theil and Sen's slope of its floor in the second half, role by role
 	Verdict  Verdicted
 }
 
@@ -172,13 +172,12 @@ func span(s []Usage) time.Duration { return s[len(s)-1].At - s[0].At }
 func trend(node string, k Resource, s []Usage) Trend {
 	t := Trend{Node: node, Resource: k, For: span(s), Samples: len(s), Verdict: Short}
 	half := s[len(s)/2:]
-	var x, y []float64
-	var roles []string
+	var all []float64
 	for _, u := range half {
-		x, y, roles = append(x, u.At.Hours()), append(y, u.Of[k]), append(roles, u.Role)
+		all = append(all, u.Of[k])
 	}
-	t.Median = median(y)
-	low, slope := theilSen(x, y, roles)
+	t.Median = median(all)
+	low, slope := theilSen(floors(half, k))
 	t.PerHour = slope
 	if t.For >= leastSeries {
 		if t.Verdict = Steady; low > growth*t.Median {
@@ -186,6 +185,34 @@ func trend(node string, k Resource, s []Usage) Trend {
 		}
 	}
 	return t
+}
+
+// window is the time over which the least of a resource is taken.
+const window = 5 * time.Minute
+
+// floors returns, role by role and window by window, the least that was used.
+// What leaks stays, and raises it. What comes and goes does not: requests that
+// agents have held at one coordinator for minutes, and then at another; memory
+// until it is collected. Samples themselves are no independent observations.
+func floors(s []Usage, k Resource) (x, y []float64, roles []string) {
+	type pane struct {
+		role string
+		n    time.Duration
+	}
+	at := map[pane]int{}
+	for _, u := range s {
+		p := pane{u.Role, u.At / window}
+		i, ok := at[p]
+		if !ok {
+			i = len(x)
+			at[p] = i
+			x, y, roles = append(x, u.At.Hours()), append(y, u.Of[k]), append(roles, u.Role)
+		}
+		if u.Of[k] < y[i] {
+			x[i], y[i] = u.At.Hours(), u.Of[k]
+		}
+	}
+	return x, y, roles
 }
 
 // theilSen returns the median slope of all pairs of points of one group, and the

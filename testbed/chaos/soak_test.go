@@ -35,8 +35,18 @@ func TestTrends(t *testing.T) {
 		u.Role = "people/detect@512#0"
 		all = append(all, u)
 	}
+	// Has more and more to do for others, but not all of the time; one of the two
+	// leaks as well.
+	for i, node := range []string{"turns", "leaks by turns"} {
+		for _, u := range usage(node, 9+i, 0, 2*time.Hour, 68, 20*float64(i), 0.5, rnd) {
+			if m := u.At.Minutes(); m > 60 && int(m)%5 != 0 {
+				u.Of[Memory] += (m - 60) / 2
+			}
+			all = append(all, u)
+		}
+	}
 	all = append(all, usage("young", 7, 0, 5*time.Minute, 100, 900, 1, rnd)...)
-	want := map[string]Verdicted{"steady": Steady, "leaks": Grows, "slowly": Steady, "warms": Steady, "restarts": Steady, "steps": Steady, "young": Short}
+	want := map[string]Verdicted{"steady": Steady, "leaks": Grows, "slowly": Steady, "warms": Steady, "restarts": Steady, "steps": Steady, "turns": Steady, "leaks by turns": Grows, "young": Short}
 	for _, got := range Trends(all) {
 		if got.Resource != Memory {
 			if got.Verdict != Steady && got.Verdict != Short || got.PerHour != 0 {
