@@ -168,7 +168,7 @@ func TestEvalMistakesAreExplained(t *testing.T) {
 		{"resolution of a file", []string{cfg, "-r", "410", "-d", few}, exitUsage, "usage: --resolution is 410: use a multiple of 32"},
 		{"malformed labels", []string{"hog-people", "-r", "512", "-d", "yolo:" + filepath.Dir(filepath.Dir(bad))}, exitUsage, filepath.Join(dir, "bad", "labels", "a.txt") + ":2:11: 4 numbers: want `class cx cy w h`"},
 		{"a damaged picture", []string{"hog-people", "-r", "512", "-d", "yolo:" + filepath.Join(dir, "damaged")}, exitFailure, "picture a.png: malformed"},
-		{"no files of the model", []string{"yolox-nano", "-r", "416", "-d", few, "--models", dir}, exitFailure, "yolox_nano_416.onnx is not there; get it from"},
+		{"no files of the model", []string{"yolox-nano", "-r", "416", "-d", few, "--models", dir}, exitFailure, "yolox_nano_416.onnx is not there; get it with `weft models pull yolox-nano"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd, stdout, stderr := weftdEval(t, tt.args...)

@@ -128,7 +128,7 @@ func TestRunWithTrouble(t *testing.T) {
 func TestRunOverAChangeOfLeader(t *testing.T) {
 	m := newMesh(t)
 	c, _ := config(t, m, scenario(t, `
-  measure: {warmup: 300ms, duration: 900ms, every: 100ms}
+  measure: {warmup: 300ms, duration: 2s, every: 100ms}
   timeline: [{at: 300ms, pause: cloud-1, for: 200ms}]
 `))
 	rec, err := Run(t.Context(), c)
@@ -147,7 +147,7 @@ func TestRunOverAChangeOfLeader(t *testing.T) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if all := m.frames(); before > all {
+	if all := m.captured(); before > all {
 		t.Errorf("%d frames delivered, of %d that there were", before, all)
 	}
 }

@@ -184,12 +184,15 @@ func (m *mesh) stop(_ http.ResponseWriter, r *http.Request) {
 // frames is how many were captured up to now, as far as the leader has heard: a
 // new one hears of a quarter at first, and soon of all.
 func (m *mesh) frames() uint64 {
-	n := uint64(time.Since(m.started).Seconds() * 10 * speedUp)
+	n := m.captured()
 	if time.Since(m.forgot) < 300*time.Millisecond {
 		n /= 4
 	}
 	return n
 }
+
+// captured is how many there were.
+func (m *mesh) captured() uint64 { return uint64(time.Since(m.started).Seconds() * 10 * speedUp) }
 
 // speedUp makes the mesh's frames come so much faster.
 const speedUp = 20
