@@ -82,7 +82,7 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 		_, pooled := quality.Pool(known...)
 		return pooled, true
 	}
-	return s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+	d, from := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
 		var all []time.Duration
 		for _, d := range s.Costs.Execute[o.Name] {
 			if d > 0 {
@@ -92,27 +92,29 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 		_, pooled := quality.Pool(all...)
 		return pooled, len(all) > 0
 	})
+	return d, from != nil
 }
 
 func (s *surveyor) transfer(g *group, t *tiering.Task) (Transfer, bool) {
 	if x, ok := s.Costs.Transfer[t.Name]; ok {
 		return x, true
 	}
-	var share float64
-	mean, ok := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+	mean, from := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
 		x, ok := s.Costs.Transfer[o.Name]
-		share = x.Share
 		return x.Mean, ok
 	})
-	return Transfer{mean, share}, ok
+	if from == nil {
+		return Transfer{}, false
+	}
+	return Transfer{mean, s.Costs.Transfer[from.Name].Share}, true
 }
 
 // scaled estimates what was not measured of a task from the task of the same
 // group that is nearest in resolution, of the same model if there is one: both
-// work and bytes go with the number of pixels.
-func (s *surveyor) scaled(g *group, t *tiering.Task, measured func(*tiering.Task) (time.Duration, bool)) (time.Duration, bool) {
-	var best time.Duration
-	found, distance := false, 0.0
+// work and bytes go with the number of pixels. It says which task that was; nil:
+// none was measured.
+func (s *surveyor) scaled(g *group, t *tiering.Task, measured func(*tiering.Task) (time.Duration, bool)) (best time.Duration, from *tiering.Task) {
+	distance := 0.0
 	for _, o := range g.tasks {
 		d, ok := measured(o)
 		if !ok || o.Model == nil || t.Model == nil {
@@ -123,11 +125,11 @@ func (s *surveyor) scaled(g *group, t *tiering.Task, measured func(*tiering.Task
 		if o.Model.Name != t.Model.Name {
 			far += 100
 		}
-		if !found || far < distance {
-			found, distance, best = true, far, time.Duration(float64(d)*ratio*ratio)
+		if from == nil || far < distance {
+			from, distance, best = o, far, time.Duration(float64(d)*ratio*ratio)
 		}
 	}
-	return best, found
+	return best, from
 }
 
 // roundTrip is the mean between different nodes of the two sets; 0: not known.

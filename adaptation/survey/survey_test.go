@@ -267,3 +267,23 @@ func TestKnobs(t *testing.T) {
 		t.Errorf("no knob: %v", err)
 	}
 }
+
+// What was measured of one quality says what another takes, whichever the
+// document names first.
+func TestEstimateOfAWayThatNothingTakes(t *testing.T) {
+	in := paper(3)
+	in.Costs.Transfer = map[string]survey.Transfer{"detect@416": {Mean: 20 * msec, Share: 0.5}}
+	v, err := survey.View(in, resolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range v.Classes[0].Options[0].Path {
+		if step.Task == "detect@512" {
+			x := step.Transfer[0]
+			pixels := 512.0 * 512 / (416 * 416)
+			if want := time.Duration(pixels * float64(20*msec) * 0.5); !near(x.Service+x.Delay, want) {
+				t.Errorf("the way to detect@512 takes %v, want %v", x.Service+x.Delay, want)
+			}
+		}
+	}
+}

@@ -208,11 +208,15 @@ func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Par
 		elapsed = 0
 	}
 	mind.meter.observe(instances, elapsed)
+	mind.meter.forget(w)
 	mind.measured = now
 	mind.runs(w, instances)
 	d := mind.status.Decision
 	if d == nil {
 		return
+	}
+	if len(d.Sources) == 0 && len(d.Refused) > 0 {
+		mind.meter.fade()
 	}
 	for _, s := range d.Stations {
 		// What is next to nothing has no ratio.
