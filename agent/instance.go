@@ -98,7 +98,7 @@ func work(a tiering.Assignment) tiering.Assignment {
 	w := tiering.Assignment{Objectives: a.Objectives}
 	if a.Source != nil {
 		s := *a.Source
-		s.Resolution = 0 // see quality
+		s.Resolution = 0 // see tiering.Assignment.SourceQuality
 		w.Source = &s
 	}
 	if a.Task != nil {
@@ -107,14 +107,6 @@ func work(a tiering.Assignment) tiering.Assignment {
 		w.Task = &t
 	}
 	return w
-}
-
-// quality is that at which a source's frames are analysed.
-func quality(a *tiering.Assignment) tiering.Quality {
-	if a.Quality != nil {
-		return *a.Quality
-	}
-	return tiering.Quality{Resolution: a.Source.Resolution, Every: 1}
 }
 
 // redirect sets where frames go from now on, and at which quality they are
@@ -132,7 +124,7 @@ func (i *instance) redirect(w tiering.Assignment) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.quality, i.held = quality(&w), w.Held
+	i.quality, i.held = w.SourceQuality(), w.Held
 	if i.feed != nil {
 		i.feed.Set(i.quality, i.held)
 	}

@@ -45,6 +45,14 @@ func Assignments(node string, workflows []*Workflow, placements []Placement, nod
 	return out
 }
 
+// SourceQuality is that at which the source's frames are to be analysed.
+func (a *Assignment) SourceQuality() Quality {
+	if a.Quality != nil {
+		return *a.Quality
+	}
+	return Quality{Resolution: a.Source.Resolution, Every: 1}
+}
+
 // assigner makes the assignments of one workflow.
 type assigner struct {
 	workflow *Workflow

@@ -15,6 +15,7 @@ type agent struct {
 	asking  uint64             // revision that is on its way here
 	gen     uint32             // of that
 	cutOff  time.Duration      // since when no coordinator is reached; never: one is
+	runs    int                // times that it was started
 	leaving bool               // was told to stop
 	left    bool               // did
 }
@@ -28,7 +29,7 @@ type running struct {
 
 // resetAgent makes the agent of a node that has just started, or ended.
 func (c *control) resetAgent(n int32) {
-	c.agents[n] = agent{running: map[string]running{}, cutOff: never, gen: c.agents[n].gen + 1}
+	c.agents[n] = agent{running: map[string]running{}, cutOff: never, gen: c.agents[n].gen + 1, runs: c.agents[n].runs + 1}
 }
 
 // distribute sends the state on its way: from the leader to the coordinators
@@ -146,6 +147,9 @@ func (c *control) match(n int32, want []tiering.Assignment) {
 		switch {
 		case ok && reflect.DeepEqual(workOf(r.want), workOf(w)):
 			c.lead(c.routerOf(r), w)
+			if r.feed != none {
+				c.setFeed(r.feed, w.SourceQuality(), w.Held)
+			}
 			continue
 		case ok:
 			c.stop(r)
@@ -156,7 +160,12 @@ func (c *control) match(n int32, want []tiering.Assignment) {
 
 // workOf is what of an assignment stays the same while an instance runs.
 func workOf(a tiering.Assignment) tiering.Assignment {
-	w := tiering.Assignment{Source: a.Source, Objectives: a.Objectives}
+	w := tiering.Assignment{Objectives: a.Objectives}
+	if a.Source != nil {
+		s := *a.Source
+		s.Resolution = 0 // see tiering.Assignment.SourceQuality
+		w.Source = &s
+	}
 	if a.Task != nil {
 		t := *a.Task
 		t.Request, t.Replicas = tiering.Resources{}, 0
@@ -188,9 +197,10 @@ func (c *control) begin(n int32, w tiering.Assignment) running {
 	at := c.slotOf(w.Placement.ID, none)
 	if s := w.Source; s != nil {
 		r.feed = c.startFeed(feed{
-			node: n, slot: at, router: router, quality: s.Resolution, deadline: w.Objectives.Deadline,
+			node: n, slot: at, router: router, deadline: w.Objectives.Deadline,
 			period: period(s.FPS), input: period(max(s.FPS, value(c.costs.Input))), cost: timingOf(c.costs.Capture),
 		})
+		c.setFeed(r.feed, w.SourceQuality(), w.Held)
 		return r
 	}
 	r.instance = c.startInstance(instance{

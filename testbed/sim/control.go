@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft-mesh/weft/coordinator/adapter"
+	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/testbed"
@@ -22,6 +24,7 @@ const (
 	evElect
 	evRound  // the leader looks again
 	evMoves  // it looks how far moves are
+	evAdapt  // it adapts qualities; c: generation
 	evAssign // a: node, c: generation
 	evEnded  // a: node on which something has ended
 	evSample
@@ -59,9 +62,12 @@ type control struct {
 	index    uint64
 	leader   int32 // node; none: nobody
 	term     *planner.Leader
-	electing bool // an evElect is pending
-	looking  bool // an evRound is pending
-	tending  bool // an evMoves is pending
+	adapter  *adapter.Leader
+	reports  *kpi.Reports // as the leader has them
+	due      uint32       // generation of the pending evAdapt
+	electing bool         // an evElect is pending
+	looking  bool         // an evRound is pending
+	tending  bool         // an evMoves is pending
 	luck     des.Stream
 
 	coordinators []coordinator
@@ -144,6 +150,11 @@ func (c *control) event(e des.Event) {
 	case evMoves:
 		c.tending = false
 		c.round()
+	case evAdapt:
+		if e.C == c.due {
+			c.adapt()
+			c.distribute()
+		}
 	case evAssign:
 		c.assign(e.A, e.C)
 	case evEnded:
@@ -282,11 +293,12 @@ func (c *control) submit(sources []testbed.Source) error {
 	if _, _, err := c.term.Submit(context.Background(), spec, string(document), c.date()); err != nil {
 		return err
 	}
+	c.adapt()
 	c.distribute()
 	return nil
 }
 
-// Snapshot and Apply make control a planner.State: what its leader commits is
+// Snapshot and Apply make control a planner.State and an adapter.State: what its leader commits is
 // carried out at once.
 func (c *control) Snapshot() *state.Snapshot { return c.machine.Snapshot() }
 
@@ -361,12 +373,16 @@ func (c *control) round() {
 		c.tending = true
 		c.q.Add(c.now()+report, evMoves, 0, 0, 0)
 	}
+	c.adapt()
 	c.distribute()
 }
 
 // newTerm begins the term of a leader.
 func (c *control) newTerm(n int32) {
 	c.leader = n
-	c.term = planner.New(c, c.roundTrip, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	c.term = planner.New(c, c.roundTrip, log)
+	c.reports = kpi.New()
+	c.adapter = adapter.New(c, c.reports, c.roundTrip, log)
 	c.round()
 }

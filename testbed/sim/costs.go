@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-mesh/weft/adaptation/survey"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -38,7 +39,7 @@ func check(s *testbed.Scenario, w *tiering.Workflow, c testbed.Costs, scale floa
 	for i := range w.Tasks {
 		t := &w.Tasks[i]
 		x := c.Tasks[t.Name]
-		need(x.Work != nil || !worked(t, s), "tasks.%s.work", t.Name)
+		need(x.Work != nil || !worked(w, t, s), "tasks.%s.work", t.Name)
 		need(x.Start != nil, "tasks.%s.start", t.Name)
 	}
 	if len(names) > 0 {
@@ -67,10 +68,16 @@ func faults(timeline []testbed.Event) (fails, returns bool) {
 	return fails, returns
 }
 
-// worked reports whether a task may get frames of some source.
-func worked(t *tiering.Task, s *testbed.Scenario) bool {
-	return t.Model == nil || slices.ContainsFunc(slices.Concat(s.Sources, s.Reserve), func(x testbed.Source) bool {
-		return x.Resolution == t.Model.Resolution
+// worked reports whether a task may get frames of some source: those of its
+// resolution, and those that are reduced to it.
+func worked(w *tiering.Workflow, t *tiering.Task, s *testbed.Scenario) bool {
+	if t.Model == nil {
+		return true
+	}
+	_, off := survey.Params(w)
+	adapts := off == nil && len(t.Model.Measured) > 0
+	return slices.ContainsFunc(slices.Concat(s.Sources, s.Reserve), func(x testbed.Source) bool {
+		return x.Resolution == t.Model.Resolution || adapts && x.Resolution > t.Model.Resolution
 	})
 }
 

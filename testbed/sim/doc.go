@@ -1,8 +1,9 @@
 // Package sim carries out a scenario in virtual time: a discrete-event
 // simulator that drives the decisions of the real software. Which nodes are
-// alive, what is placed where, what an agent runs and which instance a frame
-// goes to is decided by coordinator/planner, coordinator/state and
-// [tiering.Discover], the same code as in weftd; sim itself decides nothing.
+// alive, what is placed where, what an agent runs, at which quality a source is
+// analysed and which instance a frame goes to is decided by coordinator/planner,
+// coordinator/adapter, coordinator/state and [tiering.Discover], the same code
+// as in weftd; sim itself decides nothing.
 //
 // What it models is the rest, after packages pipeline, pipeline/quic and agent:
 //
@@ -12,7 +13,8 @@
 //   - a link's rate, delay, jitter and loss, one frame at a time, the newest
 //     first, and connections that break and are made again (link.go);
 //   - membership as the leader sees it, elections, and assignments on their way
-//     to agents (control.go, members.go, agents.go).
+//     to agents (control.go, members.go, agents.go), and the agents' reports, from
+//     which adaptation measures (adapt.go).
 //
 // What it leaves out: outcomes travel back at once if the way is open, packets
 // are not modelled one by one (loss costs its share of the rate), and a frame

@@ -3,7 +3,9 @@ package sim
 import (
 	"time"
 
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed/sim/des"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // drain is for how long at most what stops waits for its frames: see package
@@ -21,7 +23,6 @@ const opening = 100 * time.Millisecond
 // feed is one run of a source on a node, with the accounts of its frames.
 type feed struct {
 	node, slot, router int32
-	quality            int
 	deadline           time.Duration // 0: none
 	period             time.Duration // of frames
 	input              time.Duration // of pictures, of which frames are made
@@ -35,17 +36,34 @@ type feed struct {
 	stopping bool
 	closed   bool // no frame counts any more
 
+	quality tiering.Quality // of the frames to come
+	want    int32           // what those ask instances for
+	held    string          // why no frames are taken in; empty: they are
+	skip    int             // pictures to pass over before the next frame
+	status  pipeline.Status
+
 	open, openMeasured int // accounts
+	counts             counts
+	grabs, latency     *pipeline.Histogram // captures, and ages of delivered frames
 }
 
 // startFeed begins to capture, at a moment of its own.
 func (p *plane) startFeed(f feed) int32 {
 	i := int32(len(p.feeds))
 	f.draws = p.stream("capture " + p.slots[f.slot].id)
+	f.status, f.grabs, f.latency = pipeline.StatusStarting, pipeline.NewHistogram(), pipeline.NewHistogram()
 	f.next = p.now() + p.stream("phase "+p.slots[f.slot].id).Uniform(min(f.period, opening))
 	p.feeds = append(p.feeds, f)
 	p.q.Add(f.next, evCapture, i, 0, 0)
 	return i
+}
+
+// setFeed changes the quality of the frames to come, and why there are to be
+// none: pipeline.Feed's Set.
+func (p *plane) setFeed(i int32, q tiering.Quality, held string) {
+	f := &p.feeds[i]
+	f.quality, f.want, f.held = q, p.wantOf(q), held
+	f.skip = min(f.skip, max(q.Every-1, 0))
 }
 
 // grab begins a capture.
@@ -80,10 +98,21 @@ func (p *plane) captured(i int32) {
 	}
 	p.q.Add(f.next, evCapture, i, 0, 0)
 
+	if f.held != "" {
+		f.status = pipeline.StatusHeld
+		return
+	}
 	if !p.rules.poisson && f.began < f.admitted-f.period/2 {
 		return // beyond the rate: it is no frame
 	}
 	f.admitted = max(f.admitted, f.began) + f.period
+	if f.skip > 0 {
+		f.skip--
+		return
+	}
+	f.skip = max(f.quality.Every-1, 0)
+	f.status = pipeline.StatusRunning
+	f.grabs.Record(now - f.began)
 	p.forward(f.router, p.capture(i, f.began))
 }
 
@@ -120,6 +149,7 @@ func (p *plane) closeFeed(i int32, why reason) {
 	}
 	f.stopping, f.closed = true, true
 	p.stats.wroteOff(why, f.open, f.openMeasured)
+	f.counts.settle(why, uint64(f.open))
 	f.open, f.openMeasured = 0, 0
 	p.endRouter(f.router)
 	if p.ended != nil {

@@ -60,6 +60,7 @@ type frame struct {
 	peer     int32 // link that it is on or waits for
 	box      int32 // outbox whose worker it has
 	slot     int32 // instance that it is for
+	want     int32 // what it asks instances for
 
 	captured, due time.Duration // due: its deadline; never: none
 	taken         time.Duration // by the router, to be sent to another node
@@ -81,13 +82,15 @@ func (p *plane) capture(feed int32, captured time.Duration) int32 {
 	fd := &p.feeds[feed]
 	i := p.alloc()
 	f := &p.frames[i]
-	f.place, f.feed, f.node = atNode, feed, fd.node
+	f.place, f.feed, f.node, f.want = atNode, feed, fd.node, fd.want
 	f.captured, f.due = captured, never
 	if fd.deadline > 0 {
 		f.due = captured + fd.deadline
 	}
 	f.measured = p.stats.measuring
 	fd.open++
+	fd.counts.captured++
+	fd.counts.open++
 	p.stats.captured(f)
 	if f.measured {
 		fd.openMeasured++
@@ -130,7 +133,7 @@ func (p *plane) split(i int32, n int, each func(part int32, k int)) {
 	for range n {
 		k := p.alloc()
 		f, whole := &p.frames[k], &p.frames[i]
-		f.place, f.feed, f.node, f.measured = atNode, whole.feed, whole.node, whole.measured
+		f.place, f.feed, f.node, f.want, f.measured = atNode, whole.feed, whole.node, whole.want, whole.measured
 		f.captured, f.due, f.parent = whole.captured, whole.due, i
 		f.hops = append(f.hops, whole.hops...)
 		p.scratch = append(p.scratch, k)
@@ -231,8 +234,12 @@ func (p *plane) account(f *frame, why reason) {
 		return
 	}
 	fd.open--
+	fd.counts.settle(why, 1)
 	if f.measured {
 		fd.openMeasured--
+	}
+	if why == delivered {
+		fd.latency.Record(f.age)
 	}
 	p.stats.settled(f, why)
 	if fd.stopping && fd.open == 0 {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/testbed/sim/des"
@@ -46,6 +47,7 @@ type plane struct {
 	slots     []slot
 	slotIndex map[string]int32
 	tasks     []task
+	wants     []tiering.Data // that frames ask for, each once; the first is any
 
 	frames  []frame
 	free    []int32
@@ -111,7 +113,18 @@ func (t timing) draw(s des.Stream) time.Duration { return s.Gamma(t.mean, t.cv) 
 func (t timing) known() bool { return t.mean >= 0 }
 
 func newPlane(seed uint64, r rules, s *stats) *plane {
-	return &plane{seed: seed, rules: r, stats: s, streams: map[string]des.Stream{}, slotIndex: map[string]int32{}}
+	return &plane{seed: seed, rules: r, stats: s, streams: map[string]des.Stream{}, slotIndex: map[string]int32{}, wants: []tiering.Data{{Type: "image"}}}
+}
+
+// wantOf returns the number of what frames of a quality ask for.
+func (p *plane) wantOf(q tiering.Quality) int32 {
+	want := tiering.Data{Type: "image", Resolution: q.Resolution, Model: q.Model}
+	i := slices.Index(p.wants, want)
+	if i < 0 {
+		i = len(p.wants)
+		p.wants = append(p.wants, want)
+	}
+	return int32(i)
 }
 
 func (p *plane) now() time.Duration { return p.q.Now() }

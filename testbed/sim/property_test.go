@@ -62,7 +62,7 @@ func (p *plane) invariants() error {
 // Whatever happens to nodes, network and sources, every frame is accounted for
 // at every moment, queues are bounded, and memory is.
 func TestConservation(t *testing.T) {
-	base := setting{sources: 3, coordinators: 3, fps: 6, length: 8 * time.Second, timeline: []string{"at: 1s, sources: +2"}}.scenario(t)
+	base := adapting(setting{sources: 3, coordinators: 3, fps: 6, length: 8 * time.Second, timeline: []string{"at: 1s, sources: +2"}}, "period: 1s").scenario(t)
 	nodes := []string{"edge-1", "edge-2", "fog-1", "cloud-1", "cloud-2", "cloud-3"}
 	ends := []testbed.End{{Tier: tiering.Edge}, {Tier: tiering.Fog}, {Tier: tiering.Cloud}, {Node: "edge-1"}, {Node: "fog-1"}, {Node: "cloud-1"}}
 	rapid.Check(t, func(t *rapid.T) {
@@ -260,14 +260,19 @@ func TestPicksAreDiscovery(t *testing.T) {
 			at := rapid.IntRange(0, n-1).Draw(t, "node")
 			r.offers = append(r.offers, tiering.Offer{
 				Instance: fmt.Sprint(i), Node: nodeName(int32(at)), Tier: p.nodes[at].tier,
-				Accepts: tiering.Data{Type: "image", Resolution: rapid.SampledFrom([]int{0, 416, 512}).Draw(t, "resolution")},
+				Accepts: tiering.Data{
+					Type: "image", Resolution: rapid.SampledFrom([]int{0, 416, 512}).Draw(t, "resolution"),
+					Model: rapid.SampledFrom([]string{"", "small", "large"}).Draw(t, "model"),
+				},
 			})
 		}
-		quality := rapid.SampledFrom([]int{416, 512}).Draw(t, "quality")
-		picks := p.discover(0, &r, quality)
+		quality := tiering.Quality{
+			Model: rapid.SampledFrom([]string{"", "small", "large"}).Draw(t, "wanted"), Resolution: rapid.SampledFrom([]int{416, 512}).Draw(t, "quality"),
+		}
+		picks := p.discover(0, &r, p.wantOf(quality))
 		for range 20 {
 			turn := rapid.Uint64().Draw(t, "turn")
-			want, err := tiering.Discover(tiering.Data{Type: "image", Resolution: quality}, nodeName(0), p.nodes[0].tier, r.offers, p.rtt, turn)
+			want, err := tiering.Discover(tiering.Data{Type: "image", Resolution: quality.Resolution, Model: quality.Model}, nodeName(0), p.nodes[0].tier, r.offers, p.rtt, turn)
 			if (err != nil) != (len(picks) == 0) {
 				t.Fatalf("picks %v, discovery says %v", picks, err)
 			}

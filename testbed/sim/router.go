@@ -26,12 +26,12 @@ type route struct {
 	picks  []picks
 }
 
-// picks is what tiering.Discover answers for a quality, whatever the turn: it
+// picks is what tiering.Discover answers for what a frame asks for, whatever the turn: it
 // is asked once, not for each frame.
 type picks struct {
-	quality int
-	wiring  uint64  // that round trips are of
-	offers  []int32 // that take turns; empty: nothing takes the frame
+	want   int32
+	wiring uint64  // that round trips are of
+	offers []int32 // that take turns; empty: nothing takes the frame
 }
 
 // outbox holds the frames that wait to be sent to one instance.
@@ -168,7 +168,7 @@ func (p *plane) routeBy(i int32, k int, f int32) {
 	}
 	t := &r.routes[k]
 	r.turn++
-	turns := p.discover(r.node, t, p.feeds[p.frames[f].feed].quality)
+	turns := p.discover(r.node, t, p.frames[f].want)
 	if len(turns) == 0 {
 		p.finish(f, noRoute)
 		return
@@ -183,23 +183,22 @@ func (p *plane) routeBy(i int32, k int, f int32) {
 }
 
 // discover asks tiering.Discover which offers of a route take turns for frames
-// of a quality, unless it is known: equals take turns as the number that it is
+// that ask for want, unless it is known: equals take turns as the number that it is
 // given counts up, so the answers repeat from the first one on.
-func (p *plane) discover(node int32, t *route, quality int) []int32 {
+func (p *plane) discover(node int32, t *route, want int32) []int32 {
 	at := -1
 	for i := range t.picks {
-		if t.picks[i].quality == quality {
+		if t.picks[i].want == want {
 			if t.picks[i].wiring == p.wiring {
 				return t.picks[i].offers
 			}
 			at = i
 		}
 	}
-	x := picks{quality: quality, wiring: p.wiring}
+	x := picks{want: want, wiring: p.wiring}
 	n := &p.nodes[node]
-	want := tiering.Data{Type: "image", Resolution: quality}
 	for turn := range len(t.offers) {
-		offer, err := tiering.Discover(want, n.name, n.tier, t.offers, p.rtt, uint64(turn))
+		offer, err := tiering.Discover(p.wants[want], n.name, n.tier, t.offers, p.rtt, uint64(turn))
 		if err != nil {
 			break
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed/sim/des"
 )
 
@@ -21,6 +22,10 @@ type instance struct {
 	received                 uint64
 	seen                     uint64 // of received, when it was looked last
 	seenAt, stopAt           time.Duration
+
+	processed               uint64
+	dropped                 [reasons]uint64
+	waits, transfers, works *pipeline.Histogram
 }
 
 // startInstance has an instance get ready, which takes work; then it takes
@@ -30,6 +35,7 @@ func (p *plane) startInstance(x instance) int32 {
 	x.queue.policy = p.rules.stage
 	x.draws = p.stream("work " + p.slots[x.slot].id)
 	x.after = p.lingering(x.node, x.slot)
+	x.waits, x.transfers, x.works = pipeline.NewHistogram(), pipeline.NewHistogram(), pipeline.NewHistogram()
 	p.instances = append(p.instances, x)
 	if x.after == none {
 		p.work(x.node, p.tasks[x.task].start, jobStart, i, 0)
@@ -144,13 +150,16 @@ func (p *plane) receive(f int32) {
 func (p *plane) deliverTo(f int32) {
 	fr := &p.frames[f]
 	if i := p.nodes[fr.node].board[fr.slot]; i != none {
-		p.stats.transferred(p.instances[i].task, p.now()-fr.taken)
+		x, d := &p.instances[i], p.now()-fr.taken
+		x.transfers.Record(d)
+		p.stats.transferred(x.task, d)
 	}
 	p.receive(f)
 }
 
 // dropAt settles a frame that an instance does not get to.
 func (p *plane) dropAt(i, f int32, why reason) {
+	p.instances[i].dropped[why]++
 	p.stats.dropped(p.instances[i].task, why)
 	p.finish(f, why)
 }
@@ -174,6 +183,7 @@ func (p *plane) serve(i int32) {
 			p.dropAt(i, e.frame, deadline)
 			continue
 		}
+		x.waits.Record(now - e.pushed)
 		p.stats.queued(x.task, now-e.pushed)
 		x.busy = true
 		p.frames[e.frame].taken = now
@@ -190,7 +200,10 @@ func (p *plane) serve(i int32) {
 func (p *plane) worked(f, i int32) {
 	x := &p.instances[i]
 	x.busy = false
-	p.stats.processed(x.task, p.now()-p.frames[f].taken)
+	d := p.now() - p.frames[f].taken
+	x.processed++
+	x.works.Record(d)
+	p.stats.processed(x.task, d)
 	p.forward(x.router, f)
 	if x = &p.instances[i]; x.stopping && !x.ready && !x.ended {
 		p.endInstance(i)
