@@ -71,7 +71,7 @@ func (i *instance) connect() (err error) {
 	}
 	router, err := pipeline.NewRouter(pipeline.RouterConfig{
 		Node: a.cfg.Node.ID, Tier: a.cfg.Node.Tier, Group: group,
-		Outbox: a.cfg.Outbox, Concurrency: a.cfg.Concurrency,
+		Outbox: a.cfg.Outbox, Concurrency: a.cfg.Concurrency, Turn: uint64(i.epoch),
 		RTT: a.rtt, Encoder: a.links.Encoder, Log: i.log,
 	}, a.board, a.links.Senders)
 	if err != nil {

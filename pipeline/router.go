@@ -21,6 +21,7 @@ type RouterConfig struct {
 	Group       string             // of the source or stage the frames come from
 	Outbox      int                // frames that may wait for each remote instance
 	Concurrency int                // sends under way to each remote instance
+	Turn        uint64             // where turns begin; routers that begin alike go in step, all to one instance
 	RTT         tiering.RoundTrips // may be nil: unknown
 	Encoder     Encoder            // may be nil if no link changes the encoding
 	Log         *slog.Logger
@@ -71,6 +72,7 @@ func NewRouter(cfg RouterConfig, local Receiver, senders map[tiering.Transport]S
 	}
 	r := &Router{cfg: cfg, local: local, senders: senders, changed: make(chan struct{}, 1)}
 	r.routes.Store(&routes{})
+	r.turn.Store(cfg.Turn)
 	return r, nil
 }
 

@@ -318,3 +318,22 @@ func TestRouterRefuses(t *testing.T) {
 		t.Error("no local receiver: no error")
 	}
 }
+
+// Routers take turns from where they were told to begin: cameras that start
+// together do not all send to one instance and then all to the next.
+func TestRouterTurn(t *testing.T) {
+	for turn := range uint64(4) {
+		var got journal
+		local := ReceiverFunc(func(i string, f *Frame) {
+			got.add("%s", i)
+			f.Settle(Outcome{})
+		})
+		r := newTestRouter(t, RouterConfig{Turn: turn}, local, nil)
+		r.SetOffers([]tiering.Offer{offerOf("a", "detect", "here", 0), offerOf("b", "detect", "here", 0)})
+		var c fates
+		r.Forward(c.frame(1, 0))
+		if want := []string{"b", "a"}[turn%2]; !slices.Equal(got.sorted(), []string{want}) {
+			t.Errorf("turn %d: the first frame goes to %q, want %s", turn, got.sorted(), want)
+		}
+	}
+}
