@@ -10,7 +10,7 @@ RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench microbench overload testbed agreement chaos soak fuzz lint vulncheck tidy setup clean
+.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation chaos soak fuzz lint vulncheck tidy setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,10 @@ agreement: ## Emulate and simulate one scenario at light load and at overload, a
 	@$(MAKE) --no-print-directory build
 	@scripts/clip out/media '$(VIDEO)'
 	$(AS_ROOT) scripts/agreement examples/testbed/small.yaml out/agreement
+
+experiment-adaptation: ## Run every distribution of qualities in the simulator, and compare what adaptation chooses (RUNS=3 seeds, FLAGS=…)
+	@$(MAKE) --no-print-directory build
+	bin/weft testbed adaptation examples/testbed/adaptation.yaml --repeat $(if $(filter command line,$(origin RUNS)),$(RUNS),3) --out out/adaptation $(FLAGS)
 
 ROUNDS ?= 10
 SEED   ?= 1

@@ -77,7 +77,7 @@ func TestExamplesHaveRoom(t *testing.T) {
 	for name, s := range examples(t) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
-			if name == "houmani" || name == "nineteen" {
+			if name == "houmani" || name == "nineteen" || name == "adaptation" {
 				light, heavy = "detect@416", "detect@512"
 			}
 			got := place(t, s)

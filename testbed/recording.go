@@ -95,7 +95,15 @@ type Totals struct {
 	Latency    *pipeline.Histogram // of the frames delivered in it
 	Throughput float64             // frames delivered a second
 	Stages     []StageTotals
+	Sources    []SourceTotals      // those that run at the end, by name
 	Placements []tiering.Placement // at the end
+}
+
+// SourceTotals are what became of a source's frames in the measured time,
+// whenever they were captured.
+type SourceTotals struct {
+	Source              string
+	Captured, Delivered uint64
 }
 
 // StageTotals describe one task.

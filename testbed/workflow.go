@@ -50,6 +50,29 @@ func (s *Scenario) WorkflowSpec(sources []Source) (*tiering.Workflow, error) {
 	return workflow.Parse(s.Workflow.File, document, catalog.Builtin())
 }
 
+// Adapting returns the scenario with these sources from the start, and their
+// quality adapted by that rule; off: each keeps its resolution. The workflow
+// document must name a rule, whichever.
+func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule) (*Scenario, error) {
+	file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
+	if err == nil {
+		err = replaceValue(file, "$.spec.adaptation.rule", string(rule))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replace the rule of adaptation of %s: %w", s.Workflow.File, err)
+	}
+	out := *s
+	out.Sources, out.Workflow.Document = sources, []byte(file.String())
+	spec, err := out.WorkflowSpec(sources)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Adapting == nil || spec.Adapting.Rule != rule {
+		return nil, fmt.Errorf("%s has no rule of adaptation to replace; write adaptation: {rule: utility} under spec", s.Workflow.File)
+	}
+	return &out, nil
+}
+
 // replace returns the workflow document with another name and other sources.
 func replace(document []byte, name string, sources []Source, fps float64) ([]byte, error) {
 	type source struct {
@@ -79,6 +102,9 @@ func replace(document []byte, name string, sources []Source, fps float64) ([]byt
 }
 
 func replaceValue(file *ast.File, at string, v any) error {
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return errors.New("the document is empty")
+	}
 	path, err := yaml.PathString(at)
 	if err != nil {
 		return err

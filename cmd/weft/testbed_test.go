@@ -170,3 +170,21 @@ func TestChaosPrint(t *testing.T) {
 		t.Errorf("--print has made %v, %v", left, err)
 	}
 }
+
+// What adaptation chooses is as good as the best distribution, by running them
+// all; and a single source is left alone.
+func TestAdaptationExperiment(t *testing.T) {
+	t.Chdir(t.TempDir())
+	scenario := filepath.Join(examples, "adaptation.yaml")
+	s := decode[experiment.ArmsSummary](t, weft(t, "", "testbed", "adaptation", scenario, "--repeat", "1", "--out", "a", "-o", "json").want(t, exitOK, ""))
+	if len(s.Arms) != 12+4 || s.Ratio < 0.95 || !s.SingleUnchanged || s.MakespanReduction < 0.5 {
+		t.Errorf("%+v", s)
+	}
+	for _, file := range []string{"table.md", "raw.csv", "plot.png", "summary.json"} {
+		if _, err := os.Stat(filepath.Join("a", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	weft(t, "", "testbed", "adaptation", scenario, "--repeat", "1", "--out", "a", "--at-least", "1.5").want(t, exitFailure, "adaptation falls short: it reaches ")
+	weft(t, "", "testbed", "adaptation", filepath.Join(examples, "people14.yaml")).want(t, exitFailure, "its sources cam-1 and gate-1 differ in resolution or rate; make them alike")
+}

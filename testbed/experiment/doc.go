@@ -24,6 +24,10 @@
 // Student's t distribution; how recovery after an event is measured is said at
 // [Recovery].
 //
+// [Arms] makes of one scenario a run with each distribution of qualities, and
+// with each rule that adapts them; [WriteArms] sets them beside each other in
+// table.md, raw.csv, plot.png and a summary.json of their own ([ArmsSummary]).
+//
 // The package reads no clock and draws no random numbers: the same result is
 // the same folder, byte for byte. cmd/weft and testbed/experiment/... may
 // import it.

@@ -33,6 +33,11 @@ func metrics(sc *testbed.Scenario, rec *testbed.Recording, found map[int]Recover
 		out["latency_ms.mean"] = inMillis(t.Latency.Mean())
 		quantiles(out, "latency_ms", t.Latency, 50, 95, 99)
 	}
+	if w, err := sc.WorkflowSpec(nil); err == nil {
+		if x, err := f1(w, t); err == nil && x > 0 {
+			out["f1_estimated"] = x
+		}
+	}
 	for _, s := range t.Stages {
 		name := "stage." + s.Task + "."
 		out[name+"processed_frames"] = float64(s.Processed)
@@ -151,7 +156,7 @@ func inMillis(d time.Duration) float64 { return float64(d) / float64(time.Millis
 
 // order is that of metrics in tables: by their beginnings.
 var order = []string{
-	"captured_frames", "delivered_frames", "delivered_fraction", "throughput_fps", "latency_ms.", "dropped_frames.", "cpu_cores.tier.edge", "cpu_cores.tier.fog",
+	"captured_frames", "delivered_frames", "delivered_fraction", "throughput_fps", "latency_ms.", "f1_estimated", "dropped_frames.", "cpu_cores.tier.edge", "cpu_cores.tier.fog",
 	"cpu_cores.tier.cloud",
 	"cpu_cores.node.", "stage.", "event.",
 }

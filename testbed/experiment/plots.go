@@ -56,7 +56,7 @@ func plots(r *Result) []picture {
 		}
 	}
 	var out []picture
-	for _, pic := range []picture{p.latency(), p.throughput(), p.drops(), p.tiers(), p.nodes(), p.distribution()} {
+	for _, pic := range []picture{p.latency(), p.throughput(), p.qualities(), p.drops(), p.tiers(), p.nodes(), p.distribution()} {
 		if pic.chart != nil {
 			out = append(out, pic)
 		}
@@ -136,6 +136,34 @@ func (p *plotting) throughput() picture {
 		{"captured", 6, growth(func(s *testbed.Sample) uint64 { return s.Frames.Captured })},
 		{"delivered", 0, growth(func(s *testbed.Sample) uint64 { return s.Frames.Delivered })},
 	})}
+}
+
+// qualities draws at which quality frames were analysed, where there is a choice.
+func (p *plotting) qualities() picture {
+	spec, err := p.sc.WorkflowSpec(nil)
+	if err != nil {
+		return picture{}
+	}
+	var curves []curveOf
+	for _, t := range spec.Tasks {
+		analysed := func(s *testbed.Sample) uint64 {
+			if i := slices.IndexFunc(s.Stages, func(x testbed.StageSample) bool { return x.Task == t.Name }); i >= 0 {
+				return s.Stages[i].Processed
+			}
+			return 0
+		}
+		ever := func(rec *testbed.Recording) bool {
+			n := len(rec.Samples)
+			return n > 0 && analysed(&rec.Samples[n-1]) > 0
+		}
+		if t.Model != nil && slices.ContainsFunc(p.gs, func(g group) bool { return slices.ContainsFunc(g.recs, ever) }) {
+			curves = append(curves, curveOf{t.Name, len(curves), growth(analysed)})
+		}
+	}
+	if len(curves) < 2 {
+		return picture{}
+	}
+	return picture{"qualities", "Frames analysed, by quality", p.overTime("Frames analysed, by quality", "frames/s", false, curves)}
 }
 
 func growth(of func(*testbed.Sample) uint64) func(a, b *testbed.Sample) (float64, bool) {

@@ -22,6 +22,7 @@ func report(r *Result, s *Summary, drawn []picture) []byte {
 	w.what()
 	w.results()
 	w.stages()
+	w.qualities()
 	w.faults()
 	w.pictures(drawn)
 	w.links()
@@ -290,6 +291,17 @@ func (w *writer) stages() {
 	}
 	w.heading("Stages")
 	w.table("task||>processed|>dropped|>transfer p50 / p95 (ms)|>queue (ms)|>work (ms)", rows)
+}
+
+// qualities lists what was decided about the qualities of sources.
+func (w *writer) qualities() {
+	for _, g := range w.gs {
+		rec := g.recs[0]
+		if made := adapted(rec); len(made) > 0 {
+			w.heading(fmt.Sprintf("Qualities, %s %d", g.method, rec.Run))
+			decided(&w.markdown, made)
+		}
+	}
 }
 
 func (w *writer) pictures(drawn []picture) {

@@ -31,6 +31,7 @@ const summaryFormat = 1
 //	delivered_fraction                        delivered of captured
 //	throughput_fps                            delivered a second
 //	latency_ms.mean, .p50, .p95, .p99         capture to result, of delivered frames
+//	f1_estimated                              of analysed frames, from what is known of the models
 //	cpu_cores.node.NODE, cpu_cores.tier.TIER  used on average
 //	stage.TASK.processed_frames, .dropped_frames
 //	stage.TASK.queue_ms.p50, .p95             and transfer_ms, work_ms

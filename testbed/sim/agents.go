@@ -193,11 +193,12 @@ func (c *control) stop(r running) {
 func (c *control) begin(n int32, w tiering.Assignment) running {
 	r := running{want: w, feed: none, instance: none}
 	router := c.addRouter(n)
+	c.routers[router].turn = uint64(c.stream("turn " + w.Placement.ID).Uniform(time.Hour))
 	c.lead(router, w)
 	at := c.slotOf(w.Placement.ID, none)
 	if s := w.Source; s != nil {
 		r.feed = c.startFeed(feed{
-			node: n, slot: at, router: router, deadline: w.Objectives.Deadline,
+			source: s.Name, node: n, slot: at, router: router, deadline: w.Objectives.Deadline,
 			period: period(s.FPS), input: period(max(s.FPS, value(c.costs.Input))), cost: timingOf(c.costs.Capture),
 		})
 		c.setFeed(r.feed, w.SourceQuality(), w.Held)

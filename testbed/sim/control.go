@@ -163,6 +163,9 @@ func (c *control) event(e des.Event) {
 		c.sample()
 	case evMeasure:
 		c.stats.measure()
+		for i := range c.feeds {
+			c.feeds[i].before = c.feeds[i].counts
+		}
 	case evOver:
 		c.over = true
 	}

@@ -22,6 +22,7 @@ const opening = 100 * time.Millisecond
 
 // feed is one run of a source on a node, with the accounts of its frames.
 type feed struct {
+	source             string
 	node, slot, router int32
 	deadline           time.Duration // 0: none
 	period             time.Duration // of frames
@@ -42,8 +43,8 @@ type feed struct {
 	skip    int             // pictures to pass over before the next frame
 	status  pipeline.Status
 
-	open, openMeasured int // accounts
-	counts             counts
+	open, openMeasured int                 // accounts
+	counts, before     counts              // before: the measured time
 	grabs, latency     *pipeline.Histogram // captures, and ages of delivered frames
 }
 

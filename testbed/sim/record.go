@@ -130,6 +130,16 @@ func (c *control) total() {
 			Queue: x.queue.histogram, Transfer: x.transfer.histogram, Work: x.work.histogram,
 		})
 	}
+	for _, s := range c.scenario.Running(c.asked) {
+		x := testbed.SourceTotals{Source: s.Name}
+		for i := range c.feeds { // one for each start
+			if f := &c.feeds[i]; f.source == s.Name {
+				x.Captured += f.counts.captured - f.before.captured
+				x.Delivered += f.counts.fates[delivered] - f.before.fates[delivered]
+			}
+		}
+		t.Sources = append(t.Sources, x)
+	}
 	t.Placements = slices.Clone(c.machine.Snapshot().Placements())
 	c.rec.Simulated = c.q.Done()
 }

@@ -64,6 +64,16 @@ func (m *meter) reading() *reading {
 	return out
 }
 
+// sourceOf is how a source is doing; one that is not there has done nothing.
+func sourceOf(s api.WorkflowStatus, name string) api.SourceStatus {
+	for _, x := range s.Sources {
+		if x.Source == name {
+			return x
+		}
+	}
+	return api.SourceStatus{}
+}
+
 // sum adds a's counts to b's; all else is b's.
 func sum(a, b api.WorkflowStatus) api.WorkflowStatus {
 	out := b

@@ -153,6 +153,12 @@ func (r *run) total(start, end *reading) {
 	t.Latency = end.lat.Since(start.lat)
 	t.Throughput = float64(t.Frames.Delivered) / t.Duration.Seconds()
 	t.Placements = end.status.Placements
+	for _, s := range end.status.Sources {
+		was := sourceOf(start.status, s.Source).Frames
+		t.Sources = append(t.Sources, testbed.SourceTotals{
+			Source: s.Source, Captured: minus(s.Frames.Captured, was.Captured), Delivered: minus(s.Frames.Delivered, was.Delivered),
+		})
+	}
 	for i, s := range end.stages {
 		was := stageReading{StageSample: testbed.StageSample{Task: s.Task}}
 		if i < len(start.stages) && start.stages[i].Task == s.Task {

@@ -1,0 +1,235 @@
+package experiment
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/pipeline"
+	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/tiering"
+)
+
+// adaptation is the example, with the document and the workflow's edited.
+func adaptation(t *testing.T, edit ...string) (*testbed.Scenario, error) {
+	t.Helper()
+	const file = "../../examples/testbed/adaptation.yaml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := strings.NewReplacer(edit...)
+	return testbed.Parse(file, []byte(edited.Replace(string(text))), func(path string) ([]byte, error) {
+		data, err := os.ReadFile(path)
+		return []byte(edited.Replace(string(data))), err
+	})
+}
+
+// arms are those of three of the example's cameras.
+func arms(t *testing.T) []Arm {
+	t.Helper()
+	s, err := adaptation(t, "count: 11, uri", "count: 3, uri")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Arms(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestArms(t *testing.T) {
+	want := []struct {
+		name        string
+		kind        ArmKind
+		rule        tiering.AdaptingRule
+		resolutions []int
+	}{
+		{"512-only", ArmFixed, "off", []int{512, 512, 512}},
+		{"2 × 512, 1 × 416", ArmFixed, "off", []int{512, 512, 416}},
+		{"1 × 512, 2 × 416", ArmFixed, "off", []int{512, 416, 416}},
+		{"416-only", ArmFixed, "off", []int{416, 416, 416}},
+		{"utility", ArmAdapted, "utility", []int{512, 512, 512}},
+		{"fastest", ArmAdapted, "fastest", []int{512, 512, 512}},
+		{"single", ArmSingle, "off", []int{512}},
+		{"single adapted", ArmSingle, "utility", []int{512}},
+	}
+	got := arms(t)
+	if len(got) != len(want) {
+		t.Fatalf("%d arms, want %d", len(got), len(want))
+	}
+	for i, a := range got {
+		w, err := a.Scenario.WorkflowSpec(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := want[i]
+		if a.Name != x.name || a.Kind != x.kind || w.Adapting.Rule != x.rule || len(w.Sources) != len(x.resolutions) {
+			t.Errorf("arm %d is %s, %s, %s over %d sources, want %+v", i, a.Name, a.Kind, w.Adapting.Rule, len(w.Sources), x)
+			continue
+		}
+		for k, r := range x.resolutions {
+			if w.Sources[k].Resolution != r {
+				t.Errorf("%s: source %d at %d, want %d", a.Name, k, w.Sources[k].Resolution, r)
+			}
+		}
+	}
+	for _, n := range []struct{ sources, resolutions, want int }{{19, 2, 20}, {5, 3, 21}, {4, 1, 1}} {
+		if got := spread(n.sources, n.resolutions); len(got) != n.want {
+			t.Errorf("%d distributions of %d over %d, want %d", len(got), n.resolutions, n.sources, n.want)
+		}
+	}
+}
+
+func TestNoArms(t *testing.T) {
+	for what, x := range map[string]struct {
+		edit []string
+		want string
+	}{
+		"no rule":        {[]string{"adaptation: {rule: utility}", ""}, "cameras.yaml has no rule of adaptation to replace; write adaptation: {rule: utility} under spec"},
+		"one resolution": {[]string{"resolutions: [416, 512]", "resolutions: [512]", `"detect@416": {work: {mean: 37ms, cv: 0.3}, send: 2.6ms, receive: 2.6ms, bytes: 54kB, start: 0.5s}`, ""}, "one resolution up to 512"},
+		"sources differ": {[]string{"count: 11,", "count: 10,", "  # The first decision", "    - {name: other, uri: \"video:vtest.avi?loop=true\", fps: 5}\n\n  # The first decision"}, "differ in resolution or rate"},
+		"sources come":   {[]string{"  # The first decision", "  timeline: [{at: 10s, sources: -1}]\n\n  # The first decision"}, "sources -1"},
+	} {
+		s, err := adaptation(t, x.edit...)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if _, err = Arms(s); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v, want %q", what, err, x.want)
+		}
+		if what != "no rule" && !errors.Is(err, ErrArms) {
+			t.Errorf("%s: %v is not ErrArms", what, err)
+		}
+	}
+}
+
+// told is a run of 100 s, told by hand: of each source so many frames were
+// delivered, and so many analysed at 416 and at 512.
+func told(run int, latency time.Duration, light, heavy uint64, delivered ...uint64) *testbed.Recording {
+	rec := &testbed.Recording{Run: run, Seed: uint64(run)}
+	t := &rec.Totals
+	t.Duration, t.Latency = 100*time.Second, pipeline.NewHistogram()
+	t.Stages = []testbed.StageTotals{{Task: "resize", Processed: 9999}, {Task: "detect@416", Processed: light}, {Task: "detect@512", Processed: heavy}}
+	for i, n := range delivered {
+		t.Sources = append(t.Sources, testbed.SourceTotals{Source: []string{"cam-1", "cam-2", "cam-3"}[i], Captured: 1000, Delivered: n})
+		t.Frames.Captured += 1000
+		t.Frames.Delivered += n
+		for range n {
+			t.Latency.Record(latency)
+		}
+	}
+	return rec
+}
+
+func TestMeasureArm(t *testing.T) {
+	a := &arms(t)[1]
+	r, err := a.Measure(told(1, 100*time.Millisecond, 300, 900, 1000, 500, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of 3000 frames asked for half were delivered; the deadline is 2 s, Θ 0.2.
+	f1 := (300*0.416 + 900*0.427) / 1200
+	for what, x := range map[string][2]float64{
+		"asked":    {r.Asked, 3000},
+		"F1":       {r.F1, f1},
+		"utility":  {r.Utility, 0.5*(f1-0.2*r.Latency) - 0.5*0.2*2},
+		"latency":  {r.Latency, 0.1},
+		"makespan": {r.Makespan, (100 + 200 + 100_000) / 3.0},
+		"longest":  {r.Longest, 100_000},
+	} {
+		if math.Abs(x[0]-x[1]) > 5e-3*math.Abs(x[1]) {
+			t.Errorf("%s is %g, want %g", what, x[0], x[1])
+		}
+	}
+	if _, err := a.Measure(told(1, time.Millisecond, 1, 1, 5, 5)); err == nil || !strings.Contains(err.Error(), "nothing of source cam-3") {
+		t.Errorf("a source is missing: %v", err)
+	}
+}
+
+// What is written has what was measured in it.
+func TestWriteArms(t *testing.T) {
+	all := arms(t)
+	recordings := [][]*testbed.Recording{
+		{told(1, 900*time.Millisecond, 0, 1500, 500, 500, 500)},       // 512-only
+		{told(1, 100*time.Millisecond, 1000, 2000, 1000, 1000, 1000)}, // the best
+		{told(1, 200*time.Millisecond, 2000, 1000, 1000, 1000, 1000)},
+		{told(1, 300*time.Millisecond, 2500, 0, 850, 850, 800)},
+		{told(1, 110*time.Millisecond, 1000, 2000, 1000, 1000, 1000)}, // utility
+		{told(1, 150*time.Millisecond, 1000, 2000, 1000, 1000, 1000)},
+		{told(1, 80*time.Millisecond, 0, 1000, 1000)},
+		{told(1, 82*time.Millisecond, 0, 1000, 990)},
+	}
+	recordings[4][0].Marks = []testbed.Mark{
+		{At: 3 * time.Second, Kind: testbed.Decision, Type: "quality-changed", Message: "workflow cameras has 2 × x@512"},
+		{At: 4 * time.Second, Kind: testbed.Decision, Type: "task-placed", Message: "elsewhere"},
+	}
+	runs := make([][]ArmRun, len(all))
+	for i := range all {
+		for _, rec := range recordings[i] {
+			r, err := all[i].Measure(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs[i] = append(runs[i], r)
+		}
+	}
+	dir := t.TempDir()
+	for range 2 { // an earlier result is replaced
+		if _, err := WriteArms(dir, About{Method: testbed.Simulated, Command: "weft testbed adaptation x.yaml"}, all, runs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	var s struct {
+		Arms []struct {
+			Name     string  `json:"name"`
+			Sources  int     `json:"sources"`
+			Makespan float64 `json:"makespan_s_mean"`
+			F1       float64 `json:"f1"`
+			Utility  float64 `json:"utility"`
+		} `json:"arms"`
+		Best      string  `json:"best"`
+		Ratio     float64 `json:"utility_ratio_to_best"`
+		Unchanged bool    `json:"single_source_unchanged"`
+	}
+	if err := json.Unmarshal([]byte(read("summary.json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	ratio := runs[4][0].Utility / runs[1][0].Utility
+	if len(s.Arms) != 8 || s.Best != "2 × 512, 1 × 416" || math.Abs(s.Ratio-ratio) > 1e-12 || ratio >= 1 || !s.Unchanged {
+		t.Errorf("summary %+v, want a ratio of %g", s, ratio)
+	}
+	if a := s.Arms[0]; a.Sources != 3 || math.Abs(a.Makespan-200) > 1e-9 || a.F1 != 0.427 {
+		t.Errorf("%+v, want a makespan of 200 s", a)
+	}
+	if lines := strings.Split(strings.TrimSpace(read("raw.csv")), "\n"); len(lines) != 9 || !strings.HasPrefix(lines[5], "utility,adapted,utility,3,1,1,3000,3000,3000,") {
+		t.Errorf("raw.csv:\n%s", strings.Join(lines, "\n"))
+	}
+	for _, words := range []string{"**2 × 512, 1 × 416**", "3 s: workflow cameras has 2 × x@512", "not changed by adaptation", "weft testbed adaptation x.yaml"} {
+		if !strings.Contains(read("table.md"), words) {
+			t.Errorf("table.md lacks %q:\n%s", words, read("table.md"))
+		}
+	}
+	if strings.Contains(read("table.md"), "elsewhere") || !strings.HasPrefix(read("plot.png"), "\x89PNG") {
+		t.Error("table.md lists what is not about quality, or plot.png is no picture")
+	}
+
+	// A source that is reduced is changed.
+	runs[7][0].F1 = 0.42
+	if SummarizeArms(all, runs).SingleUnchanged {
+		t.Error("a single source that was reduced counts as unchanged")
+	}
+}
