@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -158,8 +159,8 @@ type ArmRun struct {
 	F1                  float64 // mean, of the analysed frames
 	Utility             float64
 	// Makespan is how long, in seconds, it takes at the rate measured until as
-	// many frames of a source have been delivered as it is asked for: the mean
-	// over the sources, and the longest.
+	// many frames have been delivered as are asked for: the mean over the
+	// sources, and the longest.
 	Makespan, Longest float64
 	Decisions         []testbed.Mark
 }
@@ -169,8 +170,10 @@ type ArmRun struct {
 // Makespan is what Houmani et al. measure: the time until all frames of the run
 // are analysed. Their queues hold every frame. Ours are short and drop what is
 // late, so a frame that was dropped counts as one that is still to be analysed:
-// a source of which half the frames were delivered takes twice the time. One of
-// which none was takes as if one had been.
+// sources of which half the frames were delivered take twice the time. Those of
+// one resolution are taken together, for they share a queue, and which of them
+// it drops more frames of is chance. If none was delivered it takes as if one
+// had been.
 //
 // Utility is equation 5 over the frames that are asked for: F1 less Θ times the
 // latency for one that was delivered; for one that was not, less Θ times the
@@ -185,16 +188,27 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 	out := ArmRun{
 		Run: rec.Run, Seed: rec.Seed, Captured: t.Frames.Captured, Latency: t.Latency.Mean().Seconds(), P95: t.Latency.Quantile(0.95).Seconds(),
 	}
+	pools := map[int]*pool{} // by resolution
 	for _, s := range a.Scenario.Sources {
 		i := slices.IndexFunc(t.Sources, func(x testbed.SourceTotals) bool { return x.Source == s.Name })
 		if i < 0 {
 			return out, fmt.Errorf("arm %s: run %d says nothing of source %s", a.Name, rec.Run, s.Name)
 		}
-		asked := s.FPS * duration
-		out.Asked += asked
-		out.Delivered += t.Sources[i].Delivered
-		takes := duration * max(1, asked/float64(max(1, t.Sources[i].Delivered)))
-		out.Makespan += takes / float64(len(a.Scenario.Sources))
+		p := pools[s.Resolution]
+		if p == nil {
+			p = &pool{}
+			pools[s.Resolution] = p
+		}
+		p.sources++
+		p.asked += s.FPS * duration
+		p.delivered += t.Sources[i].Delivered
+	}
+	for _, r := range slices.Sorted(maps.Keys(pools)) {
+		p := pools[r]
+		takes := duration * max(1, p.asked/float64(max(1, p.delivered)))
+		out.Asked += p.asked
+		out.Delivered += p.delivered
+		out.Makespan += takes * float64(p.sources) / float64(len(a.Scenario.Sources))
 		out.Longest = max(out.Longest, takes)
 	}
 	if out.F1, err = f1(w, t); err != nil {
@@ -208,6 +222,13 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 	out.Utility = share*(out.F1-theta*out.Latency) - (1-share)*theta*w.Objectives.Deadline.Seconds()
 	out.Decisions = adapted(rec)
 	return out, nil
+}
+
+// pool is the sources of one resolution.
+type pool struct {
+	sources   int
+	asked     float64
+	delivered uint64
 }
 
 // f1 is the mean F1 of the frames that were analysed: what was measured of the

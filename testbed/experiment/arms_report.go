@@ -112,8 +112,8 @@ func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary) []byte 
 		})
 	}
 	w.table("arm|>sources|>makespan (s)|>longest (s)|>delivered (%)|>latency (ms)|>F1|>utility", rows)
-	w.linef("Makespan: until as many frames of a source have been delivered as it is asked for in the measured time, at the rate " +
-		"measured, mean over the sources; a dropped frame is one still to be analysed. F1: mean of the analysed frames, from " +
+	w.linef("Makespan: until as many frames have been delivered as are asked for in the measured time, at the rate measured of all " +
+		"sources of a resolution, mean over the sources; a dropped frame is one still to be analysed. F1: mean of the analysed frames, from " +
 		"what was measured of the model at each resolution. Utility: F1 less Θ times the latency, for each frame asked for; one " +
 		"that is not delivered has no F1 and the latency of the deadline. Means over the runs ± half the 95 %% confidence interval.")
 	w.linef("")
