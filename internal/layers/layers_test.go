@@ -33,6 +33,7 @@ var level = map[string]int{
 	"models/catalog":               0,
 	"models/darknet":               0,
 	"models/street":                0,
+	"models/profile":               0,
 
 	"models/store":      1, // a directory; it opens no sockets
 	"tiering/workflow":  1,
@@ -48,6 +49,7 @@ var level = map[string]int{
 	"models/dataset":         1,
 	"models/score":           1,
 	"models/eval":            1,
+	"models/profile/bench":   1,
 	"models/score/scoreplot": 1,
 
 	"coordinator/planner":  1,
