@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/profile"
+)
+
+// weftdProfile starts `weftd profile`.
+func weftdProfile(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = exec.Command(self, append([]string{"profile"}, args...)...)
+	cmd.Env = append(os.Environ(), asDaemon+"=1")
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+// profiled are the profiles on stdout, all of which make sense.
+func profiled(t *testing.T, stdout *bytes.Buffer) []profile.Profile {
+	t.Helper()
+	var out []profile.Profile
+	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	for _, p := range out {
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	return out
+}
+
+// The detector that needs no files, on pictures that need none.
+func TestProfile(t *testing.T) {
+	cmd, stdout, stderr := weftdProfile(t, "hog-people", "-r", "512", "--frames", "5", "-o", "json", "--threads", "1")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	all := profiled(t, stdout)
+	if len(all) != 1 || all[0].Key() != (profile.Key{Model: "hog-people", Resolution: 512, Backend: "cpu"}) || all[0].Frames != 5 || all[0].Platform.Cores != 1 {
+		t.Fatalf("%s", stdout)
+	}
+	if p := all[0]; p.Energy.JoulesPerFrame <= 0 || p.Load < p.ExecuteP50/10 || p.Live || time.Since(p.At) > time.Hour {
+		t.Errorf("%s", stdout)
+	}
+	if !strings.Contains(stderr.String(), "hog-people at 512, 1 of 5 frames") {
+		t.Errorf("no progress in %q", stderr)
+	}
+}
+
+// A net takes longer at a higher resolution, and memory.
+func TestProfileOfANet(t *testing.T) {
+	models := filepath.Join(testData(t), "detectors")
+	cmd, stdout, stderr := weftdProfile(t, "mobilenetv2-yolov3-nano", "--models", models, "--frames", "5", "-o", "json")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	all := profiled(t, stdout)
+	m, _ := catalog.Builtin().Lookup("mobilenetv2-yolov3-nano")
+	if len(all) != len(m.Resolutions) {
+		t.Fatalf("%d profiles of %v", len(all), m.Resolutions)
+	}
+	for _, p := range all {
+		if p.Memory < 1<<20 {
+			t.Errorf("%v: %d bytes", p.Key(), p.Memory)
+		}
+	}
+	// The same as a file, as text.
+	cmd, stdout, stderr = weftdProfile(t, filepath.Join(models, "MobileNetV2-YOLOv3-Nano-coco.cfg"), "-r", "320", "--frames", "1", "--backend", "cuda")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	if text := stdout.String(); !strings.Contains(text, "MODEL") || !strings.Contains(text, "MobileNetV2-YOLOv3-Nano-coco@320") || !strings.Contains(text, " ms") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestProfileInterrupted(t *testing.T) {
+	cmd, stdout, stderr := weftdProfile(t, "hog-people", "-r", "512", "--frames", "1000000")
+	cmd.Stderr = nil
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer stop.Stop()
+	for seen := ""; !strings.Contains(seen, "1 of 1000000 frames"); {
+		b := make([]byte, 1000)
+		n, err := pipe.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen += string(b[:n])
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = stderr.ReadFrom(pipe)
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("exit code %d, want %d", cmd.ProcessState.ExitCode(), exitFailure)
+	}
+	if !strings.Contains(stderr.String(), "weftd: interrupted after 0 of 1") || stdout.Len() != 0 {
+		t.Errorf("it says %q and %q", stderr, stdout)
+	}
+}
+
+func TestProfileMistakesAreExplained(t *testing.T) {
+	empty := t.TempDir()
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"unknown model", []string{"hog-peple"}, exitUsage, `usage: the catalogue has no model "hog-peple"; did you mean "hog-people"? it has `},
+		{"no such resolution", []string{"hog-people", "-r", "300"}, exitUsage, "usage: --resolution is 300: hog-people offers 512, 640, 768, 1024"},
+		{"no frames", []string{"--frames", "0"}, exitUsage, "usage: --frames is 0: use 1 or more"},
+		{"threads", []string{"--threads", "-1"}, exitUsage, "usage: --threads is -1: use 1 or more"},
+		{"backend", []string{"--backend", "tpu"}, exitUsage, `usage: --backend is "tpu": use cpu or cuda`},
+		{"output", []string{"-o", "xml"}, exitUsage, `usage: --output is "xml": use text or json`},
+		{"a file of no resolution", []string{"my.cfg"}, exitUsage, "usage: --resolution is needed: no catalogue says what my.cfg offers"},
+		{"no file", []string{"my.cfg", "-r", "320"}, exitUsage, "usage: there is no my.cfg, the config file of the model"},
+		{"no files", []string{"yolov4-tiny", "-r", "416", "--models", empty}, exitFailure, "profile of yolov4-tiny at 416: model yolov4-tiny at 416: model can't be used"},
+		{"no job", []string{"--job"}, exitUsage, "usage: --job: stdin says no job: EOF"},
+	} {
+		cmd, stdout, stderr := weftdProfile(t, tt.args...)
+		err := cmd.Run()
+		if err == nil || cmd.ProcessState.ExitCode() != tt.code || !strings.Contains(stderr.String(), "weftd: "+tt.want) || stdout.Len() != 0 {
+			t.Errorf("%s: code %d, %q, %q", tt.name, cmd.ProcessState.ExitCode(), stderr, stdout)
+		}
+	}
+}
+
+// As the daemon has it done: at the lowest priority, and ended when it is to.
+func TestMeasurer(t *testing.T) {
+	t.Setenv(asDaemon, "1") // for what it starts
+	m, err := newMeasurer(slog.LevelWarn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hog, _ := catalog.Builtin().Lookup("hog-people")
+	j := job{Model: *hog, Resolution: 512, Frames: 1_000_000, Limit: time.Nanosecond, Meek: true}
+	p, err := m.measure(t.Context(), j, nil)
+	if err != nil || p.Frames != 5 {
+		t.Errorf("%d frames, %v", p.Frames, err)
+	}
+	errEnough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	j.Limit = 0
+	if _, err := m.measure(ctx, j, func(int, int) { cancel(errEnough) }); !errors.Is(err, errEnough) {
+		t.Errorf("cancelled: %v", err)
+	}
+	j.Resolution = 300
+	if _, err := m.measure(t.Context(), j, nil); err == nil || !strings.HasPrefix(err.Error(), "profile of hog-people at 300: model hog-people at 300: model can't be used: it does not offer 300") {
+		t.Errorf("no such resolution: %v", err)
+	}
+	m.self = filepath.Join(t.TempDir(), "nowhere")
+	if _, err := m.measure(t.Context(), j, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such program: %v", err)
+	}
+}
