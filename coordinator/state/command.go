@@ -42,6 +42,7 @@ const (
 	kindSwitchMove        kind = 11
 	kindFinishMove        kind = 12
 	kindAdaptSources      kind = 13
+	kindPutProfiles       kind = 14
 
 	kindPutToken    kind = 20
 	kindDeleteToken kind = 21
@@ -201,6 +202,8 @@ func Decode(entry []byte) (Command, error) {
 		cmd = new(FinishMove)
 	case kindAdaptSources:
 		cmd = new(AdaptSources)
+	case kindPutProfiles:
+		cmd = new(PutProfiles)
 	case kindPutToken:
 		cmd = new(PutToken)
 	case kindDeleteToken:

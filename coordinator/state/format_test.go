@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -128,11 +130,22 @@ func adaptations() []Command {
 	}
 }
 
+// profiles go on from commands with what detectors were measured to cost.
+func profiles() []Command {
+	slower := measured("yolo", 416, 160*time.Millisecond, 60)
+	slower.Live = true
+	return []Command{
+		&PutProfiles{Node: "fog-2", Profiles: []profile.Profile{measured("yolo", 512, 120*time.Millisecond, 30), measured("yolo", 416, 80*time.Millisecond, 30)}, At: at(31)},
+		&PutProfiles{Node: "fog-2", Profiles: []profile.Profile{slower}, At: at(61)},
+	}
+}
+
 func TestGoldenCommands(t *testing.T) {
 	goldenCommands(t, "adaptations.golden", adaptations())
 	goldenCommands(t, "commands.golden", commands())
 	goldenCommands(t, "drains.golden", drains())
 	goldenCommands(t, "makers.golden", makers())
+	goldenCommands(t, "profiles.golden", profiles())
 }
 
 func goldenCommands(t *testing.T, file string, commands []Command) {
@@ -157,6 +170,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	goldenSnapshot(t, "draining.golden", append(commands(), drains()...))
 	goldenSnapshot(t, "made.golden", append(commands(), makers()...))
 	goldenSnapshot(t, "adapted.golden", append(commands(), adaptations()...))
+	goldenSnapshot(t, "profiled.golden", append(commands(), profiles()...))
 }
 
 func goldenSnapshot(t *testing.T, file string, commands []Command) {
@@ -184,6 +198,7 @@ func goldenSnapshot(t *testing.T, file string, commands []Command) {
 		"placements": {s.Placements(), r.Placements()},
 		"tokens":     {s.Tokens(), r.Tokens()},
 		"qualities":  {s.Adaptations(), r.Adaptations()},
+		"profiles":   {s.Profiles(), r.Profiles()},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: restored\n%+v\nwas\n%+v", what, pair[1], pair[0])
@@ -241,7 +256,7 @@ func TestPersistReportsWriteErrors(t *testing.T) {
 // FuzzApply feeds bytes to the log: they are refused as corrupt, or they are a
 // command that comes back from its encoding and is applied alike everywhere.
 func FuzzApply(f *testing.F) {
-	for _, cmd := range slices.Concat(commands(), drains(), adaptations()) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles()) {
 		entry, err := Encode(cmd)
 		if err != nil {
 			f.Fatal(err)
@@ -305,7 +320,7 @@ func FuzzApply(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	m := newFixture(f)
 	f.Add(persist(f, m.Snapshot()))
-	for _, cmd := range slices.Concat(commands(), drains(), adaptations()) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles()) {
 		m.do(cmd)
 		f.Add(persist(f, m.Snapshot()))
 	}
@@ -345,6 +360,7 @@ func FuzzRestoreRecord(f *testing.F) {
 	add(recordAdaptation, Adaptation{Workflow: "people", Adaptation: tiering.Adaptation{
 		Qualities: map[string]tiering.Quality{"cam": {Model: "yolo", Resolution: 416, Every: 2}}, Held: map[string]string{"cam": "0.9 is asked for"},
 	}})
+	add(recordProfiles, Profiles{Node: "fog-1", Profiles: []profile.Profile{measured("yolo", 416, time.Millisecond, 1)}})
 	add(recordPlacement, tiering.Placement{ID: "people/cam#0", Workflow: "people", Node: "fog-1"})
 	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
 		var b bytes.Buffer

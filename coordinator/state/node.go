@@ -92,6 +92,9 @@ func (c *ForgetNode) apply(tx *change) error {
 		return fmt.Errorf("%w: node %s is alive", ErrConflict, c.Node)
 	}
 	tx.remove(tableNodes, n)
+	if p, ok := get[Profiles](tx.txn, tableProfiles, c.Node); ok {
+		tx.remove(tableProfiles, p)
+	}
 	tx.assignments = true
 	tx.event(NodeForgotten, c.Node, "%s node %s is forgotten", n.Tier, c.Node)
 	return nil

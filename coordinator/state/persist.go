@@ -30,6 +30,7 @@ const (
 	recordWorkflow   recordKind = 3
 	recordPlacement  recordKind = 4
 	recordAdaptation recordKind = 5
+	recordProfiles   recordKind = 6
 	recordToken      recordKind = 20
 )
 
@@ -73,6 +74,9 @@ func (s *Snapshot) Persist(w io.Writer) error {
 	}
 	for _, r := range s.Adaptations() {
 		p.record(recordAdaptation, r)
+	}
+	for _, r := range s.Profiles() {
+		p.record(recordProfiles, r)
 	}
 	for _, r := range s.Tokens() {
 		p.record(recordToken, r)
@@ -223,6 +227,8 @@ func (c codec) readRecord(r record, into *change) error {
 		})
 	case recordAdaptation:
 		return readInto(c, r.Body, into, tableAdaptations, func(v *Adaptation) bool { return v.Workflow != "" })
+	case recordProfiles:
+		return readInto(c, r.Body, into, tableProfiles, func(v *Profiles) bool { return v.Node != "" })
 	case recordToken:
 		return readInto(c, r.Body, into, tableTokens, func(v *Token) bool { return v.ID != "" && v.Name != "" })
 	}

@@ -77,6 +77,7 @@ const (
 	tablePlacements  = "placements"
 	tableTokens      = "tokens"
 	tableAdaptations = "adaptations"
+	tableProfiles    = "profiles"
 
 	byID       = "id"
 	byWorkflow = "workflow"
@@ -103,6 +104,7 @@ func newDB() *memdb.MemDB {
 		tablePlacements: table(tablePlacements,
 			index(byID, "ID"), index(byWorkflow, "Workflow"), index(byNode, "Node"), index(byFrom, "From")),
 		tableAdaptations: table(tableAdaptations, index(byID, "Workflow")),
+		tableProfiles:    table(tableProfiles, index(byID, "Node")),
 		tableTokens:      table(tableTokens, index(byID, "Name"), index(byPublicID, "ID")),
 	}})
 	must(err)
