@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -183,6 +184,23 @@ func (c *Client) Report(ctx context.Context, r pipeline.Report) error {
 	return c.do(ctx, call{
 		method: http.MethodPost, path: "/v1/nodes/" + url.PathEscape(r.Node) + "/report",
 		contentType: "application/json", body: body, repeatable: true, // counts grow, so twice is once
+	}, nil)
+}
+
+// Profiles lists what detectors were measured to cost, by node.
+func (c *Client) Profiles(ctx context.Context) (ps []NodeProfile, err error) {
+	return ps, c.get(ctx, "/v1/profiles", nil, &ps)
+}
+
+// PutProfiles says what detectors cost on a node.
+func (c *Client) PutProfiles(ctx context.Context, node string, ps []profile.Profile) error {
+	body, err := json.Marshal(Profiles{ps})
+	if err != nil {
+		return fmt.Errorf("encode profiles: %w", err)
+	}
+	return c.do(ctx, call{
+		method: http.MethodPut, path: "/v1/nodes/" + url.PathEscape(node) + "/profiles",
+		contentType: "application/json", body: body, repeatable: true, // twice is once
 	}, nil)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -89,6 +90,10 @@ type Assignments struct {
 	// Models are those that the node is to have, and gets by itself from nodes
 	// that hand them out.
 	Models []catalog.Model `json:"models,omitempty"`
+	// Measure is of what the node is to say what it costs, and Profiles what it
+	// has said of that and of others.
+	Measure  []profile.Key     `json:"measure,omitempty"`
+	Profiles []profile.Profile `json:"profiles,omitempty"`
 }
 
 // Workflow is one line about a workflow.
@@ -120,6 +125,17 @@ type Model struct {
 	Nodes []string `json:"nodes"`
 	// Awaited are the live nodes that are to have it and do not yet.
 	Awaited []string `json:"awaited,omitempty"`
+}
+
+// NodeProfile is what a detector was measured to cost on a node.
+type NodeProfile struct {
+	Node string `json:"node"`
+	profile.Profile
+}
+
+// Profiles is what a node says of what detectors cost there.
+type Profiles struct {
+	Profiles []profile.Profile `json:"profiles"`
 }
 
 // Scope is what the bearer of a token may do.

@@ -98,6 +98,8 @@ var bodies = map[string]any{
 	"POST /v1/plan 200":                        api.Planned{},
 	"GET /v1/nodes/{node}/assignments 200":     api.Assignments{},
 	"POST /v1/nodes/{node}/report takes":       pipeline.Report{},
+	"GET /v1/profiles 200":                     []api.NodeProfile{},
+	"PUT /v1/nodes/{node}/profiles takes":      api.Profiles{},
 	"POST /v1/nodes/{node}/drain takes":        api.Drain{},
 	"POST /v1/nodes/{node}/drain 200":          api.Node{},
 	"a problem of any":                         api.Error{},

@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -92,6 +93,13 @@ func (f *fake) Stop(context.Context, string) error { return f.submit() }
 func (f *fake) Drain(context.Context, string, bool) error { return f.submit() }
 
 func (f *fake) Report(pipeline.Report) error { return f.submit() }
+
+func (f *fake) PutProfiles(_ context.Context, node string, ps []profile.Profile) error {
+	if err := (&state.PutProfiles{Node: node, Profiles: ps}).Check(); err != nil {
+		return err
+	}
+	return f.submit()
+}
 
 func (f *fake) CreateToken(_ context.Context, t state.Token, lifetime time.Duration) (*state.Token, error) {
 	return &t, f.submit()

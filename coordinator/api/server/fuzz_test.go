@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -103,6 +104,19 @@ func FuzzReportBody(f *testing.F) {
 	f.Add(`{"node":"edge-1"}{}`)
 	f.Fuzz(func(t *testing.T, body string) {
 		s.do(t, pki.Agent, "POST", "/v1/nodes/edge-1/report", body, http.Header{})
+	})
+}
+
+func FuzzProfilesBody(f *testing.F) {
+	s := newFuzzed(f)
+	b, err := json.Marshal(api.Profiles{Profiles: []profile.Profile{yolo(416)}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(b))
+	f.Add(`{"profiles":[{"execute_p50":-1,"at":"9999-12-31T23:59:59-23:59"}]}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		s.do(t, pki.Agent, "PUT", "/v1/nodes/edge-1/profiles", body, http.Header{})
 	})
 }
 

@@ -15,6 +15,7 @@ const (
 	maxReport   = 4 << 20  // bytes
 	maxDrain    = 1 << 10  // bytes
 	maxSmall    = 4 << 10  // bytes
+	maxProfiles = 64 << 10 // bytes
 
 	maxHeld, maxHeldEach     = 16384, 64   // requests held open at a time, and of one caller
 	maxBodies, maxBodiesEach = 16384, 16   // with a body, which takes memory while it arrives

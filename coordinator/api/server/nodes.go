@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/pipeline"
@@ -141,7 +142,8 @@ func (s *Server) getAssignments(w http.ResponseWriter, r *http.Request) error {
 	if callerOf(r).subject.Role == pki.Operator {
 		mask(as)
 	}
-	return s.reply(w, http.StatusOK, api.Assignments{Index: snap.Revision(), Assignments: as, Models: s.wanted(snap, node)})
+	return s.reply(w, http.StatusOK, api.Assignments{Index: snap.Revision(), Assignments: as, Models: s.wanted(snap, node),
+		Measure: planner.Profiled(snap, node), Profiles: snap.ProfilesOf(node)})
 }
 
 // mask hides the passwords of sources; those who read frames from them need

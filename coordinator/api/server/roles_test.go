@@ -32,6 +32,7 @@ func TestRights(t *testing.T) {
 		"GET /v1/blobs/{digest}":           {"agent of the node", "agent of another"},
 		"GET /v1/nodes/{node}/assignments": {"agent of the node"},
 		"POST /v1/nodes/{node}/report":     {"agent of the node"},
+		"PUT /v1/nodes/{node}/profiles":    {"agent of the node"},
 	}
 	for _, rt := range f.server.routes() {
 		if rt.path == "/v1/events" {

@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -31,6 +32,11 @@ type Reporter interface {
 	Report(r pipeline.Report) error
 	Status(ctx context.Context, workflow string) (api.WorkflowStatus, error)
 	Quality(ctx context.Context, workflow string) (api.QualityStatus, error)
+}
+
+// Profiler keeps what nodes say of what detectors cost there; the leader only.
+type Profiler interface {
+	PutProfiles(ctx context.Context, node string, ps []profile.Profile) error
 }
 
 // Keyring makes tokens and revokes them; the leader only.
@@ -65,6 +71,7 @@ type Control interface {
 	Health
 	Decider
 	Reporter
+	Profiler
 	Keyring
 	History
 	Leadership

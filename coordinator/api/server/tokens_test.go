@@ -51,13 +51,13 @@ func TestScopes(t *testing.T) {
 	allowed := map[string]string{
 		"GET /v1/mesh": "read submit admin", "GET /v1/nodes": "read submit admin", "GET /v1/models": "read submit admin", "GET /v1/blobs/{digest}": "read submit admin",
 		"POST /v1/plan": "read submit admin", "GET /v1/workflows": "read submit admin", "GET /v1/workflows/{workflow}": "read submit admin",
-		"GET /v1/workflows/{workflow}/quality": "read submit admin",
-		"GET /v1/openapi.yaml":                 "read submit admin", "GET /v1/workflow.schema.json": "read submit admin",
+		"GET /v1/workflows/{workflow}/quality": "read submit admin", "GET /v1/profiles": "read submit admin",
+		"GET /v1/openapi.yaml": "read submit admin", "GET /v1/workflow.schema.json": "read submit admin",
 		"POST /v1/workflows": "submit admin", "DELETE /v1/workflows/{workflow}": "submit admin",
 		"GET /v1/tokens": "admin", "POST /v1/tokens": "admin", "DELETE /v1/tokens/{token}": "admin",
 		"POST /v1/nodes/{node}/drain": "admin", "GET /v1/gossip-keys": "admin", "POST /v1/gossip-keys": "admin",
 		"GET /v1/events":                   "read submit admin",
-		"GET /v1/nodes/{node}/assignments": "", "POST /v1/nodes/{node}/report": "", // no token is a node
+		"GET /v1/nodes/{node}/assignments": "", "POST /v1/nodes/{node}/report": "", "PUT /v1/nodes/{node}/profiles": "", // no token is a node
 	}
 	for _, scope := range state.Scopes() {
 		header := f.token("t-"+string(scope), scope, time.Time{})
