@@ -16,7 +16,8 @@
 // these are the options that a source has, up to the resolution that its
 // document asks for: adaptation reduces, and gives back.
 //
-// What was not measured yet, since no frame came by, is estimated from the
+// What was not measured yet, since no frame came by, is taken from the profile
+// of the detector on that node, if there is one. Otherwise it is estimated from the
 // other resolutions of the same step: the work of a convolutional net, and the
 // bytes of a picture, go with the number of pixels.
 package survey

@@ -68,13 +68,18 @@ func (s *surveyor) station(st quality.Station) {
 	}
 }
 
-// service is the mean time that the instances take for a frame. One whose node
-// has not been seen at work counts like the others.
+// service is the mean time that the instances take for a frame. Of one whose
+// node has not been seen at work it is what was profiled there; without that, it
+// counts like the others.
 func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) (time.Duration, bool) {
 	measured := s.Costs.Execute[t.Name]
 	var known []time.Duration
 	for _, p := range here {
-		if d := measured[p.Node]; d > 0 {
+		d := measured[p.Node]
+		if d <= 0 && s.Profiled != nil {
+			d, _ = s.Profiled(p.Node, t)
+		}
+		if d > 0 {
 			known = append(known, d)
 		}
 	}

@@ -47,6 +47,10 @@ type Input struct {
 	Joined func(source string) time.Time
 	Costs  Costs
 	RTT    tiering.RoundTrips // may be nil
+	// Profiled is the mean time that a frame was measured to take on a node when
+	// nothing else ran there; false: it was not, or the task has no model. May be
+	// nil.
+	Profiled func(node string, t *tiering.Task) (time.Duration, bool)
 	// Rate is the share of accuracy that is left over frames analysed a second;
 	// nil: not measured, and the rate is not adapted.
 	Rate *quality.Curve

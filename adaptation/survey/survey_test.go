@@ -141,6 +141,58 @@ func TestViewOfThePaper(t *testing.T) {
 	}
 }
 
+// What was profiled on a node stands in for what was not seen there, and for
+// nothing else.
+func TestProfiledWhereNothingWasMeasured(t *testing.T) {
+	in := paper(3)
+	in.Placements = append(in.Placements, tiering.Placement{ID: "more", Workflow: "objects", Task: "detect@512", Node: "cloud-2", Tier: tiering.Cloud})
+	asked := map[string]bool{}
+	profiles := map[string]time.Duration{"fog-1/detect@416": 70 * msec, "cloud-1/detect@512": time.Hour, "cloud-2/detect@512": 30 * msec}
+	in.Profiled = func(node string, t *tiering.Task) (time.Duration, bool) {
+		asked[node+"/"+t.Name] = true
+		d, ok := profiles[node+"/"+t.Name]
+		return d, ok
+	}
+	service := func(task string) time.Duration {
+		t.Helper()
+		v, err := survey.View(in, resolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range v.Classes[0].Options {
+			for _, s := range o.Path {
+				if s.Task == task {
+					return s.Execution.Service
+				}
+			}
+		}
+		t.Fatalf("no option passes %s", task)
+		return 0
+	}
+	_, both := quality.Pool(90*msec, 30*msec)
+	if got := service("detect@512"); !near(got, both) {
+		t.Errorf("one measured, one profiled: %v, want %v", got, both)
+	}
+	if got := service("detect@416"); !near(got, 70*msec) {
+		t.Errorf("profiled only: %v", got)
+	}
+	if asked["cloud-1/detect@512"] {
+		t.Error("a profile is asked for of what was measured")
+	}
+	delete(profiles, "fog-1/detect@416")
+	pixels := 416.0 * 416 / (512 * 512)
+	if got, want := service("detect@416"), time.Duration(pixels*float64(90*msec)); !near(got, want) {
+		t.Errorf("neither: %v, want %v, by the pixels", got, want)
+	}
+	// Before the first frame it is enough to begin with.
+	delete(in.Costs.Execute, "detect@512")
+	profiles["cloud-1/detect@512"], profiles["fog-1/detect@416"] = 80*msec, 70*msec
+	_, both = quality.Pool(80*msec, 30*msec)
+	if got := service("detect@512"); !near(got, both) {
+		t.Errorf("both profiled: %v, want %v", got, both)
+	}
+}
+
 // With one source, to reduce gains nothing that is worth its accuracy; with more
 // than the cloud's detector can serve, some are reduced (experiments 4 and 1 of
 // section VII).

@@ -16,7 +16,9 @@ import (
 	"github.com/weft-mesh/weft/adaptation/quality"
 	"github.com/weft-mesh/weft/adaptation/survey"
 	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -154,7 +156,7 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
 	view, err := survey.View(survey.Input{
 		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Costs: mind.meter.costs, RTT: l.rtt,
-		Joined: func(string) time.Time { return w.Submitted },
+		Joined: func(string) time.Time { return w.Submitted }, Profiled: profiled(snap),
 	}, params.Knobs)
 	if err != nil {
 		again := params.Period
@@ -336,6 +338,18 @@ func serving(snap *state.Snapshot, name string) []tiering.Placement {
 		out = append(out, p)
 	}
 	return out
+}
+
+// profiled says what a frame was measured to take on a node by itself.
+func profiled(snap *state.Snapshot) func(node string, t *tiering.Task) (time.Duration, bool) {
+	return func(node string, t *tiering.Task) (time.Duration, bool) {
+		n, ok := snap.Node(node)
+		if !ok || t.Model == nil {
+			return 0, false
+		}
+		p, ok := profile.Find(snap.ProfilesOf(node), planner.KeyOn(&n.Node, t))
+		return p.ExecuteMean, ok
+	}
 }
 
 func sources(ps []tiering.Placement) []string {
