@@ -63,6 +63,7 @@ var level = map[string]int{
 	"agent/gossip":         2,
 	"agent/journal":        2,
 	"agent/library":        3,
+	"agent/profiler":       2,
 	"agent/machine":        2,
 	"coordinator":          2,
 	"pipeline/mqtt":        2,

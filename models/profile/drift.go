@@ -38,12 +38,13 @@ func (w *Watch) Observe(rule Drift, profiled, live time.Duration) bool {
 	default:
 		w.off = 0
 	}
-	if max(w.off, -w.off) < rule.Periods {
+	if w.Off() < rule.Periods {
 		return false
 	}
 	w.off = 0
 	return true
 }
 
-// Off reports whether the last period differed.
-func (w *Watch) Off() bool { return w.off != 0 }
+// Off is how many periods on end have differed to the same side; 0: the last one
+// did not, or the profile has drifted.
+func (w *Watch) Off() int { return max(w.off, -w.off) }
