@@ -80,6 +80,18 @@ func (a *Agent) Report() pipeline.Report {
 	return r
 }
 
+// Waiting is how many frames wait for stages here.
+func (a *Agent) Waiting() int {
+	a.mu.Lock()
+	instances := slices.Clone(a.instances)
+	a.mu.Unlock()
+	n := 0
+	for _, inst := range instances {
+		n += inst.waiting()
+	}
+	return n
+}
+
 // compose returns a report and the last words in it.
 func (a *Agent) compose() (pipeline.Report, []*lastWords) {
 	// The index first: what is true of it is true of what follows.

@@ -47,6 +47,7 @@ type nodeFile struct {
 	Capacity capacityFile `yaml:"capacity"`
 	Retain   int          `yaml:"retain"`
 	Threads  int          `yaml:"threads"`
+	Profile  bool         `yaml:"profile"`
 }
 
 type capacityFile struct {
@@ -134,11 +135,13 @@ type config struct {
 	PlainMQTT bool        // they may log in at Listen.MQTTPlaintext, too
 	Retain    int         // annotated pictures a source
 	Threads   int         // of OpenCV; 0: all cores
+	Profile   bool        // the node is to measure what detectors cost here
+	Measurer  *measurer   // of what detectors cost here, in the background; nil: nobody measures
 }
 
 func defaults() configFile {
 	return configFile{
-		Node:    nodeFile{Retain: 500},
+		Node:    nodeFile{Retain: 500, Profile: true},
 		DataDir: "/var/lib/weft",
 		Listen: listenFile{
 			Gossip: "0.0.0.0:7946", Data: "0.0.0.0:7947", Raft: "0.0.0.0:7948",
@@ -253,7 +256,7 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
 		Broker:    externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext && !raw.MQTT.Embedded},
 		PlainMQTT: raw.MQTT.Plaintext && raw.MQTT.Embedded,
-		Embedded:  raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads,
+		Embedded:  raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads, Profile: raw.Node.Profile,
 		MediaDir:  cmp.Or(at(raw.MediaDir), filepath.Join(at(raw.DataDir), "media")),
 		ModelsDir: cmp.Or(at(raw.ModelsDir), filepath.Join(at(raw.DataDir), "models")),
 	}

@@ -8,24 +8,35 @@ import (
 	"github.com/weft-mesh/weft/agent"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/tiering"
 )
 
 // control is the coordinators as an agent asks them, and those who hear from
-// them which models the node is to have.
+// them which models the node is to have and to measure.
 type control struct {
 	*api.Client
-	models wanter
+	models   wanter
+	profiles follower // nil: nothing is measured here
+}
+
+// follower hears what runs on the node, what is to be known of what it costs,
+// and what is.
+type follower interface {
+	Follow(assigned []tiering.Assignment, want []profile.Key, known []profile.Profile)
 }
 
 // wanter gets models.
 type wanter interface{ Want([]catalog.Model) }
 
 // Assignments implements agent.Control.
-func (c control) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {
+func (c *control) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {
 	a, err := c.Watch(ctx, node, after)
 	if err == nil {
 		c.models.Want(a.Models)
+		if c.profiles != nil {
+			c.profiles.Follow(a.Assignments, a.Measure, a.Profiles)
+		}
 	}
 	return a.Assignments, a.Index, stranger(err)
 }

@@ -23,6 +23,7 @@ import (
 // devOptions say how `weftd dev` is to run.
 type devOptions struct {
 	dir, media, models, catalogue string
+	profile                       bool
 	log                           *slog.Logger
 }
 
@@ -57,6 +58,7 @@ directory. Nothing survives the next start.`,
 	f.StringVar(&o.media, "media", "", "directory of the videos and pictures that workflows name (default DIR/media)")
 	f.StringVar(&o.models, "models", "", "directory of detector files (default DIR/models)")
 	f.StringVar(&o.catalogue, "catalogue", "", "catalogue of further detectors")
+	f.BoolVar(&o.profile, "profile", true, "measure in the background what detectors cost")
 	f.TextVar(&level, "log-level", slog.LevelWarn, "debug, info, warn or error")
 	return cmd
 }
@@ -124,6 +126,12 @@ func newDev(o devOptions) (*devMesh, error) {
 	if err != nil {
 		return nil, err
 	}
+	var measures *measurer
+	if o.profile {
+		if measures, err = newMeasurer(slog.LevelWarn); err != nil {
+			return nil, err
+		}
+	}
 	m := &devMesh{client: filepath.Join(o.dir, "weft.yaml")}
 	const anyPort = "127.0.0.1:0"
 	for i, d := range devNodes {
@@ -139,7 +147,7 @@ func newDev(o devOptions) (*devMesh, error) {
 			Mesh: devMeshName, Node: tiering.Node{ID: d.name, Tier: d.tier, Capacity: d.capacity},
 			DataDir: filepath.Join(o.dir, d.name), MediaDir: media, ModelsDir: models, Catalogue: known,
 			Listen:     listenFile{Gossip: anyPort, Data: anyPort, Raft: anyPort, API: anyPort, HTTP: anyPort, MQTT: anyPort},
-			GossipKeys: [][]byte{key}, Identity: id, Retain: defaults().Node.Retain,
+			GossipKeys: [][]byte{key}, Identity: id, Retain: defaults().Node.Retain, Measurer: measures,
 		}
 		if i == 0 {
 			cfg.Expect, cfg.Embedded = 1, true

@@ -83,6 +83,11 @@ func rootCommand() *cobra.Command {
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
 			cfg.Hangup = hangup
+			if cfg.Profile {
+				if cfg.Measurer, err = newMeasurer(slog.LevelWarn); err != nil {
+					return err
+				}
+			}
 			n, err := newNode(cfg, source.NewDevices(log), log)
 			if err != nil {
 				return err

@@ -28,7 +28,7 @@ func newMeasurer(level slog.Level) (*measurer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program, which measures: %w", err)
 	}
-	return &measurer{self, level}, nil
+	return &measurer{self, level, make(chan struct{}, 1)}, nil
 }
 
 // spawn has another process do a job. That one also ends when this one does,

@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/agent/journal"
 	"github.com/weft-mesh/weft/agent/library"
 	"github.com/weft-mesh/weft/agent/machine"
+	"github.com/weft-mesh/weft/agent/profiler"
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/api/server"
@@ -161,9 +162,10 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	if _, err := rand.Read(run); err != nil {
 		return nil, fmt.Errorf("name this run: %w", err)
 	}
+	told := &control{Client: client, models: books}
 	worker, err := agent.New(agent.Config{
 		Node: self, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
-	}, hex.EncodeToString(run), control{client, books}, shop,
+	}, hex.EncodeToString(run), told, shop,
 		agent.Links{
 			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},
 			Encoder: vision.Codec{},
@@ -174,6 +176,14 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	metrics := []prometheus.Collector{worker.Metrics()}
 	if n.coord != nil {
 		metrics = append(metrics, n.coord.Metrics())
+	}
+	var profiles *profiler.Profiler
+	if cfg.Measurer != nil {
+		profiles, err = profiler.New(profiler.Config{Node: self.ID, Log: log.With("part", "profiles")}, newBackground(&cfg, books), client, worker)
+		if err != nil {
+			return nil, err
+		}
+		told.profiles = profiles
 	}
 	web, err := newWeb(cfg.Listen.HTTP, id, pictures, metrics, books, log.With("part", "http"))
 	if err != nil {
@@ -218,6 +228,9 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	n.add("mqtt", bl.Run)
 	n.add("measurement", measure)
 	n.add("models", books.Run)
+	if profiles != nil {
+		n.add("profiles", profiles.Run)
+	}
 	n.add("http", web.run)
 	n.add("agent", worker.Run)
 	if apiServer != nil {

@@ -270,6 +270,7 @@ func embedded() fs.FS { return nil }
 type measurer struct {
 	self  string // the program
 	level slog.Level
+	turn  chan struct{} // of those that measure in the background
 }
 
 // measure does a job; progress may be nil.

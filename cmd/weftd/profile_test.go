@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/profile"
 )
@@ -177,5 +179,33 @@ func TestMeasurer(t *testing.T) {
 	m.self = filepath.Join(t.TempDir(), "nowhere")
 	if _, err := m.measure(t.Context(), j, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such program: %v", err)
+	}
+}
+
+// A workflow comes to a mesh that has no cameras: what its detector costs is
+// known on the nodes that could run it before any frame is.
+func TestNodesMeasureByThemselves(t *testing.T) {
+	m := startDev(t, devOptions{profile: true})
+	t.Setenv(asDaemon, "1") // for what it starts
+	submit(t, m.Client, people("video:not-there.avi", 5, "[512]"))
+	want := []string{"cloud-1", "fog-1"}
+	var got []api.NodeProfile
+	eventually(t, 3*time.Minute, "profiles of "+strings.Join(want, " and "), func() bool {
+		var err error
+		got, err = m.Profiles(t.Context())
+		return err == nil && len(got) >= len(want)
+	})
+	var nodes []string
+	for _, p := range got {
+		nodes = append(nodes, p.Node)
+		if err := p.Validate(); err != nil || p.Key() != (profile.Key{Model: "hog-people", Resolution: 512, Backend: "cpu"}) || p.Live {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if p.Platform != platform(t.Context(), profile.CPU) {
+			t.Errorf("measured on %+v", p.Platform)
+		}
+	}
+	if !slices.Equal(nodes, want) {
+		t.Errorf("measured on %v, want %v", nodes, want)
 	}
 }
