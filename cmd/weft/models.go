@@ -63,8 +63,8 @@ func lookup(c *catalog.Catalog, names []string) ([]catalog.Model, error) {
 }
 
 func modelsCommand(env *environment) *cobra.Command {
-	return group("models", "The detectors: list, get, check and add them",
-		listModelsCommand(env), pullCommand(env), verifyCommand(env), addCommand(env))
+	return group("models", "The detectors: list, get, check and add them, see what they cost",
+		listModelsCommand(env), pullCommand(env), verifyCommand(env), addCommand(env), profilesCommand(env))
 }
 
 // listedModel is a model as it is here and in the mesh.

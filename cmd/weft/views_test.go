@@ -38,9 +38,11 @@ func TestTables(t *testing.T) {
 			Accuracy: []catalog.Accuracy{{Metric: "AP50", Value: 0.244, Resolution: 320, Dataset: "COCO val2017"}, {Metric: "AP50", Value: 0.3433, Resolution: 416, Dataset: "COCO val2017"}},
 		}, Nodes: []string{"cloud-1"}, Awaited: []string{"fog-1", "edge-1"}},
 	})
+	f.answer("GET /v1/profiles", profiles())
 	t.Setenv("WEFT_MODELS", t.TempDir())
 	for name, args := range map[string]string{
 		"mesh.txt": "mesh", "nodes.txt": "nodes", "workflows.txt": "workflow list", "status.txt": "workflow status people", "models.txt": "models list",
+		"profiles.txt": "models profiles",
 	} {
 		c := weft(t, f.config, strings.Fields(args)...).want(t, exitOK, "")
 		golden(t, name, c.out)

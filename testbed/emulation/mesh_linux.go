@@ -56,6 +56,7 @@ type weftdNode struct {
 	Capacity map[string]string `yaml:"capacity"`
 	Retain   int               `yaml:"retain"`
 	Threads  int               `yaml:"threads"`
+	Profile  bool              `yaml:"profile"`
 }
 
 type tlsFiles struct {
@@ -196,6 +197,7 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 			Name: n.Name, Tier: n.Tier, Retain: retain,
 			Threads:  1, // of OpenCV: more of them on a fraction of a core only switch
 			Capacity: capacity(n),
+			Profile:  false, // it would be measured beside the experiment, within the node's share of a core
 		},
 		DataDir: dataDir, MediaDir: m.media, ModelsDir: m.models,
 		Listen: map[string]string{
