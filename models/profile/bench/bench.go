@@ -24,6 +24,10 @@ type Detector interface {
 type Machine interface {
 	Memory() (int64, error)      // that is resident, in bytes; 0: not known
 	CPU() (time.Duration, error) // that the process has had
+	// Scheduled is how long the threads of the process have run, and how long
+	// they have waited for a processor while others had it. ok is false where
+	// nobody knows.
+	Scheduled() (ran, waited time.Duration, ok bool)
 	// Energy begins to measure what is drawn. end says how much that was; it
 	// is given what the process has used in between.
 	Energy(ctx context.Context, backend string) (end func(used Use) (joules float64, source profile.EnergySource))
@@ -72,9 +76,14 @@ func Run(ctx context.Context, cfg Config) (p profile.Profile, err error) {
 		}
 		img := cfg.Pictures[next%len(cfg.Pictures)]
 		next++
+		ran, waited, known := cfg.Machine.Scheduled()
 		start := time.Now()
 		_, err := d.Detect(img)
-		return time.Since(start), err
+		took := time.Since(start)
+		if now, then, ok := cfg.Machine.Scheduled(); known && ok {
+			took = undisturbed(took, now-ran, then-waited)
+		}
+		return took, err
 	}
 	if _, err := one(); err != nil {
 		return p, err
@@ -100,6 +109,18 @@ func Run(ctx context.Context, cfg Config) (p profile.Profile, err error) {
 		p.Memory = max(after-before, 0)
 	}
 	return p, nil
+}
+
+// undisturbed is what something would have taken had its threads not waited for
+// processors that others had: they are taken to have been slowed down alike. On a
+// machine that does other work, where measuring has the lowest priority, it would
+// else be that work that is measured.
+func undisturbed(took, ran, waited time.Duration) time.Duration {
+	if ran <= 0 || waited <= 0 {
+		return took
+	}
+	share := float64(ran) / float64(ran+waited)
+	return max(time.Duration(share*float64(took)), 1)
 }
 
 // measure has frames analysed.

@@ -30,6 +30,7 @@ func (d *detector) Detect(img pipeline.Image) ([]pipeline.Detection, error) {
 		return nil, errBlind
 	}
 	d.m.cpu += time.Millisecond
+	d.m.ran += time.Millisecond
 	d.m.memory += 10
 	for start := time.Now(); time.Since(start) < 100*time.Microsecond; {
 	}
@@ -47,6 +48,12 @@ type machine struct {
 	began  int
 	ended  int
 	used   bench.Use
+	ran    time.Duration
+	waits  time.Duration // for each that it runs; 0: not known
+}
+
+func (m *machine) Scheduled() (ran, waited time.Duration, ok bool) {
+	return m.ran, m.ran / time.Millisecond * m.waits, m.waits > 0
 }
 
 func (m *machine) Memory() (int64, error) {
@@ -113,6 +120,17 @@ func TestRun(t *testing.T) {
 	}
 	if len(steps) != 6 || steps[5] != 66 {
 		t.Errorf("progress %v", steps)
+	}
+}
+
+// What threads wait for processors that others have is not the detector's.
+func TestWaitingForProcessorsIsTakenOut(t *testing.T) {
+	cfg, _, m := config()
+	m.waits = 1000 * time.Second // for each millisecond
+	p, err := bench.Run(t.Context(), cfg)
+	// A frame takes 100 µs or more; a millionth of that is left.
+	if err != nil || p.ExecuteP50 <= 0 || p.ExecuteP50 >= 100*time.Microsecond || p.ExecuteMean <= 0 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 
