@@ -10,7 +10,7 @@ RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation chaos soak fuzz lint vulncheck tidy setup clean
+.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation chaos soak fuzz lint vulncheck tidy setup train-street clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -94,6 +94,11 @@ soak: ## The same for hours (FOR=2h), with memory, goroutines and file descripto
 FUZZTIME ?= 60s
 fuzz: setup ## Fuzz every decoder for FUZZTIME each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
+
+train-street: setup ## Train the default detector on drawn scenes, to out/street (FLAGS=--resume)
+	@scripts/setup train
+	$(GO) build -o bin/street-dataset ./models/street/dataset
+	/usr/bin/python3 models/street/train/train.py $(FLAGS)
 
 LINTER := golangci-lint@v2.15.0
 lint: setup ## Run golangci-lint
