@@ -160,7 +160,9 @@ func (c *checker) adaptation(a *adaptation) {
 	if p := or(a.Period, minPeriod); p < minPeriod || p > maxPeriod {
 		c.add(field+".period", "%v is out of range; use a duration from %v to %v", p, minPeriod, maxPeriod)
 	}
-	knobs := []tiering.Knob{tiering.KnobResolution, tiering.KnobRate, tiering.KnobModel}
+	// Not the rate: what fewer frames cost in accuracy is not measured yet, and a
+	// knob that does nothing would be a surprise.
+	knobs := []tiering.Knob{tiering.KnobResolution, tiering.KnobModel}
 	for i, k := range a.Knobs {
 		at := yamlfile.Item(field+".knobs", i)
 		if !slices.Contains(knobs, k) {
