@@ -24,12 +24,14 @@ def numbers(text):
 
 
 class Head:
-    """A [yolo] layer: its anchors in pixels of the input, and how far a cell reaches."""
+    """A [yolo] layer: its anchors in pixels of the input, how many of them a cell
+    has on a side (stride), and how far a cell reaches."""
 
-    def __init__(self, options):
+    def __init__(self, options, stride):
         anchors = torch.tensor(numbers(options["anchors"]), dtype=torch.float32).view(-1, 2)
         self.anchors = anchors[numbers(options["mask"])]
         self.classes = int(options["classes"])
+        self.stride = stride
         self.reach = float(options.get("scale_x_y", 1))
 
 
@@ -42,6 +44,7 @@ class Net(nn.Module):
         self.steps, self.heads, self.convs = [], [], nn.ModuleList()
         (_, net), *layers = parse(text)
         channels, before = [], int(net["channels"])
+        strides, stride = [], 1
         for i, (kind, o) in enumerate(layers):
             get = lambda key, otherwise=0: int(o.get(key, otherwise))
             if kind == "convolutional":
@@ -57,21 +60,26 @@ class Net(nn.Module):
                 self.convs.append(nn.Sequential(*parts))
                 self.steps.append(("conv", len(self.convs) - 1))
                 before = conv.out_channels
+                stride *= get("stride", 1)
             elif kind == "route":
                 of = [n if n >= 0 else i + n for n in numbers(o["layers"])]
                 groups, part = get("groups", 1), get("group_id")
                 before = sum(channels[n] for n in of) // groups
+                stride = strides[of[0]]
                 self.steps.append(("route", (of, part * before, before)))
             elif kind == "maxpool" and get("size") == get("stride"):
                 self.steps.append(("maxpool", get("size")))
+                stride *= get("stride")
             elif kind == "upsample":
                 self.steps.append(("upsample", get("stride")))
+                stride //= get("stride")
             elif kind == "yolo":
-                self.heads.append(Head(o))
+                self.heads.append(Head(o, stride))
                 self.steps.append(("yolo", self.heads[-1]))
             else:
                 raise ValueError(f"layer {i}: [{kind}] {o}")
             channels.append(before)
+            strides.append(stride)
 
     def forward(self, x):
         outs, heads = [], []
@@ -118,7 +126,7 @@ class Net(nn.Module):
         with open(path, "wb") as f:
             f.write(np.array([0, 2, 5], "<i4").tobytes() + np.array([seen], "<u8").tobytes())
             for t in self.tensors():
-                f.write(t.detach().contiguous().numpy().astype("<f4").tobytes())
+                f.write(t.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
 
     def load(self, path):
         data, at = np.fromfile(path, "<f4", offset=20), 0
@@ -132,10 +140,11 @@ class Net(nn.Module):
 def decode(raw, head, size):
     """Centres and sizes in pixels of a square input, as OpenCV decodes them."""
     h, w = raw.shape[2:4]
-    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    across, down = (torch.arange(n, device=raw.device) for n in (w, h))
+    y, x = torch.meshgrid(down, across, indexing="ij")
     grid = torch.stack((x, y), -1).float()
     centre = (raw[..., :2].sigmoid() * head.reach - (head.reach - 1) / 2 + grid) * (size / w)
-    return centre, raw[..., 2:4].exp() * head.anchors.view(1, -1, 1, 1, 2)
+    return centre, raw[..., 2:4].exp() * head.anchors.to(raw.device).view(1, -1, 1, 1, 2)
 
 
 def detections(raws, heads, size):

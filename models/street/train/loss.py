@@ -25,10 +25,11 @@ def ciou(centre, wh, centre2, wh2):
     return iou, iou - far - alpha * v
 
 
-def assign(truths, head, cells, size):
+def assign(truths, head, size):
     """Which cells are to find which object: (picture, anchor, row, column),
     class and box in pixels of each; and the objectness that counts, 0 where an
     object is that is to be ignored."""
+    cells = size // head.stride
     counts = torch.ones(truths.pictures, len(head.anchors), cells, cells)
     for b, _, x, y, w, h, _ in truths.ignored:
         first = [max(math.floor((c - e / 2) * cells - 0.5), 0) for c, e in ((x, w), (y, h))]
@@ -54,7 +55,9 @@ def assign(truths, head, cells, size):
     owner[flat] = number
     keep = torch.from_numpy(owner[flat] == number)
     which = which[keep]
-    return where[:, keep].unbind(0), truths.rows[which, 1].long(), box[which], counts
+    where = where[:, keep].unbind(0)
+    counts[where] = 1
+    return where, truths.rows[which, 1].long(), box[which], counts
 
 
 class Truths:
@@ -71,24 +74,29 @@ class Truths:
         self.rows = torch.from_numpy(rows[order]).float()
 
 
-def loss(raws, heads, truths, size):
+def targets(truths, heads, size):
+    """What each head is to find in a batch of these truths."""
+    truths = Truths(truths)
+    return [assign(truths, head, size) for head in heads]
+
+
+def loss(raws, heads, wanted, size):
     """The loss of a batch, and its parts: boxes, objectness, classes."""
     box = obj = cls = 0.0
-    positives, truths = 0, Truths(truths)
-    for raw, head in zip(raws, heads):
-        where, label, want, counts = assign(truths, head, raw.shape[2], size)
+    positives = 0
+    for raw, head, (where, label, want, counts) in zip(raws, heads, wanted):
+        where = tuple(where)
         target = torch.zeros_like(raw[..., 4])
         if len(label):
             centre, wh = darknet.decode(raw, head, size)
             iou, full = ciou(centre[where], wh[where], want[:, :2], want[:, 2:])
             box = box + (1 - full).sum()
             target[where] = iou.detach()
-            counts[where] = 1
             cls = cls + F.binary_cross_entropy_with_logits(
                 raw[where][:, 5:], F.one_hot(label, head.classes).float(), reduction="sum"
             )
             positives += len(label)
         obj = obj + F.binary_cross_entropy_with_logits(raw[..., 4], target, counts, reduction="sum")
-    n = max(positives, 16 * truths.pictures)
+    n = max(positives, 16 * len(raws[0]))
     parts = [5 * box / n, obj / n, cls / n]
-    return sum(parts), [float(p) for p in parts]
+    return sum(parts), [torch.as_tensor(p).detach() for p in parts]

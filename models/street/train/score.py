@@ -65,14 +65,15 @@ def evaluate(net, path, limit, nms=0.45, least=0.05, batch=4):
     """The verdicts on a file's scenes, sorted by falling score; the number of
     objects; and of the wrong ones those on scenes without objects."""
     net.eval()
+    device = next(net.parameters()).device
     records = scenes.open_scenes(path)[:limit]
     size = records["rgb"].shape[1]
     verdicts, empty, objects, blank = [], [], 0, 0
     for i in range(0, len(records), batch):
         part = records[i : i + batch]
-        x = torch.from_numpy(np.array(part["rgb"])).permute(0, 3, 1, 2).float() / 255
+        x = torch.from_numpy(np.array(part["rgb"])).to(device).permute(0, 3, 1, 2).float() / 255
         rows = darknet.detections(net(x.contiguous(memory_format=torch.channels_last)), net.heads, size)
-        for record, r in zip(part, rows.numpy()):
+        for record, r in zip(part, rows.cpu().numpy()):
             t = scenes.truth(record)
             v, n = judge(pick(r, size, least, nms), t)
             verdicts += v

@@ -4,11 +4,13 @@
     make train-street            # draws the scenes, trains, writes out/street
     train.py --resume            # goes on where it was cut off
 
-What is learnt is decided by --seed, --pictures and the versions of PyTorch and
-the scenes (and by --threads, as sums of floats depend on their order).
+What is learnt is decided by --seed, --pictures, --batch and the versions of
+PyTorch and the scenes (and by --device and --threads in the last digits, as
+sums of floats depend on their order).
 """
 
 import argparse
+import concurrent.futures
 import copy
 import csv
 import math
@@ -41,7 +43,9 @@ def arguments():
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="that PyTorch computes on")
     p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--workers", type=int, default=0, help="processes that prepare batches; a GPU wants many")
     p.add_argument("--valid", type=int, default=100, help="scenes of each size that the log's F1 is of")
     p.add_argument("--every", type=int, default=4000, help="pictures between two lines of F1")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -53,15 +57,45 @@ def draw(a):
     """The files to train and to validate on, by size."""
     os.makedirs(a.scenes, exist_ok=True)
     train, valid = {s: [] for s in SIZES}, {}
-    for size in SIZES:
-        valid[size] = os.path.join(a.scenes, f"valid-{size}-{VALID_FROM}-{a.valid}.bin")
-        scenes.draw(a.tool, valid[size], VALID_FROM, VALID_FROM + a.valid - 1, size)
-    for k in range(a.chunks):
-        size, first = SIZES[k % len(SIZES)], TRAIN_FROM + CHUNK * k
-        path = os.path.join(a.scenes, f"train-{size}-{first}.bin")
-        scenes.draw(a.tool, path, first, first + CHUNK - 1, size)
-        train[size].append(path)
+    with concurrent.futures.ThreadPoolExecutor(a.threads) as pool:
+        jobs = []
+        for size in SIZES:
+            valid[size] = os.path.join(a.scenes, f"valid-{size}-{VALID_FROM}-{a.valid}.bin")
+            jobs.append(pool.submit(scenes.draw, a.tool, valid[size], VALID_FROM, VALID_FROM + a.valid - 1, size))
+        for k in range(a.chunks):
+            size, first = SIZES[k % len(SIZES)], TRAIN_FROM + CHUNK * k
+            path = os.path.join(a.scenes, f"train-{size}-{first}.bin")
+            jobs.append(pool.submit(scenes.draw, a.tool, path, first, first + CHUNK - 1, size))
+            train[size].append(path)
+        for n, job in enumerate(jobs):
+            job.result()
+            print(f"\r{n + 1} of {len(jobs)} files of scenes", end="", flush=True)
+        print()
     return [scenes.Pool(train[s], a.seed) for s in SIZES if train[s]], valid
+
+
+class Batches(torch.utils.data.Dataset):
+    """What is learnt in each step: pictures (n, size, size, 3), a gain for each
+    of their channels, and what each head is to find."""
+
+    def __init__(self, pools, heads, batch):
+        self.pools, self.heads, self.batch = pools, heads, batch
+
+    def __len__(self):
+        return sys.maxsize
+
+    def __getitem__(self, step):
+        pool = self.pools[step % len(self.pools)]
+        pictures, gains, truths = pool.batch(step // len(self.pools), self.batch)
+        wanted = loss.targets(truths, self.heads, pool.size)
+        return torch.from_numpy(pictures), torch.from_numpy(gains), wanted
+
+
+def on(device, x):
+    """Tensors, in whatever lists and tuples, on a device."""
+    if isinstance(x, torch.Tensor):
+        return x.to(device, non_blocking=True)
+    return type(x)([on(device, v) for v in x])
 
 
 class Average:
@@ -132,6 +166,7 @@ def plot(log, path):
 def main():
     a = arguments()
     torch.set_num_threads(a.threads)
+    torch.backends.cudnn.benchmark = True  # there are but four sizes
     torch.manual_seed(a.seed)
     os.makedirs(a.out, exist_ok=True)
     at = lambda name: os.path.join(a.out, name)
@@ -142,7 +177,7 @@ def main():
     net.start()
     if a.start:
         net.load(a.start)
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(a.device, memory_format=torch.channels_last)
     average = Average(net)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     others = [p for p in net.parameters() if p.dim() <= 1]
@@ -155,7 +190,7 @@ def main():
     fields += [f"f1_{s}" for s in sorted(SIZES)] + ["false_on_empty"]
     log = at("log.csv")
     if a.resume:
-        kept = torch.load(at("checkpoint.pt"))
+        kept = torch.load(at("checkpoint.pt"), map_location=a.device)
         net.load_state_dict(kept["net"])
         average.net.load_state_dict(kept["average"])
         optimiser.load_state_dict(kept["optimiser"])
@@ -169,16 +204,23 @@ def main():
         out.writeheader()
         out.writerows(rows)
     print(f"{sum(t.numel() for t in net.tensors())} weights, {steps - step} steps to go", flush=True)
-    began, parts, last = time.monotonic() - spent, [], step
-    while step < steps:
-        pool = pools[step % len(pools)]
-        pictures, gains, truths = pool.batch(step // len(pools), a.batch)
-        x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels last, as they come
-        x = x.mul_(torch.from_numpy(gains / 255)[:, :, None, None]).clamp_(max=1)
+    began, saved = time.monotonic() - spent, time.monotonic()
+    parts, logged, scored = [], step, step
+    batches = torch.utils.data.DataLoader(
+        Batches(pools, net.heads, a.batch),
+        batch_size=None,
+        sampler=range(step, steps),
+        num_workers=a.workers,
+        pin_memory=a.device != "cpu",
+    )
+    net.train()
+    for pictures, gains, wanted in batches:
+        size = pictures.shape[1]
+        x = on(a.device, pictures).permute(0, 3, 1, 2).float()  # channels last, as they come
+        x = x.mul_(on(a.device, gains)[:, :, None, None] / 255).clamp_(max=1)
         for group in optimiser.param_groups:
             group["lr"] = rate(a, step, steps)
-        net.train()
-        total, part = loss.loss(net(x), net.heads, truths, pool.size)
+        total, part = loss.loss(net(x), net.heads, on(a.device, wanted), size)
         optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10)
@@ -187,25 +229,29 @@ def main():
         parts.append(part)
         step += 1
         done = step == steps
-        if (step - last) * a.batch < 400 and not done:
+        if (step - logged) * a.batch < a.every / 10 and not done:
             continue
-        last = step
+        logged = step
         row = dict(zip(fields, [step * a.batch, round(time.monotonic() - began), f"{rate(a, step - 1, steps):.2e}"]))
-        row.update(zip(fields[3:6], (f"{v:.4f}" for v in np.mean(parts, 0))))
+        row.update(zip(fields[3:6], (f"{v:.4f}" for v in np.mean([[float(v) for v in p] for p in parts], 0))))
         parts = []
-        if step * a.batch // a.every != (step * a.batch - 400) // a.every or done:
+        if (step - scored) * a.batch >= a.every or done:
+            scored = step
             best, f1, false = validate(a, average.net, valid)
             row.update(zip(fields[6:], [f"{best:.2f}", *(f"{v:.4f}" for v in f1), f"{false:.3f}"]))
             average.net.save(at("street.weights"), step * a.batch)
         with open(log, "a", newline="") as f:
             csv.DictWriter(f, fields).writerow(row)
         print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+        if time.monotonic() - saved < 20 and not done:
+            continue
+        saved = time.monotonic()
         kept = {
             "net": net.state_dict(),
             "average": average.net.state_dict(),
             "optimiser": optimiser.state_dict(),
             "step": step,
-            "spent": time.monotonic() - began,
+            "spent": saved - began,
         }
         torch.save(kept, at("checkpoint.pt.part"))
         os.replace(at("checkpoint.pt.part"), at("checkpoint.pt"))
