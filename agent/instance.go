@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -242,7 +243,7 @@ func (i *instance) runTask(life context.Context) error {
 	p, t := i.want.Placement, i.want.Task
 	runner, err := pipeline.NewRunner(pipeline.RunnerConfig{
 		Node: p.Node, Instance: p.ID, Workflow: p.Workflow, Task: t.Name, Group: t.Group,
-		Queue: i.agent.cfg.Queue, Log: i.log,
+		Queue: i.agent.cfg.Queue, Log: i.log, Judge: score.Judge,
 	}, stage, i.router)
 	if err != nil {
 		return errors.Join(err, closeStage(stage))

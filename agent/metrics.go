@@ -20,6 +20,7 @@ type metrics struct {
 	stageDropped                           *prometheus.Desc
 	waiting, outbox                        *prometheus.Desc
 	detections                             *prometheus.Desc
+	judgedFrames, judged                   *prometheus.Desc
 	latency, capture, span                 *prometheus.Desc
 }
 
@@ -52,6 +53,8 @@ func (a *Agent) Metrics() prometheus.Collector {
 		waiting:      desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
 		outbox:       desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
 		detections:   desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
+		judgedFrames: desc("stage_judged_frames_total", "Frames analysed of which it was known what they show.", stage...),
+		judged:       desc("stage_judged_objects_total", "Objects in such frames: right (found), wrong (found, and not there) or missed.", slices.Concat(stage, []string{"outcome"})...),
 		span:         desc("stage_duration_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
 	}
 }
@@ -60,7 +63,8 @@ func (a *Agent) Metrics() prometheus.Collector {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.build, m.instances, m.info, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
-		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections, m.span,
+		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections,
+		m.judgedFrames, m.judged, m.span,
 	} {
 		ch <- d
 	}
@@ -112,6 +116,10 @@ func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {
 	s.counter(m.bytes, r.Bytes, l...)
 	s.counters(m.stageDropped, byName(r.Dropped), l...)
 	s.counters(m.detections, r.Detections, l...)
+	if j := r.Judged; j != nil {
+		s.counter(m.judgedFrames, j.Frames, l...)
+		s.counters(m.judged, map[string]uint64{"right": j.Right, "wrong": j.Wrong, "missed": j.Missed}, l...)
+	}
 	for kind, h := range map[pipeline.SpanKind]*pipeline.Histogram{
 		pipeline.SpanQueue: r.Queue, pipeline.SpanTransfer: r.Transfer,
 		pipeline.SpanReduce: r.Reduce, pipeline.SpanExecute: r.Execute,

@@ -58,16 +58,20 @@ func goldenControls() map[string]Control {
 // Version 1's bytes never change: nodes of different releases share a mesh.
 func TestGolden(t *testing.T) {
 	c := testCodec(t)
-	frame, err := c.AppendFrame(nil, goldenMessage())
-	if err != nil {
-		t.Fatal(err)
+	known := goldenMessage()
+	known.Frame.Truth = []Truth{{Label: "person", Box: Box{0.25, 0.125, 0.1, 0.5}}, {Label: "car", Ignore: true}}
+	for name, m := range map[string]*Message{"frame.v1.hex": goldenMessage(), "truth.v1.hex": known} {
+		frame, err := c.AppendFrame(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, frame)
+		got, err := c.DecodeFrame(bytes.NewReader(readGolden(t, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		equalMessages(t, got, m)
 	}
-	golden(t, "frame.v1.hex", frame)
-	got, err := c.DecodeFrame(bytes.NewReader(readGolden(t, "frame.v1.hex")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	equalMessages(t, got, goldenMessage())
 	for name, m := range goldenControls() {
 		b, err := c.AppendControl(nil, m)
 		if err != nil {
@@ -122,13 +126,14 @@ func equalMessages(t interface{ Errorf(string, ...any) }, got, want *Message) {
 		Image      Image
 		Model      string
 		Detections []Detection
+		Truth      []Truth // nil differs from empty
 		Spans      []Span
 	}
 	f := func(m *Message) flat {
 		out := flat{
 			Message: *m, ID: m.Frame.ID, Image: m.Frame.Image, Model: m.Frame.Model,
 			Numbers:    [3]int{m.Frame.Quality, m.Frame.SourceWidth, m.Frame.SourceHeight},
-			Detections: append([]Detection{}, m.Frame.Detections...), Spans: append([]Span{}, m.Frame.Spans...),
+			Detections: append([]Detection{}, m.Frame.Detections...), Truth: m.Frame.Truth, Spans: append([]Span{}, m.Frame.Spans...),
 		}
 		out.Message.Frame = nil
 		out.Image.Data = append([]byte{}, m.Frame.Image.Data...)
@@ -161,6 +166,15 @@ func drawMessage(t *rapid.T) *Message {
 			Label: name.Draw(t, "label"), Class: int(rapid.Int32().Draw(t, "class")), Score: unit.Draw(t, "score"),
 			Box: Box{rapid.Float64().Draw(t, "x"), rapid.Float64().Draw(t, "y"), unit.Draw(t, "w"), unit.Draw(t, "h")},
 		})
+	}
+	if rapid.Bool().Draw(t, "known") {
+		f.Truth = []Truth{}
+		for range rapid.IntRange(0, 3).Draw(t, "truth") {
+			f.Truth = append(f.Truth, Truth{
+				Label: name.Draw(t, "label"), Ignore: rapid.Bool().Draw(t, "ignore"),
+				Box: Box{rapid.Float64().Draw(t, "x"), rapid.Float64().Draw(t, "y"), unit.Draw(t, "w"), unit.Draw(t, "h")},
+			})
+		}
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "spans") {
 		f.Add(name.Draw(t, "stage"), rapid.SampledFrom([]SpanKind{
@@ -256,6 +270,8 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		{"picture too large", func(m *Message) { m.Frame.Image = Image{JPEG, 1, 1, make([]byte, 64<<10+1)} }, ErrOversized},
 		{"too many detections", func(m *Message) { m.Frame.Detections = make([]Detection, 1001) }, ErrOversized},
+		{"too much truth", func(m *Message) { m.Frame.Truth = make([]Truth, 1001) }, ErrOversized},
+		{"truth that is no number", func(m *Message) { m.Frame.Truth = []Truth{{Box: Box{Y: math.NaN()}}} }, ErrMalformed},
 		{"too many spans", func(m *Message) { m.Frame.Spans = make([]Span, 257) }, ErrOversized},
 		{"header too large", func(m *Message) {
 			m.Frame.Detections = make([]Detection, 1000)

@@ -63,6 +63,15 @@ type Detection struct {
 	Box   Box     `json:"box"`
 }
 
+// Truth is an object that really is in a picture, which only those who made the
+// picture know.
+type Truth struct {
+	Label string `json:"label"`
+	Box   Box    `json:"box"`
+	// Ignore: finding it is not right, and missing it is not wrong.
+	Ignore bool `json:"ignore,omitempty"`
+}
+
 // SpanKind is what a frame's time was spent on.
 type SpanKind string
 
@@ -97,7 +106,10 @@ type Frame struct {
 	Image                     Image
 	Model                     string // that made the detections, empty before analysis
 	Detections                []Detection
-	Spans                     []Span
+	// Truth is what is in the picture; nil: not known, as of any real camera's. It
+	// is never modified once it is in a Frame.
+	Truth []Truth
+	Spans []Span
 
 	settle  func(Outcome)
 	settled atomic.Bool
@@ -191,6 +203,7 @@ func (f *Frame) Split(n int) []*Frame {
 			ID: f.ID, Captured: f.Captured, Deadline: f.Deadline, Quality: f.Quality, Analyser: f.Analyser,
 			SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight, Image: f.Image, Model: f.Model,
 			Detections: append([]Detection(nil), f.Detections...),
+			Truth:      f.Truth,
 			Spans:      append([]Span(nil), f.Spans...),
 			settle:     done,
 		}

@@ -36,6 +36,7 @@ type frameHeader struct {
 	Detections   []wireObject `cbor:"17,keyasint,omitempty"`
 	Spans        []wireSpan   `cbor:"18,keyasint,omitempty"`
 	Analyser     string       `cbor:"19,keyasint,omitempty"`
+	Truth        *[]wireTruth `cbor:"21,keyasint,omitempty"` // absent: not known
 }
 
 type wireObject struct {
@@ -43,6 +44,13 @@ type wireObject struct {
 	Label      string
 	Class      int
 	Score      float64
+	X, Y, W, H float64
+}
+
+type wireTruth struct {
+	_          struct{} `cbor:",toarray"`
+	Label      string
+	Ignore     bool
 	X, Y, W, H float64
 }
 
@@ -70,6 +78,13 @@ func newFrameHeader(m *Message) frameHeader {
 			Label: d.Label, Class: d.Class, Score: d.Score, X: d.Box.X, Y: d.Box.Y, W: d.Box.W, H: d.Box.H,
 		})
 	}
+	if f.Truth != nil {
+		truth := make([]wireTruth, len(f.Truth))
+		for i, t := range f.Truth {
+			truth[i] = wireTruth{Label: t.Label, Ignore: t.Ignore, X: t.Box.X, Y: t.Box.Y, W: t.Box.W, H: t.Box.H}
+		}
+		h.Truth = &truth
+	}
 	for _, s := range f.Spans {
 		h.Spans = append(h.Spans, wireSpan{Stage: s.Stage, Kind: s.Kind, Duration: int64(s.Duration)})
 	}
@@ -88,6 +103,12 @@ func (h *frameHeader) message() *Message {
 			Label: d.Label, Class: d.Class, Score: d.Score, Box: Box{X: d.X, Y: d.Y, W: d.W, H: d.H},
 		})
 	}
+	if h.Truth != nil {
+		f.Truth = make([]Truth, len(*h.Truth))
+		for i, t := range *h.Truth {
+			f.Truth[i] = Truth{Label: t.Label, Ignore: t.Ignore, Box: Box{X: t.X, Y: t.Y, W: t.W, H: t.H}}
+		}
+	}
 	for _, s := range h.Spans {
 		f.Spans = append(f.Spans, Span{Stage: s.Stage, Kind: s.Kind, Duration: time.Duration(s.Duration)})
 	}
@@ -103,6 +124,9 @@ func (h *frameHeader) message() *Message {
 func (h *frameHeader) check(l Limits, picture int) error {
 	if n := len(h.Detections); n > l.Detections {
 		return fmt.Errorf("%w: %d detections, at most %d", ErrOversized, n, l.Detections)
+	}
+	if h.Truth != nil && len(*h.Truth) > l.Detections {
+		return fmt.Errorf("%w: %d objects are said to be there, at most %d", ErrOversized, len(*h.Truth), l.Detections)
 	}
 	if n := len(h.Spans); n > l.Spans {
 		return fmt.Errorf("%w: %d spans, at most %d", ErrOversized, n, l.Spans)
@@ -134,6 +158,14 @@ func (h *frameHeader) check(l Limits, picture int) error {
 	for i := range h.Detections {
 		if err := h.Detections[i].check(); err != nil {
 			return fmt.Errorf("detections[%d]: %w", i, err)
+		}
+	}
+	if h.Truth != nil {
+		for i, t := range *h.Truth {
+			o := wireObject{Label: t.Label, X: t.X, Y: t.Y, W: t.W, H: t.H}
+			if err := o.check(); err != nil {
+				return fmt.Errorf("truth[%d]: %w", i, err)
+			}
 		}
 	}
 	for i, s := range h.Spans {

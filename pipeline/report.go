@@ -81,6 +81,30 @@ type StageReport struct {
 	Reduce     *Histogram        `json:"reduce"`
 	Execute    *Histogram        `json:"execute"`
 	Detections map[string]uint64 `json:"detections,omitempty"` // by label
+	Judged     *Judged           `json:"judged,omitempty"`     // nil: nobody knows what the frames show
+}
+
+// Judged counts how right detections were, in frames of which it is known what
+// they show.
+type Judged struct {
+	Frames uint64 `json:"frames"`
+	Right  uint64 `json:"right"`  // objects found
+	Wrong  uint64 `json:"wrong"`  // found, and not there
+	Missed uint64 `json:"missed"` // there, and not found
+}
+
+// Plus returns the sum of both.
+func (j Judged) Plus(k Judged) Judged {
+	return Judged{j.Frames + k.Frames, j.Right + k.Right, j.Wrong + k.Wrong, j.Missed + k.Missed}
+}
+
+// F1 is the harmonic mean of precision and recall; 1 if there was nothing to
+// find and nothing was found.
+func (j Judged) F1() float64 {
+	if j.Right+j.Wrong+j.Missed == 0 {
+		return 1
+	}
+	return 2 * float64(j.Right) / float64(2*j.Right+j.Wrong+j.Missed)
 }
 
 // Report is what an agent says of everything it runs, and once more of what

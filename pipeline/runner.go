@@ -18,7 +18,10 @@ type RunnerConfig struct {
 	Task     string
 	Group    string
 	Queue    int // frames that may wait
-	Log      *slog.Logger
+	// Judge says how right detections are, of a frame of which that is known; may
+	// be nil.
+	Judge func(found []Detection, truth []Truth) Judged
+	Log   *slog.Logger
 }
 
 // Runner runs one instance of a task: a bounded queue, one worker that has the
@@ -40,6 +43,7 @@ type Runner struct {
 	bytes      uint64            // of pictures from other nodes
 	dropped    map[Reason]uint64 // by the runner itself; the queue has its own
 	detections map[string]uint64
+	judged     Judged
 }
 
 // NewRunner makes a runner. It owns the stage: one with a Close method is
@@ -150,10 +154,16 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	if reduced > 0 {
 		r.reduce.Record(reduced)
 	}
+	analysed = !analysed && f.Model != ""
+	var judged Judged
+	if analysed && f.Truth != nil && r.cfg.Judge != nil {
+		judged = r.cfg.Judge(f.Detections, f.Truth)
+	}
 	r.mu.Lock()
 	r.processed++
+	r.judged = r.judged.Plus(judged)
 	r.message = ""
-	if !analysed && f.Model != "" {
+	if analysed {
 		for _, d := range f.Detections {
 			r.detections[d.Label]++
 		}
@@ -201,6 +211,9 @@ func (r *Runner) Report() StageReport {
 		Received: r.received, Processed: r.processed, Bytes: r.bytes, Dropped: dropped,
 		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
 		Detections: maps.Clone(r.detections),
+	}
+	if judged := r.judged; judged.Frames > 0 {
+		rep.Judged = &judged
 	}
 	if b, ok := r.stage.(interface{ Backend() string }); ok {
 		rep.Backend = b.Backend()

@@ -51,7 +51,10 @@ func (d *detectStage) Close() error    { d.closed++; return nil }
 func TestRunnerSpans(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		stage := &detectStage{}
-		r := newTestRunner(t, RunnerConfig{}, stage, nil)
+		judge := func(found []Detection, truth []Truth) Judged {
+			return Judged{1, uint64(len(truth)), uint64(len(found) - len(truth)), 0}
+		}
+		r := newTestRunner(t, RunnerConfig{Judge: judge}, stage, nil)
 		if got := r.Report().Status; got != StatusStarting {
 			t.Errorf("status %q before Run", got)
 		}
@@ -64,6 +67,7 @@ func TestRunnerSpans(t *testing.T) {
 			f.Add("", SpanTransfer, 4*time.Millisecond) // encoding
 			f.Add("", SpanTransfer, 6*time.Millisecond) // link
 		}
+		first.Truth = []Truth{{Label: "person"}} // of the second nobody knows
 		first.Image.Data, second.Image.Data = make([]byte, 100), make([]byte, 50)
 		r.Receive(first)
 		synctest.Wait()
@@ -77,7 +81,8 @@ func TestRunnerSpans(t *testing.T) {
 		if !reflect.DeepEqual(second.Spans, want) {
 			t.Errorf("spans %v, want %v", second.Spans, want)
 		}
-		analysed := c.frame(3, 0) // detections that another stage made
+		analysed := c.frame(3, 0)  // detections that another stage made
+		analysed.Truth = []Truth{} // judged where it was analysed
 		analysed.Model, analysed.Image.Data = "yolo", make([]byte, 30)
 		r.Receive(analysed)
 		pass(time.Second)
@@ -91,6 +96,9 @@ func TestRunnerSpans(t *testing.T) {
 		}
 		if want := map[string]uint64{"person": 4, "dog": 2}; !reflect.DeepEqual(rep.Detections, want) {
 			t.Errorf("detections %v, want %v", rep.Detections, want)
+		}
+		if want := (&Judged{1, 1, 2, 0}); !reflect.DeepEqual(rep.Judged, want) {
+			t.Errorf("judged %+v, want %+v", rep.Judged, want)
 		}
 		for _, h := range []struct {
 			name  string

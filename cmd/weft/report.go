@@ -29,7 +29,10 @@ type report struct {
 	Stages     []reportStage     `json:"stages"`
 	Sources    []reportSource    `json:"sources"`
 	Detections map[string]uint64 `json:"detections"`
-	Pictures   []picture         `json:"pictures"`
+	// F1 is of the frames of which it is known what they show; missing: of none.
+	F1       *float64         `json:"f1,omitempty"`
+	Judged   *pipeline.Judged `json:"judged,omitempty"`
+	Pictures []picture        `json:"pictures"`
 }
 
 type reportNode struct {
@@ -82,6 +85,7 @@ func newReport(running, final api.WorkflowStatus, nodes []api.Node, watched time
 	for label, n := range final.Detections {
 		r.Detections[label] = n
 	}
+	r.Judged, r.F1 = final.Judged, final.F1
 	for _, n := range nodes {
 		r.Nodes = append(r.Nodes, reportNode{n.ID, n.Tier, n.Status})
 	}
@@ -130,7 +134,7 @@ func showReport(p *page, r *report, dir string) {
 	p.table("TASK|CATEGORY|NODE|TIER|WHY", rows)
 
 	p.linef("")
-	showTotals(p, r.Frames, r.LatencyMS, r.Detections)
+	showTotals(p, r.Frames, r.LatencyMS, r.Detections, r.Judged)
 
 	rows = nil
 	for _, s := range r.Stages {

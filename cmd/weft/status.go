@@ -37,7 +37,7 @@ func showStatus(p *page, s api.WorkflowStatus) {
 		reason = ": " + clean(s.Reason)
 	}
 	p.linef("workflow %s is %s%s\n", s.Workflow, s.Status, reason)
-	showTotals(p, s.Frames, s.LatencyMS, s.Detections)
+	showTotals(p, s.Frames, s.LatencyMS, s.Detections, s.Judged)
 
 	var rows [][]string
 	for _, x := range s.Sources {
@@ -86,7 +86,7 @@ func steps(s api.WorkflowStatus) []string {
 	return names
 }
 
-func showTotals(p *page, f pipeline.Counts, latency api.Quantiles, found map[string]uint64) {
+func showTotals(p *page, f pipeline.Counts, latency api.Quantiles, found map[string]uint64, judged *pipeline.Judged) {
 	dropped := ""
 	if len(f.Dropped) > 0 {
 		dropped = " (" + strings.ReplaceAll(tally(f.Dropped), "_", " ") + ")"
@@ -94,6 +94,10 @@ func showTotals(p *page, f pipeline.Counts, latency api.Quantiles, found map[str
 	p.linef("frames   %d captured = %d delivered + %d dropped%s + %d in flight", f.Captured, f.Delivered, f.Lost(), dropped, f.InFlight)
 	p.linef("latency  p50 %s, p95 %s, p99 %s, from capture to result", ms(latency.P50), ms(latency.P95), ms(latency.P99))
 	p.linef("found    %s", cmp.Or(clean(tally(found)), "nothing"))
+	if judged != nil {
+		p.linef("F1       %.3f: %d found rightly, %d wrongly, %d missed, in %d frames of which it is known what they show",
+			judged.F1(), judged.Right, judged.Wrong, judged.Missed, judged.Frames)
+	}
 }
 
 // troubles are what keeps a workflow from running as it should, in words.

@@ -25,7 +25,19 @@ type Workflow struct {
 	Sources    []Source            `json:"sources"`
 	Stages     []Stage             `json:"stages"`
 	Detections map[string]uint64   `json:"detections"` // by label
+	// Judged is how right the detections were; nil: of no frame it is known.
+	Judged     *pipeline.Judged    `json:"judged,omitempty"`
+	F1         *float64            `json:"f1,omitempty"`
 	Placements []tiering.Placement `json:"placements"`
+}
+
+// judged is how right detections were, and their F1; nil: of no frame it is known.
+func judged(j pipeline.Judged) (*pipeline.Judged, *float64) {
+	if j.Frames == 0 {
+		return nil, nil
+	}
+	f1 := j.F1()
+	return &j, &f1
 }
 
 // Source is how one source is doing.
@@ -59,6 +71,9 @@ type Stage struct {
 	QueueMS    Quantiles                  `json:"queue_ms"`
 	TransferMS Quantiles                  `json:"transfer_ms"`
 	ReduceMS   Quantiles                  `json:"reduce_ms"`
+	// Judged is how right its detections were; nil: of no frame it is known.
+	Judged *pipeline.Judged `json:"judged,omitempty"`
+	F1     *float64         `json:"f1,omitempty"`
 	// The same whole, for whoever adds up or compares; nil: empty.
 	Execute  *pipeline.Histogram `json:"execute,omitempty"`
 	Queue    *pipeline.Histogram `json:"queue,omitempty"`
@@ -81,9 +96,12 @@ func (s *Reports) Status(w *state.Workflow, snap *state.Snapshot) Workflow {
 		out.Latency.Merge(t.latency)
 	}
 	out.LatencyMS = quantiles(out.Latency)
+	var known pipeline.Judged
 	for _, t := range sum.tasks {
 		accumulate(out.Detections, t.detections)
+		known = known.Plus(t.judged)
 	}
+	out.Judged, out.F1 = judged(known)
 	for i := range w.Spec.Sources {
 		out.Sources = append(out.Sources, sourceStatus(w, w.Spec.Sources[i].Name, &out, sum, running, snap))
 	}
@@ -104,12 +122,13 @@ func sourceStatus(w *state.Workflow, name string, out *Workflow, sum *totals, ru
 func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, running map[instanceOn]*reported, snap *state.Snapshot) Stage {
 	t := sum.task(name)
 	h := instances(w, name, false, out.Placements, running, snap)
+	known, f1 := judged(t.judged)
 	return Stage{
 		Task: name, Instances: h.count, Status: h.status, Message: h.message, Backend: h.backend,
 		Received: t.received, Processed: t.processed, Bytes: t.bytes, Dropped: t.dropped,
 		ExecuteMS: quantiles(t.execute), QueueMS: quantiles(t.queue),
 		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
-		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce,
+		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce, Judged: known, F1: f1,
 	}
 }
 

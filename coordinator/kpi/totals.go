@@ -22,6 +22,7 @@ type taskTotals struct {
 	dropped                          map[pipeline.Reason]uint64
 	queue, transfer, reduce, execute *pipeline.Histogram
 	detections                       map[string]uint64
+	judged                           pipeline.Judged
 }
 
 func newTotals() *totals {
@@ -65,6 +66,9 @@ func (t *totals) add(e *reported, gone bool) {
 		s.bytes += r.Bytes
 		accumulate(s.dropped, r.Dropped)
 		accumulate(s.detections, r.Detections)
+		if r.Judged != nil {
+			s.judged = s.judged.Plus(*r.Judged)
+		}
 		s.queue = merge(s.queue, r.Queue)
 		s.transfer = merge(s.transfer, r.Transfer)
 		s.reduce = merge(s.reduce, r.Reduce)
@@ -87,6 +91,7 @@ func (t *totals) merge(o *totals) {
 		s.bytes += x.bytes
 		accumulate(s.dropped, x.dropped)
 		accumulate(s.detections, x.detections)
+		s.judged = s.judged.Plus(x.judged)
 		s.queue = merge(s.queue, x.queue)
 		s.transfer = merge(s.transfer, x.transfer)
 		s.reduce = merge(s.reduce, x.reduce)

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
-	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -27,7 +26,7 @@ type Annotations struct {
 type Annotated struct {
 	ID    int64
 	File  string // slash-separated
-	Truth []score.Truth
+	Truth []pipeline.Truth
 }
 
 // The parts of an annotation file that are read. Pointers tell what is missing.
@@ -328,7 +327,7 @@ func (r *cocoReader) annotation(field string, offset int64, a cocoAnnotation, na
 		r.bad(offset, field+".bbox", "%v is far outside of any picture", a.Box)
 	default:
 		p := pictures[*a.Image]
-		p.Truth = append(p.Truth, score.Truth{Label: names[*a.Category], Ignore: bool(a.Crowd), Box: pipeline.Box{
+		p.Truth = append(p.Truth, pipeline.Truth{Label: names[*a.Category], Ignore: bool(a.Crowd), Box: pipeline.Box{
 			X: a.Box[0] / p.width, Y: a.Box[1] / p.height, W: a.Box[2] / p.width, H: a.Box[3] / p.height,
 		}})
 	}

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
-	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -29,7 +28,7 @@ var (
 type Sample struct {
 	Name    string
 	Picture pipeline.Image
-	Truth   []score.Truth
+	Truth   []pipeline.Truth
 }
 
 // Set is a data set. It is immutable, and safe for concurrent use.
@@ -113,7 +112,7 @@ func (s *Set) For(classes []string) (*Set, error) {
 		if err != nil {
 			return Sample{}, err
 		}
-		var truth []score.Truth
+		var truth []pipeline.Truth
 		for _, t := range x.Truth {
 			if word, ok := words[t.Label]; ok {
 				t.Label = word

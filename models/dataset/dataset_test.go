@@ -16,7 +16,6 @@ import (
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/dataset"
-	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/models/street"
 	"github.com/weft-mesh/weft/pipeline"
 )
@@ -45,9 +44,9 @@ func tree(t *testing.T, files map[string]string) string {
 }
 
 // truths loads everything.
-func truths(t *testing.T, s *dataset.Set) map[string][]score.Truth {
+func truths(t *testing.T, s *dataset.Set) map[string][]pipeline.Truth {
 	t.Helper()
-	out := map[string][]score.Truth{}
+	out := map[string][]pipeline.Truth{}
 	for i := range s.Len() {
 		x, err := s.Load(i)
 		if err != nil {
@@ -75,7 +74,7 @@ const cocoJSON = `{
 }
 `
 
-var cocoTruths = map[string][]score.Truth{
+var cocoTruths = map[string][]pipeline.Truth{
 	"a.png": nil,
 	"b.png": {
 		{Label: "couch", Box: pipeline.Box{X: 0.5, Y: 0.5, W: 0.5, H: 0.25}},
@@ -113,7 +112,7 @@ func TestYOLO(t *testing.T) {
 		"labels/a.txt":     "1 0.5 0.5 0.5 0.25\n\n0 0.25 0.5 0.5 1\r\n",
 		"labels/day/b.txt": "",
 	}
-	want := map[string][]score.Truth{
+	want := map[string][]pipeline.Truth{
 		"a.png": {
 			{Label: "dog", Box: pipeline.Box{X: 0.25, Y: 0.375, W: 0.5, H: 0.25}},
 			{Label: "cat", Box: pipeline.Box{X: 0, Y: 0, W: 0.5, H: 1}},
@@ -178,7 +177,7 @@ func TestStreet(t *testing.T) {
 			t.Fatalf("%s: %d objects, want %d", x.Name, len(x.Truth), len(objects))
 		}
 		for k, o := range objects {
-			want := score.Truth{Label: o.Class.String(), Box: pipeline.Box(o.Box), Ignore: o.Ignore}
+			want := pipeline.Truth{Label: o.Class.String(), Box: pipeline.Box(o.Box), Ignore: o.Ignore}
 			if x.Truth[k] != want {
 				t.Errorf("%s: %+v, want %+v", x.Name, x.Truth[k], want)
 			}
@@ -201,7 +200,7 @@ func TestForADetector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string][]score.Truth{"a.png": nil, "b.png": {{Label: "sofa", Box: cocoTruths["b.png"][0].Box}}}
+	want := map[string][]pipeline.Truth{"a.png": nil, "b.png": {{Label: "sofa", Box: cocoTruths["b.png"][0].Box}}}
 	if got := truths(t, narrow); !reflect.DeepEqual(got, want) || !slices.Equal(narrow.Classes(), []string{"sofa"}) {
 		t.Errorf("%+v of %q, want %+v", got, narrow.Classes(), want)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/models/street"
 	"github.com/weft-mesh/weft/pipeline"
 )
@@ -40,10 +39,10 @@ func openStreet(rest string) (*Set, error) {
 }
 
 // OfStreet returns what is in a frame of a street, to score detections with.
-func OfStreet(objects []street.Object) []score.Truth {
-	out := make([]score.Truth, len(objects))
+func OfStreet(objects []street.Object) []pipeline.Truth {
+	out := make([]pipeline.Truth, len(objects))
 	for i, o := range objects {
-		out[i] = score.Truth{
+		out[i] = pipeline.Truth{
 			Label: o.Class.String(), Box: pipeline.Box(o.Box), Ignore: o.Ignore,
 		}
 	}

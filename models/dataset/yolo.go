@@ -15,14 +15,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
-	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
 // DecodeYOLO reads a label file. The error is yamlfile.Problems.
-func DecodeYOLO(file string, data []byte, classes []string) ([]score.Truth, error) {
+func DecodeYOLO(file string, data []byte, classes []string) ([]pipeline.Truth, error) {
 	var (
-		out      []score.Truth
+		out      []pipeline.Truth
 		problems yamlfile.Problems
 		n        int
 		unknown  bool
@@ -70,7 +69,7 @@ func column(line string, i int) int {
 var errUnknown = errors.New("is beyond the names of classes")
 
 // label is the object of a line; field is where it is wrong.
-func label(fields []string, classes []string) (t score.Truth, field int, err error) {
+func label(fields []string, classes []string) (t pipeline.Truth, field int, err error) {
 	const want = "want `class cx cy w h`, the last four in fractions of the picture (0–1)"
 	switch {
 	case len(fields) > 5 && len(fields)%2 == 1:
@@ -96,7 +95,7 @@ func label(fields []string, classes []string) (t score.Truth, field int, err err
 	if v[2] == 0 || v[3] == 0 {
 		return t, 3, errors.New("a box without width or height: remove the line")
 	}
-	return score.Truth{Label: classes[class], Box: pipeline.Box{X: v[0] - v[2]/2, Y: v[1] - v[3]/2, W: v[2], H: v[3]}}, 0, nil
+	return pipeline.Truth{Label: classes[class], Box: pipeline.Box{X: v[0] - v[2]/2, Y: v[1] - v[3]/2, W: v[2], H: v[3]}}, 0, nil
 }
 
 // DecodeNames reads names of classes, one a line. The error is
@@ -164,7 +163,7 @@ func openYOLO(dir string, w Words) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	truth := make([][]score.Truth, len(pictures))
+	truth := make([][]pipeline.Truth, len(pictures))
 	var errs []error
 	for i, p := range pictures {
 		name := stem(p)

@@ -39,7 +39,7 @@ type judged struct {
 }
 
 // Add keeps what was found in a picture, in any order, against what is in it.
-func (c *Curves) Add(found []pipeline.Detection, truth []Truth) {
+func (c *Curves) Add(found []pipeline.Detection, truth []pipeline.Truth) {
 	if c.classes == nil {
 		c.classes = map[string]*curve{}
 	}

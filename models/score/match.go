@@ -23,7 +23,7 @@ type frame struct{ classes map[string]*class }
 // objects, the ignored ones last.
 type class struct {
 	found    []pipeline.Detection
-	truth    []Truth
+	truth    []pipeline.Truth
 	overlaps []float64 // found × truth
 	taken    []bool
 	outcomes []outcome
@@ -31,7 +31,7 @@ type class struct {
 
 // split returns what the picture has of each class. The result is good until
 // the next call.
-func (f *frame) split(found []pipeline.Detection, truth []Truth) map[string]*class {
+func (f *frame) split(found []pipeline.Detection, truth []pipeline.Truth) map[string]*class {
 	for label, c := range f.classes {
 		if len(c.found) == 0 && len(c.truth) == 0 {
 			delete(f.classes, label) // so that few classes take little time
@@ -60,7 +60,7 @@ func (f *frame) split(found []pipeline.Detection, truth []Truth) map[string]*cla
 	}
 	for _, c := range f.classes {
 		surest(c.found)
-		slices.SortStableFunc(c.truth, func(a, b Truth) int { return btoi(a.Ignore) - btoi(b.Ignore) })
+		slices.SortStableFunc(c.truth, func(a, b pipeline.Truth) int { return btoi(a.Ignore) - btoi(b.Ignore) })
 	}
 	return f.classes
 }
@@ -74,7 +74,7 @@ func btoi(b bool) int {
 
 // objects is how many objects are to be found.
 func (c *class) objects() int {
-	n := slices.IndexFunc(c.truth, func(t Truth) bool { return t.Ignore })
+	n := slices.IndexFunc(c.truth, func(t pipeline.Truth) bool { return t.Ignore })
 	if n < 0 {
 		return len(c.truth)
 	}
@@ -122,7 +122,7 @@ func (c *class) match(t float64) []outcome {
 
 // overlap is the IoU, or for an ignored object the share of the box that is
 // within it.
-func overlap(b pipeline.Box, t Truth) float64 {
+func overlap(b pipeline.Box, t pipeline.Truth) float64 {
 	if !t.Ignore {
 		return b.IoU(t.Box)
 	}

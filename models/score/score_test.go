@@ -18,7 +18,7 @@ import (
 // frame is a picture with what was found in it.
 type frame struct {
 	found []pipeline.Detection
-	truth []score.Truth
+	truth []pipeline.Truth
 }
 
 func box(x, y, w, h float64) pipeline.Box { return pipeline.Box{X: x, Y: y, W: w, H: h} }
@@ -29,33 +29,37 @@ func det(label string, s float64, b pipeline.Box) pipeline.Detection {
 
 func TestTally(t *testing.T) {
 	b := box(0, 0, 0.5, 0.5)
-	crowd := score.Truth{Label: "car", Box: box(0, 0, 1, 1), Ignore: true}
-	car := score.Truth{Label: "car", Box: b}
+	crowd := pipeline.Truth{Label: "car", Box: box(0, 0, 1, 1), Ignore: true}
+	car := pipeline.Truth{Label: "car", Box: b}
 	for _, tt := range []struct {
 		name  string
 		found []pipeline.Detection
-		truth []score.Truth
+		truth []pipeline.Truth
 		want  score.Counts
 	}{
 		{"nothing", nil, nil, score.Counts{}},
-		{"found", []pipeline.Detection{det("car", 0.1, b)}, []score.Truth{car}, score.Counts{TruePositives: 1}},
-		{"half of it is enough", []pipeline.Detection{det("car", 0.1, box(0, 0, 0.25, 0.5))}, []score.Truth{car}, score.Counts{TruePositives: 1}},
-		{"less is not", []pipeline.Detection{det("car", 0.9, box(0, 0, 0.24, 0.5))}, []score.Truth{car}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
-		{"called otherwise", []pipeline.Detection{det("bus", 0.9, b)}, []score.Truth{car}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
-		{"found twice", []pipeline.Detection{det("car", 0.1, b), det("car", 0.9, b)}, []score.Truth{car}, score.Counts{TruePositives: 1, FalsePositives: 1}},
+		{"found", []pipeline.Detection{det("car", 0.1, b)}, []pipeline.Truth{car}, score.Counts{TruePositives: 1}},
+		{"half of it is enough", []pipeline.Detection{det("car", 0.1, box(0, 0, 0.25, 0.5))}, []pipeline.Truth{car}, score.Counts{TruePositives: 1}},
+		{"less is not", []pipeline.Detection{det("car", 0.9, box(0, 0, 0.24, 0.5))}, []pipeline.Truth{car}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
+		{"called otherwise", []pipeline.Detection{det("bus", 0.9, b)}, []pipeline.Truth{car}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
+		{"found twice", []pipeline.Detection{det("car", 0.1, b), det("car", 0.9, b)}, []pipeline.Truth{car}, score.Counts{TruePositives: 1, FalsePositives: 1}},
 		{
 			"the surest chooses first, and what it overlaps most",
 			[]pipeline.Detection{det("car", 0.5, box(0, 0, 0.5, 0.3)), det("car", 0.9, box(0, 0, 0.5, 0.4))},
-			[]score.Truth{{Label: "car", Box: box(0, 0, 0.5, 0.3)}, car},
+			[]pipeline.Truth{{Label: "car", Box: box(0, 0, 0.5, 0.3)}, car},
 			score.Counts{TruePositives: 2},
 		},
-		{"a missed crowd", nil, []score.Truth{crowd}, score.Counts{}},
-		{"found in a crowd, several times", []pipeline.Detection{det("car", 0.9, b), det("car", 0.8, b)}, []score.Truth{crowd}, score.Counts{}},
-		{"an object goes before the crowd around it", []pipeline.Detection{det("car", 0.9, b), det("car", 0.8, b)}, []score.Truth{crowd, car}, score.Counts{TruePositives: 1}},
-		{"a crowd of others", []pipeline.Detection{det("bus", 0.9, b)}, []score.Truth{crowd}, score.Counts{FalsePositives: 1}},
-		{"a box without area", []pipeline.Detection{det("car", 0.9, box(0.1, 0.1, 0, 0))}, []score.Truth{car, crowd}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
-		{"a box that is none", []pipeline.Detection{det("car", math.NaN(), box(math.NaN(), 0, math.Inf(1), 1))}, []score.Truth{car, crowd}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
+		{"a missed crowd", nil, []pipeline.Truth{crowd}, score.Counts{}},
+		{"found in a crowd, several times", []pipeline.Detection{det("car", 0.9, b), det("car", 0.8, b)}, []pipeline.Truth{crowd}, score.Counts{}},
+		{"an object goes before the crowd around it", []pipeline.Detection{det("car", 0.9, b), det("car", 0.8, b)}, []pipeline.Truth{crowd, car}, score.Counts{TruePositives: 1}},
+		{"a crowd of others", []pipeline.Detection{det("bus", 0.9, b)}, []pipeline.Truth{crowd}, score.Counts{FalsePositives: 1}},
+		{"a box without area", []pipeline.Detection{det("car", 0.9, box(0.1, 0.1, 0, 0))}, []pipeline.Truth{car, crowd}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
+		{"a box that is none", []pipeline.Detection{det("car", math.NaN(), box(math.NaN(), 0, math.Inf(1), 1))}, []pipeline.Truth{car, crowd}, score.Counts{FalsePositives: 1, FalseNegatives: 1}},
 	} {
+		if got, want := score.Judge(tt.found, tt.truth), (pipeline.Judged{Frames: 1, Right: uint64(tt.want.TruePositives),
+			Wrong: uint64(tt.want.FalsePositives), Missed: uint64(tt.want.FalseNegatives)}); got != want {
+			t.Errorf("%s: judged %+v, want %+v", tt.name, got, want)
+		}
 		var tally score.Tally
 		for i := range 3 { // what it remembers of a frame does not show in the next
 			tally.Add(tt.found, tt.truth)
@@ -187,8 +191,8 @@ var frames = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) frame {
 		rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Detection {
 			return det(label.Draw(t, "label"), float64(rapid.IntRange(1, 9).Draw(t, "score"))/10, boxes.Draw(t, "box"))
 		}), 0, 7).Draw(t, "found"),
-		rapid.SliceOfN(rapid.Custom(func(t *rapid.T) score.Truth {
-			return score.Truth{Label: label.Draw(t, "label"), Box: boxes.Draw(t, "box"), Ignore: rapid.IntRange(0, 4).Draw(t, "ignore") == 0}
+		rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Truth {
+			return pipeline.Truth{Label: label.Draw(t, "label"), Box: boxes.Draw(t, "box"), Ignore: rapid.IntRange(0, 4).Draw(t, "ignore") == 0}
 		}), 0, 5).Draw(t, "truth"),
 	}
 }), 1, 6)
@@ -368,7 +372,7 @@ func TestPointsAreThoseOfTallies(t *testing.T) {
 				truth, found := f.truth, score.Above(f.found, p.Score-1e-9)
 				if label != "" {
 					found = score.Of(found, map[string]bool{label: true})
-					truth = slices.DeleteFunc(slices.Clone(truth), func(o score.Truth) bool { return o.Label != label })
+					truth = slices.DeleteFunc(slices.Clone(truth), func(o pipeline.Truth) bool { return o.Label != label })
 				}
 				tally.Add(found, truth)
 			}
@@ -387,7 +391,7 @@ func TestPointsAreThoseOfTallies(t *testing.T) {
 }
 
 func TestOnlyTheSurestCount(t *testing.T) {
-	f := frame{truth: []score.Truth{{Label: "car", Box: box(0, 0, 1, 1)}}}
+	f := frame{truth: []pipeline.Truth{{Label: "car", Box: box(0, 0, 1, 1)}}}
 	for i := range score.MaxDetections {
 		f.found = append(f.found, det("car", 0.5, box(2+float64(i), 0, 1, 1)), det("bus", 0.9, box(0, 0, 1, 1)))
 	}

@@ -8,14 +8,6 @@ import (
 	"github.com/weft-mesh/weft/pipeline"
 )
 
-// Truth is an object that is in a picture.
-type Truth struct {
-	Label string       `json:"label"`
-	Box   pipeline.Box `json:"box"`
-	// Ignore: finding it is not right, and missing it is not wrong.
-	Ignore bool `json:"ignore,omitempty"`
-}
-
 // Overlap is the least IoU with an object at which a [Tally] has it as found.
 const Overlap = 0.5
 
@@ -63,7 +55,7 @@ type Tally struct {
 }
 
 // Add counts what was found in a picture, in any order, against what is in it.
-func (t *Tally) Add(found []pipeline.Detection, truth []Truth) {
+func (t *Tally) Add(found []pipeline.Detection, truth []pipeline.Truth) {
 	if t.classes == nil {
 		t.classes = map[string]*Counts{}
 	}
@@ -85,6 +77,16 @@ func (t *Tally) Add(found []pipeline.Detection, truth []Truth) {
 		n.TruePositives += right
 		n.FalsePositives += wrong
 		n.FalseNegatives += c.objects() - right
+	}
+}
+
+// Judge counts how right the detections in one picture are.
+func Judge(found []pipeline.Detection, truth []pipeline.Truth) pipeline.Judged {
+	var t Tally
+	t.Add(found, truth)
+	c, _ := t.Result()
+	return pipeline.Judged{
+		Frames: 1, Right: uint64(c.TruePositives), Wrong: uint64(c.FalsePositives), Missed: uint64(c.FalseNegatives),
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/weft-mesh/weft/models/dataset"
 	"github.com/weft-mesh/weft/models/street"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering/sourceuri"
 )
 
-// scene films a made street. Its frames carry their number, from which what is
-// in them follows.
+// scene films a made street. Its frames carry their number, and what is in them.
 type scene struct {
 	camera *street.Street
 	fps    float64 // at most
@@ -48,8 +48,9 @@ func (s *scene) Run(ctx context.Context, emit func(*pipeline.Frame)) error {
 		}
 		captured := time.Now()
 		img := pipeline.Image{Format: pipeline.BGR, Width: o.Width, Height: o.Height, Data: make([]byte, s.camera.Bytes())}
-		s.camera.RenderAt(s.last, img.Data)
+		objects := s.camera.RenderAt(s.last, img.Data)
 		f := newFrame(img, captured)
+		f.Truth = dataset.OfStreet(objects)
 		f.ID.Seq = s.last
 		emit(f)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weft-mesh/weft/models/dataset"
 	"github.com/weft-mesh/weft/models/street"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering/sourceuri"
@@ -100,8 +101,12 @@ func checkTruth(t *testing.T, uri string, frames []*pipeline.Frame) {
 		if f.Image.Format != pipeline.BGR || f.Image.Width != spec.Width || f.Image.Height != spec.Height {
 			t.Fatalf("frame %d is %s of %d×%d", f.ID.Seq, f.Image.Format, f.Image.Width, f.Image.Height)
 		}
-		if camera.RenderAt(f.ID.Seq, pix); !bytes.Equal(pix, f.Image.Data) {
+		objects := camera.RenderAt(f.ID.Seq, pix)
+		if !bytes.Equal(pix, f.Image.Data) {
 			t.Errorf("frame %d is not the street's", f.ID.Seq)
+		}
+		if want := dataset.OfStreet(objects); f.Truth == nil || len(want) == 0 || !slices.Equal(f.Truth, want) {
+			t.Errorf("frame %d says that it shows %+v, want %+v", f.ID.Seq, f.Truth, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestPNG(t *testing.T) {
 		c.Add([]pipeline.Detection{
 			{Label: "car", Score: float64(i) / 20, Box: b},
 			{Label: "bus", Score: float64(i) / 30, Box: pipeline.Box{X: 0.9, Y: 0.9, W: 0.1, H: 0.1}},
-		}, []score.Truth{{Label: "car", Box: b}, {Label: "bus", Box: b}})
+		}, []pipeline.Truth{{Label: "car", Box: b}, {Label: "bus", Box: b}})
 	}
 	classes := []string{"car", "bus", "never seen", "1", "2", "3", "4", "5"}
 	seen := map[string]bool{}
