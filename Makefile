@@ -30,7 +30,7 @@ test: ## Install what tests need, and run them all with the race detector
 	@echo "==> the emulation by itself: it measures links, and runs at real-time priority"
 	$(GO) test -race -vet all -timeout 9m -p 1 ./testbed/emulation/...
 
-demo: ## Detect people in a CCTV clip on a whole mesh (VIDEO=file, FOR=seconds)
+demo: ## Detect what moves in two streets, or people in VIDEO=file, on a whole mesh (FOR=seconds)
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
 	@VIDEO='$(VIDEO)' FOR='$(FOR)' scripts/demo

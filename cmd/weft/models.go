@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/store"
+	"github.com/weft-mesh/weft/models/street/detector"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -38,7 +39,7 @@ func (l *library) open(cmd *cobra.Command) (*store.Store, *catalog.Catalog, erro
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	s := store.New(l.dir, base, nil)
+	s := store.New(l.dir, base, detector.Files())
 	c, left, err := s.Catalogue()
 	if err != nil {
 		return nil, nil, usageError{err}

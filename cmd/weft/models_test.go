@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,7 +107,7 @@ func TestModelsPullVerifyList(t *testing.T) {
 	if len(got) != 2 || got[0].Fetched || got[1].SHA256 != digest(s.files["net.weights"]) || len(s.asked) != before {
 		t.Errorf("pulled again: %+v", got)
 	}
-	if c := models("verify").want(t, exitOK, ""); !strings.Contains(c.out, "net    net.weights  ok") {
+	if c := models("verify").want(t, exitOK, ""); !regexp.MustCompile(`(?m)^net +net\.weights +ok$`).MatchString(c.out) {
 		t.Errorf("verified: %s", c.out)
 	}
 

@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/models/dataset"
 	"github.com/weft-mesh/weft/models/eval"
 	"github.com/weft-mesh/weft/models/score/scoreplot"
+	"github.com/weft-mesh/weft/models/street/detector"
 	"github.com/weft-mesh/weft/pipeline/vision"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -88,11 +89,12 @@ that this is partial, and exits with 1.`,
 
 // run evaluates, and writes what it has also when it is interrupted.
 func (o *evalOptions) run(cmd *cobra.Command) error {
-	model, dir, err := o.detector()
+	what, err := o.detector()
 	if err != nil {
 		return err
 	}
-	set, err := o.open(model)
+	model := &what.Model
+	set, err := o.open(*model)
 	if err != nil {
 		return err
 	}
@@ -100,9 +102,8 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 		Model: model.Name, Resolution: o.resolution, Dataset: o.dataset, Confidence: model.Confidence, NMS: model.NMS,
 	}
 	model.Confidence = min(model.Confidence, eval.Unsure)
-	d, err := vision.NewDetector(vision.DetectorConfig{
-		Model: model, Dir: dir, Resolution: o.resolution, Backend: tiering.Backend{Name: "cpu"}, Log: newLog(logFile{Level: o.level}),
-	})
+	what.Resolution, what.Backend, what.Log = o.resolution, tiering.Backend{Name: "cpu"}, newLog(logFile{Level: o.level})
+	d, err := vision.NewDetector(what)
 	if err != nil {
 		return err
 	}
@@ -138,38 +139,38 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // detector is the model that is asked for, and where its files are.
-func (o *evalOptions) detector() (m catalog.Model, dir string, err error) {
+func (o *evalOptions) detector() (what vision.DetectorConfig, err error) {
 	if o.output != "text" && o.output != "json" {
-		return m, "", fmt.Errorf("%w: --output is %q: use text or json", errUsage, o.output)
+		return what, fmt.Errorf("%w: --output is %q: use text or json", errUsage, o.output)
 	}
 	if o.limit < 0 {
-		return m, "", fmt.Errorf("%w: --limit is %d: use 1 or more", errUsage, o.limit)
+		return what, fmt.Errorf("%w: --limit is %d: use 1 or more", errUsage, o.limit)
 	}
 	if ext := strings.ToLower(filepath.Ext(o.model)); ext == ".cfg" || ext == ".onnx" {
-		m, err = o.file(ext)
-		dir = filepath.Dir(o.model)
+		what.Model, err = o.file(ext)
+		what.Dir = filepath.Dir(o.model)
 	} else {
-		m, err = o.known()
-		dir = o.models
+		what.Model, err = o.known()
+		what.Dir, what.Embedded = o.models, detector.Files()
 	}
 	if err != nil {
-		return m, "", err
+		return what, err
 	}
 	for _, v := range []struct {
 		flag  string
 		given bool
 		value float64
 		to    *float64
-	}{{"confidence", o.setConfidence, o.confidence, &m.Confidence}, {"nms", o.setNMS, o.nms, &m.NMS}} {
+	}{{"confidence", o.setConfidence, o.confidence, &what.Model.Confidence}, {"nms", o.setNMS, o.nms, &what.Model.NMS}} {
 		if !v.given {
 			continue
 		}
 		if !(v.value >= 0 && v.value <= 1) {
-			return m, "", fmt.Errorf("%w: --%s is %g: use 0 to 1", errUsage, v.flag, v.value)
+			return what, fmt.Errorf("%w: --%s is %g: use 0 to 1", errUsage, v.flag, v.value)
 		}
 		*v.to = v.value
 	}
-	return m, dir, nil
+	return what, nil
 }
 
 // known is a model of the catalogue.

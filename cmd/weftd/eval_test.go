@@ -41,29 +41,33 @@ func weftdEval(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *byt
 	return cmd, stdout, stderr
 }
 
-// The detector that needs no files, on pictures that need none.
+// The detectors that are built in, on pictures that need no files either.
 func TestEval(t *testing.T) {
-	picture := filepath.Join(t.TempDir(), "pr.png")
-	cmd, stdout, stderr := weftdEval(t, "hog-people", "-r", "512", "-d", "street:seeds=1-4", "-o", "json", "--plot", picture)
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, stderr)
-	}
-	var got evaluated
-	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
-		t.Fatalf("%v\n%s", err, stdout)
-	}
-	if got.Model != "hog-people" || got.Resolution != 512 || got.Images != 4 || got.ImagesAll != 4 || got.MSPerFrame <= 0 || got.Partial {
-		t.Errorf("%s", stdout)
-	}
-	if !strings.Contains(stderr.String(), "of 4  F1 0") {
-		t.Errorf("no progress in %q", stderr)
-	}
-	b, err := os.ReadFile(picture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := png.Decode(bytes.NewReader(b)); err != nil {
-		t.Error(err)
+	for _, model := range []string{"hog-people", "street"} {
+		t.Run(model, func(t *testing.T) {
+			picture := filepath.Join(t.TempDir(), "pr.png")
+			cmd, stdout, stderr := weftdEval(t, model, "-r", "512", "-d", "street:seeds=1-4", "-o", "json", "--plot", picture)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v\n%s", err, stderr)
+			}
+			var got evaluated
+			if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+				t.Fatalf("%v\n%s", err, stdout)
+			}
+			if got.Model != model || got.Resolution != 512 || got.Images != 4 || got.ImagesAll != 4 || got.MSPerFrame <= 0 || got.Partial {
+				t.Errorf("%s", stdout)
+			}
+			if !strings.Contains(stderr.String(), "of 4  F1 0") {
+				t.Errorf("no progress in %q", stderr)
+			}
+			b, err := os.ReadFile(picture)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := png.Decode(bytes.NewReader(b)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/models/profile/bench"
 	"github.com/weft-mesh/weft/models/street"
+	"github.com/weft-mesh/weft/models/street/detector"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/vision"
 	"github.com/weft-mesh/weft/tiering"
@@ -131,7 +132,7 @@ func runJob(ctx context.Context, in io.Reader, out io.Writer, level slog.Level) 
 		}{self, machine.NewPower(ctx)},
 		Open: func() (bench.Detector, error) {
 			return vision.NewDetector(vision.DetectorConfig{
-				Model: j.Model, Dir: j.Dir, Embedded: embedded(), Resolution: j.Resolution, Backend: j.Backend, Log: log,
+				Model: j.Model, Dir: j.Dir, Embedded: detector.Files(), Resolution: j.Resolution, Backend: j.Backend, Log: log,
 			})
 		},
 		Progress: func(done, total int) { _ = e.Encode(step{Done: done, Total: total}) },

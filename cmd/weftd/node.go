@@ -28,6 +28,7 @@ import (
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/models/fetch"
 	"github.com/weft-mesh/weft/models/store"
+	"github.com/weft-mesh/weft/models/street/detector"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/gallery"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
@@ -59,7 +60,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	id, self := cfg.Identity, cfg.Node
 	self.Version = version
 	self.Platforms = platforms(self.Capacity)
-	shelf := store.New(cfg.ModelsDir, cfg.Catalogue, nil)
+	shelf := store.New(cfg.ModelsDir, cfg.Catalogue, detector.Files())
 	books, err := library.New(library.Config{
 		Store: shelf, Fetch: &fetch.Fetcher{Log: log.With("part", "models")}, Sources: n.holders(self.ID, id),
 		Tell: func(names []string) error { return n.gossip.SetModels(names) },

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -259,9 +258,6 @@ type step struct {
 	Total   int              `json:"total"`
 	Profile *profile.Profile `json:"profile,omitempty"`
 }
-
-// embedded are the models built into weftd; nil: none.
-func embedded() fs.FS { return nil }
 
 // measurer has jobs done, each by a process of its own: it is the only way to
 // know what is the detector's of memory and processor time, the cold start is

@@ -28,6 +28,7 @@ func TestBuiltin(t *testing.T) {
 		resolutions []int
 	}{
 		"hog-people":              {catalog.HOG, tiering.Letterbox, 0, 1, []int{512, 640, 768, 1024}},
+		"street":                  {catalog.Darknet, tiering.Stretch, 2, 5, []int{320, 416, 512, 608}},
 		"yolo-fastest-1.1":        {catalog.Darknet, tiering.Stretch, 2, 80, []int{320, 416, 512}},
 		"yolo-fastest-1.1-xl":     {catalog.Darknet, tiering.Stretch, 2, 80, []int{320, 416, 512}},
 		"mobilenetv2-yolov3-nano": {catalog.Darknet, tiering.Stretch, 2, 80, []int{320, 416, 512}},
@@ -47,9 +48,9 @@ func TestBuiltin(t *testing.T) {
 		if m.Format != w.format || m.Fit != w.fit || len(m.Files) != w.files || len(m.Classes) != w.classes || !slices.Equal(m.Resolutions, w.resolutions) {
 			t.Errorf("%s: got %+v, want %+v", name, m, w)
 		}
-		confidence := 0.25
-		if m.Format == catalog.HOG {
-			confidence = 0.65
+		confidence, special := map[string]float64{"hog-people": 0.65, "street": 0.6}[name]
+		if !special {
+			confidence = 0.25
 		}
 		if m.Confidence != confidence || m.NMS != 0.45 {
 			t.Errorf("%s: confidence %v, NMS %v", name, m.Confidence, m.NMS)
@@ -58,7 +59,7 @@ func TestBuiltin(t *testing.T) {
 			t.Errorf("%s: family, licence, source or description is missing", name)
 		}
 		for _, f := range m.Files {
-			if g, ok := m.File(f.Role); !ok || g.Name != f.Name || f.Size == 0 || f.SHA256 == "" || len(f.URLs) == 0 {
+			if g, ok := m.File(f.Role); !ok || g.Name != f.Name || f.Size == 0 || f.SHA256 == "" || (len(f.URLs) == 0) != (name == "street") { // which is built in
 				t.Errorf("%s: file %+v", name, f)
 			}
 			for _, u := range f.URLs {
@@ -256,7 +257,7 @@ models:
 		{"resolution of darknet", "[320]", "[330]", "9:19: models[0].resolutions[0]: resolution 330 is no multiple of 32, which darknet models need"},
 		{"resolution twice", "[320]", "[320, 320]", "9:24: models[0].resolutions[1]: resolution 320 is listed twice"},
 		{"fit", "stretch", "crop", `10:10: models[0].fit: unknown fit "crop"; use stretch or letterbox`},
-		{"classes", "classes: own", "classes: coco", `11:14: models[0].classes: unknown class list "coco"; did you mean "coco80"? known lists: coco80, own, people`},
+		{"classes", "classes: own", "classes: coco", `11:14: models[0].classes: unknown class list "coco"; did you mean "coco80"? known lists: coco80, own, people, street`},
 		{"confidence", "classes: own", "classes: own\n    confidence: 25", "12:17: models[0].confidence: 25 is out of range; use 0 to 1"},
 		{"nms", "classes: own", "classes: own\n    nms: -0.1", "12:10: models[0].nms: -0.1 is out of range; use 0 to 1"},
 		{"empty class list", "[a, b]", "[]", "4:3: classLists.own: no classes; list at least one"},

@@ -4,8 +4,8 @@ package street
 // picture's height: the main choice of how small the objects get, since a
 // street's traffic is spread evenly over its length.
 const (
-	farPersonLeast = 6
-	farPersonMost  = 13
+	farPersonLeast = 9
+	farPersonMost  = 22
 )
 
 // How high the camera is, in millimetres. The higher, the smaller are the

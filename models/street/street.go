@@ -31,7 +31,7 @@ const (
 // neither found nor missed.
 const (
 	// MinHeight and MinWidth are the least size in 512ths of the picture's.
-	MinHeight = 8
+	MinHeight = 12
 	MinWidth  = 3
 	// MinVisible is the least share, in percent, that nothing hides and that
 	// is in the picture.

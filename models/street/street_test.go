@@ -187,8 +187,8 @@ func TestTruth(t *testing.T) {
 		return float64(n) / float64(len(heights))
 	}
 	// A good part is small, so that resolution matters, and more of it is not.
-	if s := share(8, 16); s < 0.15 || s > 0.45 {
-		t.Errorf("%.0f %% of objects are 8 to 16 of 512 high", 100*s)
+	if s := share(street.MinHeight, 20); s < 0.2 || s > 0.5 {
+		t.Errorf("%.0f %% of objects are %d to 20 of 512 high", 100*s, street.MinHeight)
 	}
 	if s := share(24, 512); s < 0.35 {
 		t.Errorf("only %.0f %% of objects are 24 of 512 high or more", 100*s)
