@@ -114,6 +114,7 @@ type StageTotals struct {
 	Queue     *pipeline.Histogram
 	Transfer  *pipeline.Histogram
 	Work      *pipeline.Histogram // reduce and execute
+	Judged    pipeline.Judged     // where it is known what frames show
 }
 
 // LinkCheck is what was asked of a link, and what was measured. Of what was

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/adaptation/quality"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -231,9 +232,17 @@ type pool struct {
 	delivered uint64
 }
 
-// f1 is the mean F1 of the frames that were analysed: what was measured of the
-// model at the resolution, or lies on the curve through that.
+// f1 is that of the frames that were analysed: of those themselves, where it is
+// known what they show; otherwise the mean of what was measured of the model at
+// the resolution, or lies on the curve through that.
 func f1(w *tiering.Workflow, t *testbed.Totals) (float64, error) {
+	var judged pipeline.Judged
+	for _, s := range t.Stages {
+		judged = judged.Plus(s.Judged)
+	}
+	if judged.Frames > 0 {
+		return judged.F1(), nil
+	}
 	var frames, sum float64
 	for _, s := range t.Stages {
 		task, ok := w.Task(s.Task)

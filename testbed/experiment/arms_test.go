@@ -128,6 +128,21 @@ func told(run int, latency time.Duration, light, heavy uint64, delivered ...uint
 	return rec
 }
 
+// Where it is known what frames show, F1 is of those very frames.
+func TestMeasureArmJudged(t *testing.T) {
+	a := &arms(t)[1]
+	rec := told(1, 100*time.Millisecond, 300, 900, 1000, 500, 250)
+	rec.Totals.Stages[1].Judged = pipeline.Judged{Frames: 300, Right: 100, Wrong: 20, Missed: 80}
+	rec.Totals.Stages[2].Judged = pipeline.Judged{Frames: 900, Right: 500, Wrong: 40, Missed: 60}
+	r, err := a.Measure(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 2 * 600.0 / (2*600 + 60 + 140); math.Abs(r.F1-want) > 1e-12 {
+		t.Errorf("F1 is %g, want %g", r.F1, want)
+	}
+}
+
 func TestMeasureArm(t *testing.T) {
 	a := &arms(t)[1]
 	r, err := a.Measure(told(1, 100*time.Millisecond, 300, 900, 1000, 500, 250))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 )
@@ -134,6 +135,22 @@ func (r *run) take(now *reading) error {
 	return nil
 }
 
+// judged is how right the detections of a task were between two moments.
+func judged(end, start api.WorkflowStatus, task string) pipeline.Judged {
+	of := func(s api.WorkflowStatus) (j pipeline.Judged) {
+		i := slices.IndexFunc(s.Stages, func(x kpi.Stage) bool { return x.Task == task })
+		if i >= 0 && s.Stages[i].Judged != nil {
+			j = *s.Stages[i].Judged
+		}
+		return j
+	}
+	b, a := of(end), of(start)
+	if b.Frames < a.Frames { // another leader, which counts from its start
+		return b
+	}
+	return pipeline.Judged{Frames: b.Frames - a.Frames, Right: minus(b.Right, a.Right), Wrong: minus(b.Wrong, a.Wrong), Missed: minus(b.Missed, a.Missed)}
+}
+
 // describe sums up a histogram.
 func describe(h *pipeline.Histogram) testbed.Latency {
 	return testbed.Latency{
@@ -167,6 +184,7 @@ func (r *run) total(start, end *reading) {
 		st := testbed.StageTotals{
 			Task: s.Task, Processed: minus(s.Processed, was.Processed), Dropped: map[pipeline.Reason]uint64{},
 			Queue: s.queue.Since(was.queue), Transfer: s.transfer.Since(was.transfer), Work: s.work.Since(was.work),
+			Judged: judged(end.status, start.status, s.Task),
 		}
 		for reason, n := range s.Dropped {
 			st.Dropped[reason] = minus(n, was.Dropped[reason])
