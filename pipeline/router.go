@@ -42,14 +42,27 @@ type Router struct {
 	local   Receiver
 	senders map[tiering.Transport]Sender
 	routes  atomic.Pointer[routes]
-	turn    atomic.Uint64
 	sending atomic.Int64  // frames that are in no outbox on their way through one
 	changed chan struct{} // tells Run of new outboxes
 	limit   logLimit
 
 	mu     sync.Mutex // held while routes are replaced
 	closed bool
+
+	turning sync.Mutex
+	turns   map[rota]uint64 // how many there were
 }
+
+// rota is those instances that take turns: of a group, for what a frame asks
+// for. One count for all would go in step with frames of several groups or
+// qualities that alternate, and some instances would never have their turn.
+type rota struct {
+	group string
+	want  tiering.Data
+}
+
+// maxRotas bounds the counts of turns: more than a workflow has qualities.
+const maxRotas = 256
 
 // routes is an immutable view of the offers, with the outboxes that serve
 // them.
@@ -70,9 +83,8 @@ func NewRouter(cfg RouterConfig, local Receiver, senders map[tiering.Transport]S
 	case local == nil:
 		return nil, fmt.Errorf("router of %s: no local receiver", cfg.Group)
 	}
-	r := &Router{cfg: cfg, local: local, senders: senders, changed: make(chan struct{}, 1)}
+	r := &Router{cfg: cfg, local: local, senders: senders, changed: make(chan struct{}, 1), turns: map[rota]uint64{}}
 	r.routes.Store(&routes{})
-	r.turn.Store(cfg.Turn)
 	return r, nil
 }
 
@@ -171,7 +183,7 @@ func (r *Router) Forward(f *Frame) {
 // route hands the frame to one instance of the group.
 func (r *Router) route(group string, f *Frame) {
 	want := tiering.Data{Type: "image", Resolution: f.Quality, Model: f.Analyser}
-	turn := r.turn.Add(1)
+	turn := r.turn(rota{group, want})
 	for {
 		now := time.Now()
 		routes := r.routes.Load()
@@ -194,6 +206,18 @@ func (r *Router) route(group string, f *Frame) {
 			return
 		}
 	}
+}
+
+// turn is the number of the next turn.
+func (r *Router) turn(of rota) uint64 {
+	r.turning.Lock()
+	defer r.turning.Unlock()
+	n, ok := r.turns[of]
+	if !ok && len(r.turns) >= maxRotas {
+		clear(r.turns)
+	}
+	r.turns[of] = n + 1
+	return r.cfg.Turn + n + 1
 }
 
 // Fit is how pictures are brought to the input of the detector that the frame

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -335,5 +336,40 @@ func TestRouterTurn(t *testing.T) {
 		if want := []string{"b", "a"}[turn%2]; !slices.Equal(got.sorted(), []string{want}) {
 			t.Errorf("turn %d: the first frame goes to %q, want %s", turn, got.sorted(), want)
 		}
+	}
+}
+
+// Instances of each group, and those for each quality, take turns among
+// themselves: whatever else passes the router in between.
+func TestRouterTurnsApart(t *testing.T) {
+	for name, tc := range map[string]struct {
+		offers    []tiering.Offer
+		qualities []int // of frames, again and again
+	}{
+		"groups": {[]tiering.Offer{
+			offerOf("a1", "detect", "here", 0), offerOf("a2", "detect", "here", 0), offerOf("b1", "store", "here", 0), offerOf("b2", "store", "here", 0),
+		}, []int{0}},
+		"qualities": {[]tiering.Offer{
+			offerOf("a1", "detect", "here", 416), offerOf("a2", "detect", "here", 416), offerOf("b1", "detect", "here", 512), offerOf("b2", "detect", "here", 512),
+		}, []int{416, 512}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			took := map[string]int{}
+			local := ReceiverFunc(func(i string, f *Frame) {
+				took[i]++
+				f.Settle(Outcome{})
+			})
+			r := newTestRouter(t, RouterConfig{}, local, nil)
+			r.SetOffers(tc.offers)
+			var c fates
+			for i := range 4 * len(tc.qualities) {
+				f := c.frame(uint64(i+1), 0)
+				f.Quality = tc.qualities[i%len(tc.qualities)]
+				r.Forward(f)
+			}
+			if want := map[string]int{"a1": 2, "a2": 2, "b1": 2, "b2": 2}; !maps.Equal(took, want) {
+				t.Errorf("the instances took %v, want %v", took, want)
+			}
+		})
 	}
 }

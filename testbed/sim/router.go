@@ -13,7 +13,7 @@ import (
 type router struct {
 	node   int32
 	routes []route // in order of group
-	turn   uint64
+	turn   uint64  // where turns begin
 	ended  bool
 }
 
@@ -24,6 +24,16 @@ type route struct {
 	slots  []int32         // of each offer
 	boxes  []int32         // that serve it; none: on this node
 	picks  []picks
+	turns  []uint64 // how many there were, by want
+}
+
+// next is the number of the next turn of those who take what is wanted.
+func (t *route) next(want int32) uint64 {
+	for len(t.turns) <= int(want) {
+		t.turns = append(t.turns, 0)
+	}
+	t.turns[want]++
+	return t.turns[want]
 }
 
 // picks is what tiering.Discover answers for what a frame asks for, whatever the turn: it
@@ -78,7 +88,11 @@ func (p *plane) redirect(i int32, offers []tiering.Offer, groups []string, find 
 	slices.Sort(all)
 	var routes []route
 	for _, g := range slices.Compact(all) {
-		routes = append(routes, route{group: g})
+		next := route{group: g}
+		if k := slices.IndexFunc(r.routes, func(t route) bool { return t.group == g }); k >= 0 {
+			next.turns = r.routes[k].turns
+		}
+		routes = append(routes, next)
 	}
 	kept := map[int32]bool{}
 	for _, o := range sorted {
@@ -156,7 +170,6 @@ func (p *plane) route(i int32, group string, f int32) {
 		p.routeBy(i, k, f)
 		return
 	}
-	r.turn++
 	p.finish(f, noRoute)
 }
 
@@ -167,13 +180,13 @@ func (p *plane) routeBy(i int32, k int, f int32) {
 		return
 	}
 	t := &r.routes[k]
-	r.turn++
+	turn := r.turn + t.next(p.frames[f].want)
 	turns := p.discover(r.node, t, p.frames[f].want)
 	if len(turns) == 0 {
 		p.finish(f, noRoute)
 		return
 	}
-	at := turns[r.turn%uint64(len(turns))]
+	at := turns[turn%uint64(len(turns))]
 	p.frames[f].slot = t.slots[at]
 	if t.boxes[at] == none {
 		p.receive(f)
