@@ -310,7 +310,7 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	}
 	e := p.mean(p.evaluate(present, make([]float64, len(p.stations))))
 	switch {
-	case e.over > c.best.over+1e-9:
+	case e.over > 1e-9 && (c.best.over <= 1e-9 || e.over > c.best.over+d.params.Margin):
 		d.state.Better = 0
 		return c.best.n, "the last one " + d.overloaded(p, present) + "; now " + c.why, true
 	case e.accuracy < c.floor-1e-9:

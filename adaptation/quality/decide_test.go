@@ -290,6 +290,28 @@ func TestHysteresis(t *testing.T) {
 	}
 }
 
+// Nor do they where every distribution saturates something: one that does so by
+// hardly less is no reason to change.
+func TestHysteresisUnderOverload(t *testing.T) {
+	r, noise, changes := start(t, DefaultParams()), seeded(5), 0
+	r.decide(useCase(19, 1e9))
+	for i := range 60 {
+		v := useCase(19, 1e9)
+		v.Stations[3].Servers, v.Stations[4].Servers = 1, 1
+		v.Classes[0].Options[1].Path[1].Execution.Service = ms(179.99 + 0.02*noise.Float64()) // at 512 it is 180
+		d := r.decide(v)
+		if d.Estimate.Saturated == "" {
+			t.Fatalf("%v can be served: this test shows nothing", d.Distribution)
+		}
+		if d.Changed && i > 0 {
+			changes++
+		}
+	}
+	if changes > 1 {
+		t.Errorf("changed %d times in 60 periods", changes)
+	}
+}
+
 // Between periods nothing moves; each period everyone moves on by one; in as
 // many periods as there are sources each has each quality as often as there are
 // sources with it.
