@@ -1,14 +1,17 @@
 package library
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,9 +62,10 @@ type Library struct {
 	said   map[string]bool          // what was complained of
 }
 
-// trial is how often a model could not be got, and when it is tried again.
+// trial is how often a model could not be got, why, and when it is tried again.
 type trial struct {
 	failed int
+	why    error
 	next   time.Time
 }
 
@@ -120,6 +124,20 @@ func (l *Library) Want(models []catalog.Model) {
 		default:
 		}
 	}
+}
+
+// Lacking says of the models that the node is to have and could not get why, by
+// name.
+func (l *Library) Lacking() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]string, len(l.trials))
+	for name, t := range l.trials {
+		if _, ok := l.want[name]; ok && !slices.Contains(l.names, name) {
+			out[name] = strings.ReplaceAll(t.why.Error(), "\n", "; ") // one for each source
+		}
+	}
+	return out
 }
 
 // Run watches the directory and gets what is wanted, until ctx ends.
@@ -188,7 +206,7 @@ func (l *Library) tell() {
 func (l *Library) get(ctx context.Context, now time.Time) time.Duration {
 	wait := l.cfg.Scan
 	for _, m := range l.missing() {
-		t := l.trials[m.Name]
+		t := l.tried(m.Name)
 		if now.Before(t.next) {
 			wait = min(wait, t.next.Sub(now))
 			continue
@@ -198,11 +216,10 @@ func (l *Library) get(ctx context.Context, now time.Time) time.Duration {
 			return 0
 		}
 		if err == nil {
-			delete(l.trials, m.Name)
+			err = l.scan()
+		}
+		if err == nil {
 			l.cfg.Log.Info("model got", "model", m.Name, "bytes", m.Size())
-			if err := l.scan(); err != nil {
-				l.complain(err)
-			}
 			l.tell()
 			continue
 		}
@@ -211,14 +228,22 @@ func (l *Library) get(ctx context.Context, now time.Time) time.Duration {
 			again = 30 * l.cfg.Again
 		}
 		again = again/2 + rand.N(again/2)
-		l.trials[m.Name] = trial{t.failed + 1, time.Now().Add(again)}
+		l.mu.Lock()
+		l.trials[m.Name] = trial{t.failed + 1, err, time.Now().Add(again)}
+		l.mu.Unlock()
 		wait = min(wait, again)
 		l.cfg.Log.Warn("a model that this node is to have cannot be got, will try again", "model", m.Name, "in", again.Round(time.Millisecond), "err", err)
 	}
 	return wait
 }
 
-// missing are the wanted models that cannot be used, by name.
+func (l *Library) tried(model string) trial {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trials[model]
+}
+
+// missing are the wanted models that cannot be used, small ones first.
 func (l *Library) missing() []catalog.Model {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,16 +253,12 @@ func (l *Library) missing() []catalog.Model {
 			out = append(out, m)
 		}
 	}
-	for name := range l.trials {
-		if _, ok := l.want[name]; !ok {
-			delete(l.trials, name)
-		}
-	}
+	maps.DeleteFunc(l.trials, func(name string, _ trial) bool {
+		_, ok := l.want[name]
+		return !ok || slices.Contains(l.names, name)
+	})
 	slices.SortFunc(out, func(a, b catalog.Model) int {
-		if a.Size() != b.Size() {
-			return int(min(max(a.Size()-b.Size(), -1), 1)) // small ones first
-		}
-		return slices.Compare([]string{a.Name}, []string{b.Name})
+		return cmp.Or(cmp.Compare(a.Size(), b.Size()), cmp.Compare(a.Name, b.Name))
 	})
 	return out
 }
@@ -246,8 +267,13 @@ func (l *Library) missing() []catalog.Model {
 func (l *Library) fetch(ctx context.Context, m catalog.Model) error {
 	s := l.cfg.Store
 	own, known := l.Catalogue().Lookup(m.Name)
-	if known && !agree(own, &m) {
+	switch {
+	case known && !agree(own, &m):
 		return errAnother
+	case !known:
+		if err := s.Fits(l.Catalogue(), m); err != nil {
+			return err
+		}
 	}
 	var files []catalog.File
 	var size int64
@@ -292,9 +318,9 @@ func (l *Library) fetch(ctx context.Context, m catalog.Model) error {
 }
 
 // agree reports whether two entries are of the same files, as far as their
-// digests are known.
+// sizes and digests are known.
 func agree(a, b *catalog.Model) bool {
 	return slices.EqualFunc(a.Files, b.Files, func(x, y catalog.File) bool {
-		return x.Name == y.Name && x.Role == y.Role && (x.SHA256 == "" || x.SHA256 == y.SHA256)
+		return x.Name == y.Name && x.Role == y.Role && (x.Size == 0 || x.Size == y.Size) && (x.SHA256 == "" || x.SHA256 == y.SHA256)
 	})
 }

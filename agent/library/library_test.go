@@ -108,7 +108,8 @@ func (r *running) told(names ...string) func() bool {
 func start(t *testing.T, cfg Config, nodes func() []*node) *running {
 	t.Helper()
 	base, err := catalog.Load("base.yaml", []byte("apiVersion: weft/v1\nkind: Catalogue\nmodels:\n  - {name: built-in, format: hog, resolutions: [512], fit: letterbox, classes: people}\n"+
-		"  - {name: unpinned, format: onnx, files: [{role: model, name: own/unpinned.onnx}], resolutions: [416], fit: stretch, classes: people}\n"))
+		"  - {name: unpinned, format: onnx, files: [{role: model, name: own/unpinned.onnx}], resolutions: [416], fit: stretch, classes: people}\n"+
+		"  - {name: sized, format: onnx, files: [{role: model, name: own/sized.onnx, size: 999}], resolutions: [416], fit: stretch, classes: people}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,4 +269,51 @@ func TestWhatIsNotFetched(t *testing.T) {
 	if good.asked.Load() != 0 {
 		t.Error("it was asked all the same")
 	}
+}
+
+// A model of the mesh does not take the place of another one's file, however
+// often it is wanted.
+func TestTheFilesOfOthersStay(t *testing.T) {
+	mine, theirs := noise(1, 1000), noise(2, 1000)
+	good := serves(t, theirs, nil)
+	r := start(t, Config{}, func() []*node { return []*node{good} })
+	path := filepath.Join(r.dir, "own", "unpinned.onnx")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, mine, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is seen", r.told("built-in", "unpinned"))
+	m := model("cars", theirs)
+	m.Files[0].Name = "own/unpinned.onnx"
+	if err := r.fetch(t.Context(), m); !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "own/unpinned.onnx is a file of model unpinned") {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, mine) {
+		t.Errorf("the file is another now, %v", err)
+	}
+}
+
+// What keeps a model from being had is said, until it is had.
+func TestWhyAModelIsNotHad(t *testing.T) {
+	data := noise(1, 1000)
+	var (
+		mu    sync.Mutex
+		nodes = []*node{serves(t, data, http.NotFound)}
+	)
+	r := start(t, Config{}, func() []*node { mu.Lock(); defer mu.Unlock(); return slices.Clone(nodes) })
+	if got := r.Lacking(); len(got) != 0 {
+		t.Errorf("nothing is wanted: %v", got)
+	}
+	r.Want([]catalog.Model{model("cars", data)})
+	eventually(t, "it is said", func() bool { return strings.Contains(r.Lacking()["cars"], "404 Not Found") })
+	mu.Lock()
+	nodes = []*node{serves(t, data, nil)}
+	mu.Unlock()
+	eventually(t, "it is had", r.told("built-in", "cars"))
+	eventually(t, "nothing is lacking", func() bool { return len(r.Lacking()) == 0 })
+
+	// This node's catalogue has a file of another size.
+	r.Want([]catalog.Model{model("sized", data)})
+	eventually(t, "it is said", func() bool { return r.Lacking()["sized"] == errAnother.Error() })
+	r.Want(nil)
+	eventually(t, "it is not wanted", func() bool { return len(r.Lacking()) == 0 })
 }

@@ -28,7 +28,7 @@ func (s *Store) Add(own *catalog.Catalog, from string) ([]catalog.Model, error) 
 	for _, m := range own.Models() {
 		filled, err := s.examine(m, from)
 		if err == nil {
-			err = s.mayInstall(known, filled)
+			err = s.Fits(known, filled)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("model %s: %w", m.Name, err))
@@ -139,9 +139,9 @@ func look(path string, all bool) (head []byte, have catalog.Pin, err error) {
 	return head, have, err
 }
 
-// mayInstall says why a model cannot be put beside those that are known. The
-// same again is no mistake.
-func (s *Store) mayInstall(known *catalog.Catalog, m catalog.Model) error {
+// Fits says why a model cannot be put beside those that are known; nil: it can.
+// The same again is no mistake.
+func (s *Store) Fits(known *catalog.Catalog, m catalog.Model) error {
 	if old, ok := known.Lookup(m.Name); ok && !same(*old, m) {
 		return fmt.Errorf("%w: the catalogue has another model %s: give yours another name, or, if it was added before, remove %s",
 			ErrConflict, m.Name, filepath.Join(s.path, installed, m.Name+".yaml"))
