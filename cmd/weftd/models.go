@@ -20,7 +20,7 @@ func (n *node) holders(self string, id *pki.Identity) func(model, digest string)
 	// What comes is compared with its digest, so it does not matter of which
 	// node it is.
 	ask := func(role pki.Role) *http.Client {
-		return &http.Client{Transport: api.NewTransport(id.ClientTLS(role), id.Peers(), nil)}
+		return fetch.NewPeerClient(api.NewTransport(id.ClientTLS(role), id.Peers(), nil))
 	}
 	coordinator, agent := ask(pki.Coordinator), ask(pki.Agent)
 	n.close = append(n.close, func() error { coordinator.CloseIdleConnections(); agent.CloseIdleConnections(); return nil })

@@ -66,6 +66,12 @@ func NewClient() *http.Client {
 	}
 }
 
+// NewPeerClient returns a client for other nodes of the mesh, over what connects
+// them. A node has a file or it does not: it leads nowhere else.
+func NewPeerClient(t http.RoundTripper) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
 // noDowngrade follows no redirection from a protected connection to a plain one.
 func noDowngrade(r *http.Request, via []*http.Request) error {
 	switch last := via[len(via)-1].URL; {

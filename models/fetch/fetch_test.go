@@ -449,3 +449,19 @@ func FuzzContentRange(f *testing.F) {
 		}
 	})
 }
+
+// A node that leads elsewhere is passed over: it would have others ask whom it
+// likes.
+func TestPeersLeadNowhereElse(t *testing.T) {
+	data := content(1, 1000)
+	elsewhere := serve(t, data)
+	peer := serve(t, data, http.RedirectHandler(elsewhere.URL+"/net.weights", http.StatusFound).ServeHTTP)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	s := peer.source()
+	s.HTTP = NewPeerClient(transport)
+	_, err := fetcher(t).Fetch(t.Context(), newStore(t), fileOf(data), []Source{s})
+	if !errors.Is(err, ErrNotFetched) || !strings.Contains(err.Error(), "302 Found") || elsewhere.requests() != 0 {
+		t.Errorf("%v, %d requests elsewhere", err, elsewhere.requests())
+	}
+}
