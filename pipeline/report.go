@@ -117,4 +117,7 @@ type Report struct {
 	Index   uint64         `json:"index,omitempty"`
 	Sources []SourceReport `json:"sources"`
 	Stages  []StageReport  `json:"stages"`
+	// Lacking says of the models that the node is to have and could not get why,
+	// by name.
+	Lacking map[string]string `json:"lacking_models,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/profile"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -26,8 +27,17 @@ type follower interface {
 	Follow(assigned []tiering.Assignment, want []profile.Key, known []profile.Profile)
 }
 
-// wanter gets models.
-type wanter interface{ Want([]catalog.Model) }
+// wanter gets models, and says of those that it could not get why, by name.
+type wanter interface {
+	Want([]catalog.Model)
+	Lacking() map[string]string
+}
+
+// Report implements agent.Control.
+func (c *control) Report(ctx context.Context, r pipeline.Report) error {
+	r.Lacking = c.models.Lacking()
+	return c.Client.Report(ctx, r)
+}
 
 // Assignments implements agent.Control.
 func (c *control) Assignments(ctx context.Context, node string, after uint64) ([]tiering.Assignment, uint64, error) {

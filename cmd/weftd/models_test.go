@@ -143,7 +143,10 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 	}
 	eventually(t, time.Minute, "the workflow says what it waits for", func() bool {
 		s, err := f.Workflow(t.Context(), "cars")
-		return err == nil && strings.Contains(s.Reason, "detect@320: waiting for model "+carsModel+" on fog-2")
+		return err == nil && strings.Contains(s.Reason, "detect@320: waiting for model "+carsModel+" on fog-2") &&
+			slices.ContainsFunc(s.Stages, func(x api.StageStatus) bool { // and why it does not come
+				return strings.Contains(x.Message, "; fog-2: cannot get the file ") && strings.Contains(x.Message, "its SHA-256 digest is ")
+			})
 	})
 	f.start("fog-1")
 	eventually(t, time.Minute, "fog-2 has got it from fog-1", func() bool { return whole("fog-2") })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -249,6 +250,56 @@ func TestStatusOfStages(t *testing.T) {
 	m.do(&state.StopWorkflow{Name: "people"})
 	if d := m.status(r).Stages[0]; d.Status != pipeline.StatusEnded || d.Instances != 0 || d.Received != 20 {
 		t.Fatalf("stopped: %+v", d)
+	}
+}
+
+// A task that waits for a model says why the model does not come.
+func TestStatusOfLackingModels(t *testing.T) {
+	m, r := newMesh(t.Fatal), New()
+	m.set("fog-2", tiering.NodeFailed)
+	people, _ := m.Snapshot().Workflow("people")
+	w := *people.Spec
+	w.Name = "later"
+	w.Tasks = slices.Clone(w.Tasks)
+	w.Tasks[0].Model = &tiering.Model{Name: "yolo-2", Family: "yolo", Resolution: 416}
+	m.do(&state.SubmitWorkflow{Workflow: &w, Plan: &tiering.Plan{
+		Workflow: "later", Index: m.Snapshot().Index(), Unplaced: []tiering.Unplaced{{Name: "detect@416", Reason: "waiting for model yolo-2 on fog-1"}},
+	}})
+	message := func() string {
+		s, ok := m.Snapshot().Workflow("later")
+		if !ok {
+			t.Fatal("no workflow")
+		}
+		return r.Status(s, m.Snapshot()).Stages[0].Message
+	}
+	if got := message(); got != "waiting for model yolo-2 on fog-1" {
+		t.Errorf("%q", got)
+	}
+	lacks := func(node, why string) {
+		m.add(r, &pipeline.Report{Node: node, Lacking: map[string]string{"yolo-2": why, "other": "x"}})
+	}
+	lacks("fog-1", "the disk is full"+strings.Repeat("!", 1000))
+	lacks("fog-2", "it is gone itself")
+	if got, want := message(), "waiting for model yolo-2 on fog-1; fog-1: the disk is full"+strings.Repeat("!", maxWhy-16); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	m.add(r, report("fog-1", "a"))
+	if got := message(); got != "waiting for model yolo-2 on fog-1" {
+		t.Errorf("it has come: %q", got)
+	}
+	// With instances on a node that is gone.
+	gone := *people
+	gone.Unplaced = []tiering.Unplaced{{Name: "detect@416", Reason: "waiting for model yolo on fog-1"}}
+	m.add(r, &pipeline.Report{Node: "fog-1", Lacking: map[string]string{"yolo": "the disk is full"}})
+	if got, want := r.Status(&gone, m.Snapshot()).Stages[0].Message, "node fog-2 is gone; waiting for model yolo on fog-1; fog-1: the disk is full"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	many := map[string]string{}
+	for i := range maxLacking + 1 {
+		many[fmt.Sprint(i)] = "x"
+	}
+	if err := r.Add(&pipeline.Report{Node: "fog-1", Lacking: many}, m.Snapshot()); !errors.Is(err, ErrReport) {
+		t.Errorf("too many models: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/weft-mesh/weft/coordinator/state"
@@ -18,6 +19,9 @@ var ErrReport = errors.New("report not taken")
 const (
 	// maxInstances bounds one report.
 	maxInstances = 1024
+	// maxLacking bounds the models of one report that the node lacks, and
+	// maxWhy the bytes of each reason.
+	maxLacking, maxWhy = 64, 500
 	// endedKept is how many instances that no longer run are kept apart for
 	// each node before they become part of the totals.
 	endedKept = 16
@@ -35,7 +39,8 @@ type Reports struct {
 type nodeReports struct {
 	index   uint64 // of the state that its agent follows
 	running map[startKey]*reported
-	ended   []*reported // oldest first, at most endedKept
+	ended   []*reported       // oldest first, at most endedKept
+	lacking map[string]string // models that it could not get, and why
 }
 
 // startKey names one start of an instance on a node. Counts grow within it and
@@ -75,6 +80,9 @@ func (s *Reports) Add(r *pipeline.Report, snap *state.Snapshot) error {
 	if n := len(r.Sources) + len(r.Stages); n > maxInstances {
 		return fmt.Errorf("%w: it is of %d instances, at most %d are allowed", ErrReport, n, maxInstances)
 	}
+	if n := len(r.Lacking); n > maxLacking {
+		return fmt.Errorf("%w: it is of %d models that are lacking, at most %d are allowed", ErrReport, n, maxLacking)
+	}
 	if _, ok := snap.Node(r.Node); !ok {
 		return fmt.Errorf("%w: node %q", state.ErrNotFound, r.Node)
 	}
@@ -90,6 +98,7 @@ func (s *Reports) Add(r *pipeline.Report, snap *state.Snapshot) error {
 	if n.index = r.Index; n.index > snap.Revision() {
 		n.index = 0
 	}
+	n.lacking = r.Lacking
 	before := n.running
 	n.running = make(map[startKey]*reported, len(r.Sources)+len(r.Stages))
 	put := func(e *reported, workflow string) {
@@ -280,6 +289,20 @@ func (s *Reports) gather(workflow string, snap *state.Snapshot) (*totals, map[in
 		}
 	}
 	return sum, running
+}
+
+// lacking says on which live nodes a model is lacking, and why.
+func (s *Reports) lacking(model string, snap *state.Snapshot) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(s.nodes)) {
+		why, ok := s.nodes[id].lacking[model]
+		if node, _ := snap.Node(id); ok && node.Alive() {
+			out = append(out, fmt.Sprintf("%s: %s", id, strings.ToValidUTF8(why[:min(len(why), maxWhy)], "")))
+		}
+	}
+	return out
 }
 
 // instanceOn is an instance on one node.

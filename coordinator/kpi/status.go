@@ -2,6 +2,7 @@ package kpi
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,6 +108,7 @@ func (s *Reports) Status(w *state.Workflow, snap *state.Snapshot) Workflow {
 	}
 	for i := range w.Spec.Tasks {
 		out.Stages = append(out.Stages, stageStatus(w, w.Spec.Tasks[i].Name, &out, sum, running, snap))
+		s.explain(&out.Stages[i], w, &w.Spec.Tasks[i], snap)
 	}
 	return out
 }
@@ -130,6 +132,20 @@ func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, run
 		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
 		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce, Judged: known, F1: f1,
 	}
+}
+
+// explain adds to what is said of a stage that the last plan went without why,
+// if it is a model that nodes cannot get.
+func (s *Reports) explain(stage *Stage, w *state.Workflow, t *tiering.Task, snap *state.Snapshot) {
+	i := slices.IndexFunc(w.Unplaced, func(u tiering.Unplaced) bool { return u.Name == t.Name })
+	if i < 0 || t.Model == nil {
+		return
+	}
+	why := append([]string{stage.Message}, s.lacking(t.Model.Name, snap)...)
+	if stage.Instances > 0 { // on a node that is gone
+		why = slices.Insert(why, 1, w.Unplaced[i].Reason)
+	}
+	stage.Message = strings.TrimPrefix(strings.Join(why, "; "), "; ")
 }
 
 // condition is how the instances of a source or task are doing.
