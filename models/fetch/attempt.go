@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,16 +64,13 @@ func (f *Fetcher) attempt(ctx context.Context, part *store.Part, file catalog.Fi
 		return err
 	}
 	defer resp.Body.Close()
-	if err := accept(resp, part, file, s); err != nil {
+	total, err := accept(resp, part, file, s)
+	if err != nil {
 		return err
 	}
 	most := file.Size
 	if most == 0 {
 		most = or(f.Most, 2<<30)
-	}
-	total := file.Size
-	if total == 0 && resp.ContentLength > 0 {
-		total = part.Size() + resp.ContentLength
 	}
 	if total > most {
 		return never("%w: %s, at most %s are taken", ErrTooLarge, tiering.FormatBytes(total), tiering.FormatBytes(most))
@@ -97,39 +95,42 @@ func ask(req *http.Request, part *store.Part, file catalog.File, s *Source) erro
 	return nil
 }
 
-// accept says whether an answer is (the rest of) the file.
-func accept(resp *http.Response, part *store.Part, file catalog.File, s *Source) error {
+// accept says whether an answer is (the rest of) the file, and how much the whole
+// has; 0: that is not known.
+func accept(resp *http.Response, part *store.Part, file catalog.File, s *Source) (total int64, err error) {
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" {
-		return never("it answers %s with a web page", resp.Status)
+		return 0, never("it answers %s with a web page", resp.Status)
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 		if n := resp.ContentLength; file.Size != 0 && n >= 0 && n != file.Size {
-			return never("%w: it has %d bytes there and not %d", store.ErrDamaged, n, file.Size)
+			return 0, never("%w: it has %d bytes there and not %d", store.ErrDamaged, n, file.Size)
 		}
 		if file.SHA256 == "" && file.Size == 0 && resp.ContentLength < 0 && resp.ProtoMajor < 2 && len(resp.TransferEncoding) == 0 {
-			return never("it does not say how long the file is, so nobody could tell whether all of it came")
+			return 0, never("it does not say how long the file is, so nobody could tell whether all of it came")
 		}
-		return part.Restart(s.URL, validatorOf(resp.Header))
+		return cmp.Or(file.Size, max(resp.ContentLength, 0)), part.Restart(s.URL, validatorOf(resp.Header))
 	case code == http.StatusPartialContent:
-		first, total, ok := contentRange(resp.Header.Get("Content-Range"))
+		first, whole, ok := contentRange(resp.Header.Get("Content-Range"))
 		switch {
 		case !ok || first != part.Size():
-			return errors.Join(fmt.Errorf("it sends another part than was asked for (%q)", resp.Header.Get("Content-Range")), part.Restart("", ""))
-		case file.Size != 0 && total >= 0 && total != file.Size:
-			return never("%w: it has %d bytes there and not %d", store.ErrDamaged, total, file.Size)
+			return 0, errors.Join(fmt.Errorf("it sends another part than was asked for (%q)", resp.Header.Get("Content-Range")), part.Restart("", ""))
+		case file.Size != 0 && whole >= 0 && whole != file.Size:
+			return 0, never("%w: it has %d bytes there and not %d", store.ErrDamaged, whole, file.Size)
+		case file.Size == 0 && file.SHA256 == "" && whole < 0:
+			return 0, never("it does not say how long the file is (%q), so nobody could tell whether all of it came", resp.Header.Get("Content-Range"))
 		}
-		return nil
+		return cmp.Or(file.Size, max(whole, 0)), nil
 	case code == http.StatusRequestedRangeNotSatisfiable:
-		return errors.Join(errors.New("it has less than was there before"), part.Restart("", ""))
+		return 0, errors.Join(errors.New("it has less than was there before"), part.Restart("", ""))
 	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= 500:
 		p := &problem{error: errors.New(resp.Status)}
 		if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
 			p.wait = time.Duration(min(n, 3600)) * time.Second
 		}
-		return p
+		return 0, p
 	}
-	return never("%s", resp.Status)
+	return 0, never("%s", resp.Status)
 }
 
 // validatorOf is what tells later whether a server still has the same: an ETag

@@ -397,6 +397,22 @@ func TestFetchPinsOnFirstUse(t *testing.T) {
 	})
 }
 
+// A server may send less than the rest that was asked for. What the whole has is
+// in its answer.
+func TestFetchIsNotContentWithAPart(t *testing.T) {
+	data := content(1, 5000)
+	o := serve(t, data)
+	o.faults = []func(http.ResponseWriter, *http.Request){cut(data, 1000, o.etag), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Range", "bytes 1000-1999/5000")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(data[1000:2000])
+	}}
+	pin, err := fetcher(t).Fetch(t.Context(), newStore(t), catalog.File{Role: catalog.RoleModel, Name: "own.onnx"}, []Source{o.source()})
+	if err != nil || pin.SHA256 != digestOf(data) {
+		t.Errorf("%d bytes are taken for all of it, %v", pin.Size, err)
+	}
+}
+
 func TestFetchInTwoProcesses(t *testing.T) {
 	data := content(1, 5000)
 	s := newStore(t)
