@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/models/dataset"
 	"github.com/weft-mesh/weft/models/eval"
 	"github.com/weft-mesh/weft/models/score/scoreplot"
+	"github.com/weft-mesh/weft/models/store"
 	"github.com/weft-mesh/weft/models/street/detector"
 	"github.com/weft-mesh/weft/pipeline/vision"
 	"github.com/weft-mesh/weft/tiering"
@@ -175,14 +176,19 @@ func (o *evalOptions) detector() (what vision.DetectorConfig, err error) {
 
 // known is a model of the catalogue.
 func (o *evalOptions) known() (catalog.Model, error) {
-	all, err := catalogueWith(o.catalogue)
+	base, err := catalogueWith(o.catalogue)
 	if err != nil {
 		return catalog.Model{}, err
 	}
+	all, left, err := store.New(o.models, base, nil).Catalogue()
+	if err != nil { // those that need no files of it can be had all the same
+		all, left = base, []error{err}
+	}
 	m, ok := all.Lookup(o.model)
 	if !ok {
-		return catalog.Model{}, fmt.Errorf("%w: the catalogue has no model %q%s it has %s; a file must end in .cfg or .onnx", errUsage, o.model,
+		unknown := fmt.Errorf("%w: the catalogue has no model %q%s it has %s; a file must end in .cfg or .onnx", errUsage, o.model,
 			cmp.Or(yamlfile.DidYouMean(o.model, all.Names()), ";"), strings.Join(all.Names(), ", "))
+		return catalog.Model{}, errors.Join(append([]error{unknown}, left...)...)
 	}
 	if !m.Offers(o.resolution) {
 		return catalog.Model{}, fmt.Errorf("%w: --resolution is %d: %s offers %s", errUsage, o.resolution, m.Name,

@@ -151,6 +151,8 @@ func TestEvalMistakesAreExplained(t *testing.T) {
 	write("bad/labels/a.txt", "0 0.5 0.5 1 1\n0 0.5 0.5 1\n")
 	write("damaged/images/a.png", "no picture")
 	write("damaged/labels/a.txt", "")
+	write("shelf/catalogue.d/own.yaml", "apiVersion: weft/v1\nkind: Catalogue\nmodels:\n  - {name: own, format: hog, resolutions: [512], fit: letterbox, classes: people}\n")
+	write("shelf/catalogue.d/odd.yaml", "apiVersion: weft/v2\n")
 	const few = "street:seeds=1-2"
 	for _, tt := range []struct {
 		name string
@@ -160,6 +162,8 @@ func TestEvalMistakesAreExplained(t *testing.T) {
 	}{
 		{"no model", nil, exitUsage, "usage: one MODEL is needed"},
 		{"unknown model", []string{"hog-peple", "-r", "512", "-d", few}, exitUsage, `usage: the catalogue has no model "hog-peple"; did you mean "hog-people"? it has `},
+		{"resolution of an added model", []string{"own", "-r", "416", "-d", few, "--models", filepath.Join(dir, "shelf")}, exitUsage, "usage: --resolution is 416: own offers 512"},
+		{"an added model that is left out", []string{"odd", "-r", "416", "-d", few, "--models", filepath.Join(dir, "shelf")}, exitUsage, filepath.Join(dir, "shelf", "catalogue.d", "odd.yaml") + " is left out: "},
 		{"no resolution", []string{"hog-people", "-d", few}, exitUsage, "usage: --resolution is 0: hog-people offers 512, 640, 768, 1024"},
 		{"no data set", []string{"hog-people", "-r", "512"}, exitUsage, "usage: --dataset is needed"},
 		{"unknown kind", []string{"hog-people", "-r", "512", "-d", "voc:x"}, exitUsage, `unknown kind "voc"; use coco:DIR or yolo:DIR or street:seeds=A-B`},
