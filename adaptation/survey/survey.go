@@ -210,7 +210,10 @@ func (s *surveyor) classes(v *quality.View) error {
 			if err := s.options(&c); err != nil {
 				return err
 			}
-			choices = max(choices, len(c.Options))
+			if len(c.Options) == 0 {
+				return fmt.Errorf("%w: no instance runs that analyses frames of %s", ErrUnknown, src.Name)
+			}
+			choices = max(choices, s.offered(&c))
 			v.Classes = append(v.Classes, c)
 		}
 		v.Classes[i].Sources = append(v.Classes[i].Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
@@ -219,6 +222,25 @@ func (s *surveyor) classes(v *quality.View) error {
 		return fmt.Errorf("%w: the sources have one quality only; offer several resolutions up to theirs", ErrOff)
 	}
 	return nil
+}
+
+// offered is how many qualities the workflow offers to the class. That one of
+// them has no instance just now is no reason not to adapt: its frames need
+// another.
+func (s *surveyor) offered(c *quality.Class) int {
+	n := len(c.Options)
+	for i := range s.Workflow.Tasks {
+		if t := &s.Workflow.Tasks[i]; len(s.placed[t.Name]) == 0 && s.may(c, t) {
+			n++
+		}
+	}
+	return n
+}
+
+// may reports whether a quality that the task gives is one for the class.
+func (s *surveyor) may(c *quality.Class, t *tiering.Task) bool {
+	return t.Model != nil && t.Model.Resolution <= c.Own.Resolution &&
+		(s.knobs.Resolution || t.Model.Resolution == c.Own.Resolution) && (s.knobs.Model || t.Model.Name == c.Own.Model)
 }
 
 // own is the quality that the document asks for.
@@ -251,8 +273,7 @@ func (s *surveyor) options(c *quality.Class) error {
 	slices.SortStableFunc(tasks, func(a, b *tiering.Task) int { return cmp.Compare(b.Model.Resolution, a.Model.Resolution) })
 	for _, t := range tasks {
 		q := quality.Quality{Model: t.Model.Name, Resolution: t.Model.Resolution, Every: 1}
-		if q.Resolution > c.Own.Resolution || len(s.placed[t.Name]) == 0 ||
-			!s.knobs.Resolution && q.Resolution != c.Own.Resolution || !s.knobs.Model && q.Model != c.Own.Model {
+		if len(s.placed[t.Name]) == 0 || !s.may(c, t) {
 			continue
 		}
 		accuracy, err := s.accuracy(t.Model)

@@ -236,8 +236,11 @@ func TestNoView(t *testing.T) {
 			in.Workflow.Links[2].To = "detect"
 		}, survey.ErrOff, "different ways"},
 		"one quality": {func(in *survey.Input) {
-			in.Placements = slices.DeleteFunc(in.Placements, func(p tiering.Placement) bool { return p.Task == "detect@416" })
+			in.Workflow.Tasks = slices.DeleteFunc(in.Workflow.Tasks, func(t tiering.Task) bool { return t.Name == "detect@416" })
 		}, survey.ErrOff, "one quality only"},
+		"no instance to analyse": {func(in *survey.Input) {
+			in.Placements = slices.DeleteFunc(in.Placements, func(p tiering.Placement) bool { return strings.HasPrefix(p.Task, "detect") })
+		}, survey.ErrUnknown, "no instance runs that analyses frames of cam-01"},
 		"more than the models have": {func(in *survey.Input) { in.Workflow.Objectives.MinAccuracy = 0.9 }, survey.ErrOff, "0.900 is asked for, and the models reach 0.7"},
 		"no such resolution":        {func(in *survey.Input) { in.Workflow.Sources[0].Resolution = 608 }, survey.ErrOff, "at 608"},
 		"no source":                 {func(in *survey.Input) { clear(in.Rates) }, survey.ErrUnknown, "no source runs"},

@@ -53,7 +53,7 @@ type workflow struct {
 	measured time.Time // when the meter was read last
 	due      time.Time // of the next decision
 	rates    map[string]float64
-	sources  []string // that ran at the last decision
+	running  []string // sources and tasks that had an instance at the last decision
 	state    quality.State
 	status   Status
 }
@@ -148,11 +148,11 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 		return l.idle(snap, w, mind, err, now, time.Hour)
 	}
 	placements := serving(snap, w.Name)
-	running := sources(placements)
-	if now.Before(mind.due) && slices.Equal(running, mind.sources) {
+	here := running(placements)
+	if now.Before(mind.due) && slices.Equal(here, mind.running) {
 		return nil
 	}
-	mind.sources = running
+	mind.running = here
 	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
 	view, err := survey.View(survey.Input{
 		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Costs: mind.meter.costs, RTT: l.rtt,
@@ -186,7 +186,7 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 		}
 		mind = &workflow{meter: newMeter(), corrects: corrects, rates: map[string]float64{}}
 	}
-	mind.version, mind.due, mind.sources = w.Version, now, nil
+	mind.version, mind.due, mind.running = w.Version, now, nil
 	if a, ok := snap.Adaptation(w.Name); ok {
 		m := memory{Rates: mind.rates}
 		if err := json.Unmarshal(a.Memory, &m); err == nil {
@@ -352,15 +352,14 @@ func profiled(snap *state.Snapshot) func(node string, t *tiering.Task) (time.Dur
 	}
 }
 
-func sources(ps []tiering.Placement) []string {
+// running are the sources and tasks of which there is an instance.
+func running(ps []tiering.Placement) []string {
 	var out []string
 	for _, p := range ps {
-		if p.Source {
-			out = append(out, p.Task)
-		}
+		out = append(out, p.Task)
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // random is what draws among equals; it follows from the state.

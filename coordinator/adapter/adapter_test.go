@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -338,6 +339,28 @@ func TestSourcesAreHeldAndAdmitted(t *testing.T) {
 }
 
 // A new leader goes on where the last one was.
+// Where the node of one detector is gone, the others take its frames at once,
+// until it is back.
+func TestADetectorIsLost(t *testing.T) {
+	w := newWorld(t, 2)
+	w.pass(3 * period)
+	if n := w.reduced(); n != 0 {
+		t.Fatalf("%d sources are reduced, and nothing is full: this test shows nothing", n)
+	}
+	at := w.Snapshot().PlacementsOf("streets")
+	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
+	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
+	w.pass(time.Second)
+	if n := w.reduced(); n != 2 {
+		t.Errorf("%d of 2 sources are analysed by the detector that is left: %+v", n, w.status())
+	}
+	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeAlive, At: w.now})
+	w.pass(4 * period)
+	if n := w.reduced(); n != 0 {
+		t.Errorf("%d sources are reduced, and the other is back: %+v", n, w.status())
+	}
+}
+
 func TestAnElectionChangesNothing(t *testing.T) {
 	w := newWorld(t, 5)
 	w.pass(3 * period)
