@@ -24,6 +24,9 @@ import (
 // ErrRoom reports that a model would leave too little of the disk.
 var ErrRoom = errors.New("too little room on the disk")
 
+// errUnwanted ends the fetching of a model.
+var errUnwanted = errors.New("it is not wanted any more")
+
 // errAnother reports a model that is another one here.
 var errAnother = errors.New("this node's catalogue has another model of that name: give one of the two another name")
 
@@ -53,13 +56,17 @@ type Library struct {
 	cfg  Config
 	kick chan struct{} // there is something new to do
 
+	looking sync.Mutex      // held while the directory is looked at; guards these two
+	told    []string        // what others were told
+	said    map[string]bool // what was complained of
+
 	mu     sync.Mutex
 	known  *catalog.Catalog
 	names  []string                 // of the models that can be used, sorted
-	told   []string                 // what others were told
 	want   map[string]catalog.Model // by name
 	trials map[string]trial         // by name of the model
-	said   map[string]bool          // what was complained of
+	coming string                   // the model that is being fetched; empty: none
+	giveUp context.CancelCauseFunc  // has it given up
 }
 
 // trial is how often a model could not be got, why, and when it is tried again.
@@ -117,6 +124,9 @@ func (l *Library) Want(models []catalog.Model) {
 	}
 	news := !reflect.DeepEqual(want, l.want)
 	l.want = want
+	if _, ok := want[l.coming]; !ok && l.coming != "" {
+		l.giveUp(errUnwanted)
+	}
 	l.mu.Unlock()
 	if news {
 		select {
@@ -142,11 +152,10 @@ func (l *Library) Lacking() map[string]string {
 
 // Run watches the directory and gets what is wanted, until ctx ends.
 func (l *Library) Run(ctx context.Context) error {
+	var watching sync.WaitGroup // what comes over the mesh may take its time
+	watching.Go(func() { l.watch(ctx) })
+	defer watching.Wait()
 	for {
-		if err := l.scan(); err != nil {
-			l.complain(err)
-		}
-		l.tell()
 		wait := l.get(ctx, time.Now())
 		select {
 		case <-ctx.Done():
@@ -155,6 +164,31 @@ func (l *Library) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (l *Library) watch(ctx context.Context) {
+	tick := time.NewTicker(l.cfg.Scan)
+	defer tick.Stop()
+	for {
+		_ = l.look() // it has complained
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look looks at the directory, and tells others what is new there.
+func (l *Library) look() error {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	if err := l.scan(); err != nil {
+		l.complain(err)
+		return err
+	}
+	l.tell()
+	return nil
 }
 
 // scan looks at the directory.
@@ -211,16 +245,14 @@ func (l *Library) get(ctx context.Context, now time.Time) time.Duration {
 			wait = min(wait, t.next.Sub(now))
 			continue
 		}
-		err := l.fetch(ctx, m)
-		if ctx.Err() != nil {
+		err := l.bring(ctx, m)
+		switch {
+		case ctx.Err() != nil:
 			return 0
-		}
-		if err == nil {
-			err = l.scan()
-		}
-		if err == nil {
+		case err == nil:
 			l.cfg.Log.Info("model got", "model", m.Name, "bytes", m.Size())
-			l.tell()
+			continue
+		case errors.Is(err, errUnwanted):
 			continue
 		}
 		again := l.cfg.Again << min(t.failed, 4)
@@ -235,6 +267,26 @@ func (l *Library) get(ctx context.Context, now time.Time) time.Duration {
 		l.cfg.Log.Warn("a model that this node is to have cannot be got, will try again", "model", m.Name, "in", again.Round(time.Millisecond), "err", err)
 	}
 	return wait
+}
+
+// bring gets a model as long as it is wanted.
+func (l *Library) bring(ctx context.Context, m catalog.Model) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	l.mu.Lock()
+	if _, ok := l.want[m.Name]; !ok {
+		giveUp(errUnwanted)
+	}
+	l.coming, l.giveUp = m.Name, giveUp
+	l.mu.Unlock()
+	err := l.fetch(ctx, m)
+	l.mu.Lock()
+	l.coming = ""
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.look()
 }
 
 func (l *Library) tried(model string) trial {

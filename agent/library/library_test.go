@@ -317,3 +317,29 @@ func TestWhyAModelIsNotHad(t *testing.T) {
 	r.Want(nil)
 	eventually(t, "it is not wanted", func() bool { return len(r.Lacking()) == 0 })
 }
+
+// While a model comes slowly, or not at all, the directory is watched all the
+// same; and a model that is not wanted any more is not waited for.
+func TestAFetchHoldsNothingUp(t *testing.T) {
+	data := noise(1, 1000)
+	gone := make(chan struct{}, 100)
+	slow := serves(t, data, func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		gone <- struct{}{}
+	})
+	r := start(t, Config{}, func() []*node { return []*node{slow} })
+	r.Want([]catalog.Model{model("cars", data)})
+	eventually(t, "it is asked", func() bool { return slow.asked.Load() == 1 })
+	path := filepath.Join(r.dir, "own", "unpinned.onnx")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is put there is seen", r.told("built-in", "unpinned"))
+	select {
+	case <-gone:
+		t.Error("it did not come while another was waited for: this test shows nothing")
+	default:
+	}
+	r.Want(nil)
+	eventually(t, "it is given up", func() bool { return len(gone) == 1 })
+}
