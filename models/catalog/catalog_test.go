@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/catalog"
@@ -116,9 +115,6 @@ func TestBuiltinDescribesTheRealFiles(t *testing.T) {
 		if m.Family == "yolov4" {
 			continue // 282 MB that are not among the test data
 		}
-		if !slices.Contains(c.Available(dir), m.Name) {
-			t.Errorf("%s is not available", m.Name)
-		}
 		for _, f := range m.Files {
 			b, err := fs.ReadFile(dir, f.Name)
 			if err != nil {
@@ -144,38 +140,6 @@ func TestBuiltinDescribesTheRealFiles(t *testing.T) {
 	}
 	if m, _ := c.Lookup("yolox-nano"); !slices.Equal(m.Classes, names) {
 		t.Errorf("classes are %q, want %q", m.Classes, names)
-	}
-}
-
-func TestAvailable(t *testing.T) {
-	c, err := catalog.Load("mine.yaml", []byte(`
-apiVersion: weft/v1
-kind: Catalogue
-models:
-  - {name: sized, format: onnx, files: [{role: model, name: a/sized.onnx, size: 3}], resolutions: [416], fit: stretch, classes: coco80}
-  - {name: unsized, format: onnx, files: [{role: model, name: unsized.onnx}], resolutions: [416], fit: stretch, classes: coco80}
-  - {name: pair, format: darknet, files: [{role: weights, name: w}, {role: config, name: c}], resolutions: [416], fit: stretch, classes: coco80}
-  - {name: inside, format: hog, resolutions: [512], fit: letterbox, classes: people}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := &fstest.MapFile{Data: []byte("abc")}
-	for _, tt := range []struct {
-		name string
-		dir  fs.FS
-		want []string
-	}{
-		{"no directory", nil, []string{"inside"}},
-		{"empty directory", fstest.MapFS{}, []string{"inside"}},
-		{"all", fstest.MapFS{"a/sized.onnx": file, "unsized.onnx": file, "w": file, "c": file}, []string{"inside", "pair", "sized", "unsized"}},
-		{"wrong size", fstest.MapFS{"a/sized.onnx": {Data: []byte("ab")}, "unsized.onnx": file}, []string{"inside", "unsized"}},
-		{"half of the files", fstest.MapFS{"w": file}, []string{"inside"}},
-		{"directory for a file", fstest.MapFS{"unsized.onnx/x": file}, []string{"inside"}},
-	} {
-		if got := c.Available(tt.dir); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
-		}
 	}
 }
 
@@ -303,27 +267,4 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestDamagedFilesAreNamed(t *testing.T) {
-	c := catalog.Builtin()
-	m, _ := c.Lookup("yolo-fastest-1.1")
-	dir := fstest.MapFS{}
-	if got := c.Damaged(dir); len(got) != 0 {
-		t.Errorf("an empty directory has damaged models: %v", got)
-	}
-	for _, f := range m.Files {
-		dir[f.Name] = &fstest.MapFile{Data: make([]byte, f.Size/2)}
-	}
-	got := c.Damaged(dir)
-	if len(got) != 1 || !errors.Is(got[0], catalog.ErrFile) || !strings.Contains(got[0].Error(), "fetch it again") || !strings.Contains(got[0].Error(), m.Files[0].Name) {
-		t.Errorf("halved files: %v", got)
-	}
-	for _, f := range m.Files {
-		dir[f.Name].Data = make([]byte, f.Size)
-	}
-	delete(dir, m.Files[0].Name)
-	if got := c.Damaged(dir); len(got) != 1 || !errors.Is(got[0], fs.ErrNotExist) {
-		t.Errorf("a missing file: %v", got)
-	}
 }

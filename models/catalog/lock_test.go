@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -163,18 +162,5 @@ func TestOverlay(t *testing.T) {
 	}
 	if catalog.Overlay(nil, disk) == nil || catalog.Overlay(builtin, nil) == nil || catalog.Overlay(nil, nil) != nil {
 		t.Error("one alone is not itself")
-	}
-	// Models whose files are built in are there without a directory.
-	c, err := catalog.Load("mine.yaml", []byte(`
-apiVersion: weft/v1
-kind: Catalogue
-models:
-  - {name: street, format: onnx, files: [{role: model, name: street/street.cfg, size: 8}], resolutions: [416], fit: stretch, classes: coco80}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.Available(catalog.Overlay(builtin, fstest.MapFS{})); !slices.Equal(got, []string{"street"}) {
-		t.Errorf("available are %v", got)
 	}
 }
