@@ -6,7 +6,8 @@
 // have, with the digests of their files ([Library.Want]). What is missing is
 // fetched by digest, one file after the other, from the nodes that say they have
 // the model, in random order; what is corrupt there is refused and fetched from
-// another, and all is tried again later. A model is said to be had when all of
+// another, and all is tried again later; why one does not come is in the node's
+// reports ([Library.Lacking]). A model is said to be had when all of
 // its files are there and were compared with their digests, and not before: only
 // then is anything placed here that needs it.
 //

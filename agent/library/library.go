@@ -56,13 +56,14 @@ type Library struct {
 	cfg  Config
 	kick chan struct{} // there is something new to do
 
-	looking sync.Mutex      // held while the directory is looked at; guards these two
-	told    []string        // what others were told
-	said    map[string]bool // what was complained of
+	looking sync.Mutex      // held while the directory is looked at
+	said    map[string]bool // what was complained of then
 
 	mu     sync.Mutex
 	known  *catalog.Catalog
 	names  []string                 // of the models that can be used, sorted
+	told   []string                 // what others were told
+	untold error                    // why they could not be told of more
 	want   map[string]catalog.Model // by name
 	trials map[string]trial         // by name of the model
 	coming string                   // the model that is being fetched; empty: none
@@ -136,15 +137,21 @@ func (l *Library) Want(models []catalog.Model) {
 	}
 }
 
-// Lacking says of the models that the node is to have and could not get why, by
-// name.
+// Lacking says of the models that the node is to have and could not get, or not
+// tell others of, why, by name.
 func (l *Library) Lacking() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make(map[string]string, len(l.trials))
-	for name, t := range l.trials {
-		if _, ok := l.want[name]; ok && !slices.Contains(l.names, name) {
-			out[name] = strings.ReplaceAll(t.why.Error(), "\n", "; ") // one for each source
+	for name := range l.want {
+		why := l.untold
+		if !slices.Contains(l.names, name) {
+			why = l.trials[name].why
+		} else if slices.Contains(l.told, name) {
+			continue
+		}
+		if why != nil {
+			out[name] = strings.ReplaceAll(why.Error(), "\n", "; ") // one for each source
 		}
 	}
 	return out
@@ -223,16 +230,25 @@ func (l *Library) complain(errs ...error) {
 
 // tell says what can be used, if that is news.
 func (l *Library) tell() {
-	names := l.Models()
-	if l.cfg.Tell == nil || slices.Equal(names, l.told) {
+	l.mu.Lock()
+	names := slices.Clone(l.names)
+	news := l.cfg.Tell != nil && !slices.Equal(names, l.told)
+	l.mu.Unlock()
+	if !news {
 		return
 	}
-	if err := l.cfg.Tell(names); err != nil {
-		l.complain(fmt.Errorf("others cannot be told which models are here: %w", err))
-		return
+	err := l.cfg.Tell(names)
+	if err != nil {
+		err = fmt.Errorf("others cannot be told which models are here: %w", err)
+		l.complain(err)
+	} else {
+		l.cfg.Log.Info("models", "here", names)
 	}
-	l.cfg.Log.Info("models", "here", names)
-	l.told = names
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.untold = err; err == nil {
+		l.told = names
+	}
 }
 
 // get gets what is wanted and not here, as far as it is due, and says when to

@@ -89,6 +89,9 @@ func serves(t *testing.T, data []byte, fault func(http.ResponseWriter, *http.Req
 	return n
 }
 
+// mostTold is how many models others can be told of.
+const mostTold = 2
+
 // running is a library that runs until the test ends.
 type running struct {
 	*Library
@@ -130,6 +133,9 @@ func start(t *testing.T, cfg Config, nodes func() []*node) *running {
 		return out
 	}
 	cfg.Tell = func(names []string) error {
+		if len(names) > mostTold {
+			return errors.New("too many names")
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.all = append(r.all, names)
@@ -310,6 +316,19 @@ func TestWhyAModelIsNotHad(t *testing.T) {
 	mu.Unlock()
 	eventually(t, "it is had", r.told("built-in", "cars"))
 	eventually(t, "nothing is lacking", func() bool { return len(r.Lacking()) == 0 })
+
+	// What cannot be told of is here, and nobody knows.
+	other := noise(2, 1000)
+	mu.Lock()
+	nodes = []*node{serves(t, other, nil)}
+	mu.Unlock()
+	r.Want([]catalog.Model{model("cars", data), model("buses", other)})
+	eventually(t, "it is said", func() bool {
+		return r.Lacking()["buses"] == "others cannot be told which models are here: too many names"
+	})
+	if why, ok := r.Lacking()["cars"]; ok {
+		t.Errorf("cars, which others know to be here: %s", why)
+	}
 
 	// This node's catalogue has a file of another size.
 	r.Want([]catalog.Model{model("sized", data)})
