@@ -187,7 +187,7 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 		mind = &workflow{meter: newMeter(), corrects: corrects, rates: map[string]float64{}}
 	}
 	mind.version, mind.due, mind.running = w.Version, now, nil
-	if a, ok := snap.Adaptation(w.Name); ok {
+	if a, ok := snap.Adaptation(w.Name); ok && len(a.Memory) > 0 {
 		m := memory{Rates: mind.rates}
 		if err := json.Unmarshal(a.Memory, &m); err == nil {
 			mind.state, mind.rates = m.State, m.Rates

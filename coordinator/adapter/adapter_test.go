@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -401,5 +402,12 @@ func TestSwitchedOff(t *testing.T) {
 	}
 	if s := w.status(); !strings.Contains(s.Idle, "its document says so") {
 		t.Errorf("%+v", s)
+	}
+	// There is nothing to remember then, which is no reason to warn the next leader.
+	log := &logtest.Book{}
+	w.leader = New(w, w.reports, nil, log.Logger())
+	w.pass(time.Second)
+	if log.String() != "" {
+		t.Errorf("%s", log.String())
 	}
 }
