@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -247,8 +248,8 @@ func TestMistakesInASetAreExplained(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tree(t, tt.files)
-			for name, text := range tt.change {
-				file := filepath.Join(dir, filepath.FromSlash(name))
+			for _, name := range slices.Backward(slices.Sorted(maps.Keys(tt.change))) { // what is in a folder before it
+				text, file := tt.change[name], filepath.Join(dir, filepath.FromSlash(name))
 				err := os.Remove(file)
 				if text != "-" {
 					err = os.WriteFile(file, []byte(text), 0o644)
