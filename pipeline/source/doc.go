@@ -21,17 +21,15 @@
 // never slows the input down and never repeats a frame. With start and loop,
 // each round begins at start.
 //
-// # What is in a street's frame
+// # What is in a frame
+//
+// Frames of street:, and of images: with labels, say what they show
+// (pipeline.Frame's Truth), by which detections are judged where they are made.
 //
 // A street: source numbers its frames itself: the number is when the frame was
 // taken, in frames of the street's camera from 1, and the Feed keeps it as
 // FrameID.Seq. Frames that are left out, because of Config.FPS or because the
-// machine was too slow to draw them, have had their number. So what is in any
-// delivered frame is known from the URI and Seq:
-//
-//	spec, err := sourceuri.Parse(uri)
-//	camera, err := street.New(spec.StreetOptions())
-//	objects := camera.TruthAt(frame.ID.Seq)
+// machine was too slow to draw them, have had their number.
 //
 // # Which files may be read
 //

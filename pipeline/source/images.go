@@ -25,6 +25,8 @@ type images struct {
 	dir  media
 	fps  float64
 	log  *slog.Logger
+
+	labels *labels // nil: nobody knows what is in the pictures
 }
 
 func newImages(cfg Config, spec sourceuri.Spec, log *slog.Logger) (*images, error) {
@@ -42,6 +44,11 @@ func newImages(cfg Config, spec sourceuri.Spec, log *slog.Logger) (*images, erro
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("%s is no directory; for a video, write video:%s", s.dir.path(), spec.Path)
+	}
+	if spec.Labels != "" {
+		if s.labels, err = newLabels(cfg, spec, log); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -64,7 +71,9 @@ func (s *images) Run(ctx context.Context, emit func(*pipeline.Frame)) error {
 			if !ok {
 				return nil
 			}
-			emit(newFrame(img, captured))
+			f := newFrame(img, captured)
+			f.Truth = s.labels.of(e.Name())
+			emit(f)
 			n++
 			return nil
 		})

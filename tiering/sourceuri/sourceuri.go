@@ -45,6 +45,10 @@ type Options struct {
 	Width  int           // pixels; 0: the device's own
 	Height int           // pixels; 0: the device's own
 
+	// Labels is a file of class names: what is in the pictures is in the directory
+	// labels beside theirs, in YOLO's form.
+	Labels string
+
 	Seed    uint64 // which street
 	FPS     int    // frames a second of the street's camera; 0: its own
 	Density int    // traffic in percent of the usual; 0: the usual
@@ -61,9 +65,7 @@ type Spec struct {
 // Network reports whether frames come from a URL.
 func (s Spec) Network() bool { return s.URL != "" }
 
-// StreetOptions say what a street: URI shows. Of a frame that the source has
-// delivered, its sequence number says when it was taken, so what is in it is
-// street.New(s.StreetOptions()) and then TruthAt(frame.ID.Seq).
+// StreetOptions say which street a street: URI shows.
 func (s Spec) StreetOptions() street.Options {
 	return street.Options{Seed: s.Seed, Width: s.Width, Height: s.Height, FPS: s.FPS, Density: s.Density}
 }
@@ -80,6 +82,9 @@ func (s Spec) String() string {
 	q := url.Values{}
 	if s.Loop {
 		q.Set("loop", "true")
+	}
+	if s.Labels != "" {
+		q.Set("labels", s.Labels)
 	}
 	if s.Start > 0 {
 		q.Set("start", s.Start.String())
@@ -121,7 +126,7 @@ func Parse(uri string) (Spec, error) {
 	case Video:
 		return s.local(rest, "a file, such as video:street.mp4", "loop", "start")
 	case Images:
-		return s.local(rest, "a directory, such as images:pictures", "loop")
+		return s.local(rest, "a directory, such as images:pictures", "loop", "labels")
 	case V4L2:
 		return s.local(rest, "a device, such as v4l2:/dev/video0", "width", "height")
 	case VideoTest:
@@ -197,6 +202,11 @@ func (s *Spec) set(key, value string) error {
 			return bad("a duration such as 40s or 1m30s")
 		}
 		s.Start = d
+	case "labels":
+		if strings.TrimSpace(value) == "" {
+			return bad("a file with the names of the classes, such as coco.names")
+		}
+		s.Labels = value
 	case "width":
 		return s.side(&s.Width, value, bad)
 	case "height":

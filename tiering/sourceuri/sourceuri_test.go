@@ -16,6 +16,7 @@ func TestParse(t *testing.T) {
 		"video:vtest.avi?loop=true&start=1m30s": {Scheme: sourceuri.Video, Path: "vtest.avi", Options: sourceuri.Options{Loop: true, Start: 90 * time.Second}},
 		"video:c:x.avi?loop=false":              {Scheme: sourceuri.Video, Path: "c:x.avi"},
 		"images:pictures?loop=true":             {Scheme: sourceuri.Images, Path: "pictures", Options: sourceuri.Options{Loop: true}},
+		"images:a/images?labels=a/coco.names":   {Scheme: sourceuri.Images, Path: "a/images", Options: sourceuri.Options{Labels: "a/coco.names"}},
 		"rtsp://user:secret@cam:8554/live?x=1":  {Scheme: sourceuri.RTSP, URL: "rtsp://user:secret@cam:8554/live?x=1"},
 		"https://cam.example/stream.mjpg":       {Scheme: sourceuri.HTTPS, URL: "https://cam.example/stream.mjpg"},
 		"v4l2:/dev/video0?width=640&height=480": {Scheme: sourceuri.V4L2, Path: "/dev/video0", Options: sourceuri.Options{Width: 640, Height: 480}},
@@ -50,7 +51,8 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"video:?loop=true":            "video: names a file, such as video:street.mp4",
 		"video:a\nb":                  "control character at byte 7",
 		"video:a?lop=true":            `video: has no option "lop"; it takes loop and start`,
-		"images:a?start=1s":           `images: has no option "start"; it takes loop`,
+		"images:a?start=1s":           `images: has no option "start"; it takes loop and labels`,
+		"images:a?labels=":            "option labels=: want a file with the names of the classes, such as coco.names",
 		"video:a?loop=yes":            "option loop=yes: want true or false",
 		"video:a?start=40":            "option start=40: want a duration such as 40s or 1m30s",
 		"video:a?start=-1s":           "option start=-1s: want a duration such as 40s or 1m30s",
@@ -99,7 +101,7 @@ func TestStringHidesPasswords(t *testing.T) {
 // String is the inverse of Parse, but for passwords.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		"video:vtest.avi?loop=true&start=40s", "images:a/b?loop=false", "rtsp://u:p@h:1/p?q", "http://[::1]/",
+		"video:vtest.avi?loop=true&start=40s", "images:a/b?loop=false", "images:a/b?labels=c%20d", "rtsp://u:p@h:1/p?q", "http://[::1]/",
 		"v4l2:/dev/video0?width=1&height=2", "videotest:", "street:?seed=7&fps=25&density=3&width=64&height=64", "mqtt:a/b", "video:%41?start=1h", "x", ":", "video:a?&&loop=true;",
 	} {
 		f.Add(s)
