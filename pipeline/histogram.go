@@ -93,23 +93,23 @@ func (h *Histogram) Clone() *Histogram {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return &Histogram{h: hdrhistogram.Import(h.h.Export())}
+	return &Histogram{h: h.h.Clone()}
 }
 
 // Since returns what h has recorded beyond earlier, a former state of it; all
 // of h if earlier is not one, as when counting began anew.
 func (h *Histogram) Since(earlier *Histogram) *Histogram {
-	now, then := h.Clone(), earlier.Clone()
-	a, b := now.h.Export(), then.h.Export()
-	for i := range a.Counts {
-		if i < len(b.Counts) {
-			a.Counts[i] -= b.Counts[i]
-		}
-		if a.Counts[i] < 0 {
+	now := h.Clone()
+	if earlier.Count() == 0 {
+		return now
+	}
+	more, then := now.h.Export(), earlier.Clone().h.Export()
+	for i, n := range then.Counts {
+		if more.Counts[i] -= n; more.Counts[i] < 0 {
 			return now
 		}
 	}
-	return &Histogram{h: hdrhistogram.Import(a)}
+	return &Histogram{h: hdrhistogram.Import(more)}
 }
 
 // MarshalJSON encodes the histogram as a string.
