@@ -62,11 +62,12 @@ func (p *plane) invariants() error {
 // Whatever happens to nodes, network and sources, every frame is accounted for
 // at every moment, queues are bounded, and memory is.
 func TestConservation(t *testing.T) {
-	base := adapting(setting{sources: 3, coordinators: 3, fps: 6, length: 8 * time.Second, timeline: []string{"at: 1s, sources: +2"}}, "period: 1s").scenario(t)
+	base := setting{sources: 3, coordinators: 3, fps: 6, length: 8 * time.Second, timeline: []string{"at: 1s, sources: +2"}}
+	scenarios := []*testbed.Scenario{base.scenario(t), adapting(base, "period: 1s").scenario(t), adapting(base, "period: 3s").scenario(t)}
 	nodes := []string{"edge-1", "edge-2", "fog-1", "cloud-1", "cloud-2", "cloud-3"}
 	ends := []testbed.End{{Tier: tiering.Edge}, {Tier: tiering.Fog}, {Tier: tiering.Cloud}, {Node: "edge-1"}, {Node: "fog-1"}, {Node: "cloud-1"}}
 	rapid.Check(t, func(t *rapid.T) {
-		s := *base
+		s := *rapid.SampledFrom(scenarios).Draw(t, "scenario")
 		s.Timeline = nil
 		for range rapid.IntRange(0, 14).Draw(t, "events") {
 			e := testbed.Event{
