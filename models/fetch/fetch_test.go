@@ -260,8 +260,13 @@ func TestFetchResumesAnotherRun(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 			for i := 0; i < 150_000; i += 1000 {
 				_, _ = w.Write(data[i : i+1000])
+				_ = http.NewResponseController(w).Flush()
+				select { // progress is told after a moment
+				case <-time.After(2 * time.Millisecond):
+				case <-r.Context().Done():
+					return
+				}
 			}
-			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		})
 		if _, err := f.Fetch(ctx, s, want, []Source{o.source()}); !errors.Is(err, context.Canceled) {
