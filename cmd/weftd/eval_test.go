@@ -179,10 +179,9 @@ func TestEvalMistakesAreExplained(t *testing.T) {
 		{"no files of the model", []string{"yolox-nano", "-r", "416", "-d", few, "--models", dir}, exitFailure, "yolox_nano_416.onnx is not there; get it with `weft models pull yolox-nano"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd, stdout, stderr := weftdEval(t, tt.args...)
-			_ = cmd.Run()
-			if code := cmd.ProcessState.ExitCode(); code != tt.code || stdout.Len() > 0 || !strings.Contains(stderr.String(), tt.want) {
-				t.Errorf("exit code %d, want %d; it says\n%s%swant\n%s", code, tt.code, stdout, stderr, tt.want)
+			out, err := weftd(t, append([]string{"eval"}, tt.args...)...)
+			if code := exitCode(err); code != tt.code || out != "" || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("exit code %d, want %d; it says\n%s%v\nwant\n%s", code, tt.code, out, err, tt.want)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"image"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,20 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 		case <-tick.C:
 		}
 	}
+}
+
+// weftd runs a command in this process. What it says on stderr beside the error
+// is lost.
+func weftd(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
+	var b bytes.Buffer
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(""))
+	root.SetOut(&b)
+	root.SetErr(io.Discard)
+	err = root.ExecuteContext(t.Context())
+	return b.String(), err
 }
 
 // dataDir is where real detectors and pictures are, if there are any.

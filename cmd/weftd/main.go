@@ -48,12 +48,18 @@ func run(ctx context.Context, args []string) int {
 		return exitFailure
 	}
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "weftd: %v\n", err)
 	}
-	fmt.Fprintf(os.Stderr, "weftd: %v\n", err)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
 	var problems yamlfile.Problems
-	if errors.Is(err, errUsage) || errors.As(err, &problems) {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage) || errors.As(err, &problems):
 		return exitUsage
 	}
 	return exitFailure

@@ -113,7 +113,7 @@ func (f *farm) write(name string, tier tiering.Tier, gossipAt, apiAt string, coo
 		f.t.Fatal(err)
 	}
 	conf := fmt.Sprintf(`mesh: farm
-node: {name: %s, tier: %s, capacity: {cpu: 4, memory: 4GiB, disk: 4GiB}}
+node: {name: %s, tier: %s, capacity: {cpu: 4, memory: 4GiB, disk: 4GiB}, profile: false}
 dataDir: %s
 listen: {gossip: %q, data: "127.0.0.1:0", raft: "127.0.0.1:0", api: %q, http: "127.0.0.1:0", mqtt: "127.0.0.1:0"}
 gossipKey: gossip.key

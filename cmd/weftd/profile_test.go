@@ -127,6 +127,7 @@ func TestProfileInterrupted(t *testing.T) {
 }
 
 func TestProfileMistakesAreExplained(t *testing.T) {
+	t.Setenv(asDaemon, "1") // for what it starts
 	empty := t.TempDir()
 	for _, tt := range []struct {
 		name string
@@ -145,10 +146,9 @@ func TestProfileMistakesAreExplained(t *testing.T) {
 		{"no files", []string{"yolov4-tiny", "-r", "416", "--models", empty}, exitFailure, "profile of yolov4-tiny at 416: model yolov4-tiny at 416: model can't be used"},
 		{"no job", []string{"--job"}, exitUsage, "usage: --job: stdin says no job: EOF"},
 	} {
-		cmd, stdout, stderr := weftdProfile(t, tt.args...)
-		err := cmd.Run()
-		if err == nil || cmd.ProcessState.ExitCode() != tt.code || !strings.Contains(stderr.String(), "weftd: "+tt.want) || stdout.Len() != 0 {
-			t.Errorf("%s: code %d, %q, %q", tt.name, cmd.ProcessState.ExitCode(), stderr, stdout)
+		out, err := weftd(t, append([]string{"profile"}, tt.args...)...)
+		if exitCode(err) != tt.code || !strings.HasPrefix(err.Error(), tt.want) || out != "" {
+			t.Errorf("%s: code %d, %v, %q", tt.name, exitCode(err), err, out)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,17 +11,6 @@ import (
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/tiering"
 )
-
-// weftd runs a command in this process.
-func weftd(t *testing.T, args ...string) (out string, err error) {
-	t.Helper()
-	var b bytes.Buffer
-	root := rootCommand()
-	root.SetArgs(args)
-	root.SetOut(&b)
-	err = root.ExecuteContext(t.Context())
-	return b.String(), err
-}
 
 // Three coordinators are real processes. Two are killed and their disks are
 // lost; the third is recovered and leads again, of the same mesh.
