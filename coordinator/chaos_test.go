@@ -23,7 +23,7 @@ import (
 	"github.com/weft-mesh/weft/tiering"
 )
 
-const patience = 30 * time.Second // until a test gives up; never waited for when things work
+const patience = 2 * time.Minute // until a test gives up; never waited for when things work
 
 // wait polls until the condition holds.
 func wait(t *testing.T, what string, holds func() bool) {

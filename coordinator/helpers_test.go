@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	gib      = 1 << 30
-	patience = 30 * time.Second // until a test gives up; never waited for when things work
+	patience = 2 * time.Minute // until a test gives up; never waited for when things work
 )
 
 // wait polls until the condition holds.

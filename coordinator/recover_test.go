@@ -56,7 +56,7 @@ func TestRecovery(t *testing.T) {
 	t.Parallel()
 	for _, snapshot := range []bool{false, true} {
 		t.Run(map[bool]string{false: "from the log", true: "from a snapshot"}[snapshot], func(t *testing.T) {
-			cl := newCluster(t, "c1", "c2", "c3")
+			cl := newClusterOf(t, func(cfg *Config) { calm(&cfg.Timing) }, "c1", "c2", "c3")
 			cl.gossip.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)
 			cl.gossip.set(worker("fog-1", tiering.Fog, 2), tiering.NodeAlive)
 			cl.alive("edge-1", "fog-1")
