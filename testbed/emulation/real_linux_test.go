@@ -2,9 +2,10 @@ package emulation
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +20,7 @@ import (
 // back, and asks the coordinator through the emulated network.
 func TestRealWeftd(t *testing.T) {
 	b := newBench(t)
-	weftd, err := filepath.Abs(filepath.Join("..", "..", "bin", "weftd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(weftd); err != nil {
-		t.Skipf("no weftd to run, `make build` makes one: %v", err)
-	}
-	if out, err := exec.Command(weftd, "version").CombinedOutput(); err != nil {
-		t.Skipf("%s does not run, `make build` makes one that does: %v: %s", weftd, err, out)
-	}
+	weftd := build(t)
 	cfg := b.config("real")
 	cfg.Weftd = weftd
 	b.run(cfg, func(ctx context.Context, tb *Testbed) {
@@ -79,4 +71,21 @@ func TestRealWeftd(t *testing.T) {
 			t.Errorf("weft nodes on fog-1: exit code %d, %v: %s", code, err, out.String())
 		}
 	})
+}
+
+// build makes weftd and weft of these sources, beside each other, and with the
+// race detector if this test has it: then what they are made of is there.
+func build(t *testing.T) (weftd string) {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"build", "-buildvcs=false", "-o", dir + "/"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command(filepath.Join("scripts", "go"), append(args, "./cmd/weftd", "./cmd/weft")...)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build weftd and weft: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "weftd")
 }
