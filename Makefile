@@ -23,10 +23,13 @@ build: setup ## Build bin/weftd and bin/weft
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/weftd ./cmd/weftd
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
 
+# Tests wait more than they work: more packages at once than there are cores.
+AT_ONCE ?= $(shell echo $$(($$(nproc) + 2)))
+
 test: ## Install what tests need, and run them all with the race detector
 	@scripts/setup test
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) test -race -vet all -timeout 9m $$($(GO) list ./... | grep -v /testbed/emulation)
+	$(GO) test -race -vet all -timeout 9m -p $(AT_ONCE) $$($(GO) list ./... | grep -v /testbed/emulation)
 	@echo "==> the emulation by itself: it measures links, and runs at real-time priority"
 	$(GO) test -race -vet all -timeout 9m -p 1 ./testbed/emulation/...
 
