@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/api/server"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -67,10 +68,7 @@ type servedNode struct {
 // were: it takes a leader's lease of that length.
 func newServed(t *testing.T, slow time.Duration) *served {
 	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := pkitest.CA(t)
 	s := &served{T: t, ca: ca, members: map[string]tiering.Member{}, nodes: map[string]*servedNode{}}
 	for id, tier := range map[string]tiering.Tier{"edge-1": tiering.Edge, "fog-1": tiering.Fog} {
 		s.set(tiering.Node{

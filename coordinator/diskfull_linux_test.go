@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/logtest"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -58,7 +59,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, 40<<20)
 	g := newGossip(coordinatorNode("c1"), worker("edge-1", tiering.Edge, 1), worker("fog-1", tiering.Fog, 2))
-	cfg := tlsConfig(t, authority(t), "c1")
+	cfg := tlsConfig(t, pkitest.CA(t), "c1")
 	log := &logtest.Book{}
 	cfg.DataDir, cfg.Log, cfg.Timing.Retry = dir, log.Logger(), waitABit
 	told := make(chan string, 1000)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -85,7 +86,7 @@ func (a *acquainted) elsewhere(node, addr string) (string, bool) {
 // with one byte.
 func listening(t *testing.T, ca *pki.CA, who acquainted) (s *stream, log *logtest.Book) {
 	t.Helper()
-	return listeningAs(t, identity(t, ca, pki.Coordinator, who.says.Node), who)
+	return listeningAs(t, pkitest.Issue(t, ca, pki.Coordinator, who.says.Node), who)
 }
 
 func listeningAs(t *testing.T, id *pki.Identity, who acquainted) (s *stream, log *logtest.Book) {
@@ -118,7 +119,7 @@ func listeningAs(t *testing.T, id *pki.Identity, who acquainted) (s *stream, log
 }
 
 func TestWhoMayConnect(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	for name, tc := range map[string]struct {
 		from acquainted
 		as   string // certificate; empty: its own
@@ -151,7 +152,7 @@ func TestWhoMayConnect(t *testing.T) {
 			to, toLog := listening(t, ca, tc.to)
 			from, _ := listening(t, ca, tc.from)
 			if tc.as != "" {
-				from.client = identity(t, ca, pki.Coordinator, tc.as).ClientTLS(pki.Coordinator)
+				from.client = pkitest.Issue(t, ca, pki.Coordinator, tc.as).ClientTLS(pki.Coordinator)
 				from.client.NextProtos = []string{raftProtocol}
 			}
 			fill := strings.NewReplacer("%from", from.Addr().String(), "%to", to.Addr().String())
@@ -186,9 +187,9 @@ func TestWhoMayConnect(t *testing.T) {
 
 // Whoever has the right certificate and no manners is not let in either.
 func TestNoHello(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	to, _ := listening(t, ca, acquainted{says: hello{Node: "c2", Cluster: "a"}})
-	conf := identity(t, ca, pki.Coordinator, "c1").ClientTLS(pki.Coordinator)
+	conf := pkitest.Issue(t, ca, pki.Coordinator, "c1").ClientTLS(pki.Coordinator)
 	conf.NextProtos = []string{raftProtocol}
 	for name, raw := range map[string][]byte{
 		"an RPC at once": {0, 0, 0, 0}, "too long": {0xff, 0xff}, "no JSON": {0, 3, 'a', 'b', 'c'},
@@ -215,7 +216,7 @@ func TestNoHello(t *testing.T) {
 }
 
 func TestStrangersAtTheRaftPort(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	to, _ := listening(t, ca, acquainted{says: hello{Node: "c2", Cluster: "a"}})
 	old, err := ca.Issue(pki.Subject{Role: pki.Coordinator, Tier: tiering.Fog, Name: "c1"}, nil, time.Now().Add(-2*time.Hour), time.Hour)
 	if err != nil {
@@ -223,10 +224,10 @@ func TestStrangersAtTheRaftPort(t *testing.T) {
 	}
 	expired := old.ClientTLS(pki.Coordinator)
 	expired.NextProtos = []string{raftProtocol}
-	trusted := identity(t, ca, pki.Coordinator, "c1").ClientTLS(pki.Coordinator)
+	trusted := pkitest.Issue(t, ca, pki.Coordinator, "c1").ClientTLS(pki.Coordinator)
 	for name, id := range map[string]*pki.Identity{
-		"an agent": identity(t, ca, pki.Agent, "edge-1"), "an operator": identity(t, ca, pki.Operator, "anna"),
-		"a coordinator of another CA": identity(t, authority(t), pki.Coordinator, "c1"), "an expired certificate": old,
+		"an agent": pkitest.Issue(t, ca, pki.Agent, "edge-1"), "an operator": pkitest.Issue(t, ca, pki.Operator, "anna"),
+		"a coordinator of another CA": pkitest.Issue(t, pkitest.CA(t), pki.Coordinator, "c1"), "an expired certificate": old,
 	} {
 		conf := trusted.Clone() // whoever it is, it trusts this mesh
 		conf.GetClientCertificate, conf.NextProtos = id.ClientTLS(pki.Coordinator).GetClientCertificate, []string{raftProtocol}

@@ -17,10 +17,10 @@ import (
 // TestRevokedCoordinatorOfRaft: the Raft connections with a revoked coordinator
 // end, whoever dialled, and those with others go on.
 func TestRevokedCoordinatorOfRaft(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	as := func(name string) acquainted { return acquainted{says: hello{Node: name, Cluster: "a"}} }
-	node := pkitest.Follow(t, identity(t, ca, pki.Coordinator, "c1"))
-	stolen := identity(t, ca, pki.Coordinator, "c2")
+	node := pkitest.Follow(t, pkitest.Issue(t, ca, pki.Coordinator, "c1"))
+	stolen := pkitest.Issue(t, ca, pki.Coordinator, "c2")
 	self, _ := listeningAs(t, node.Identity, as("c1"))
 	thief, _ := listeningAs(t, stolen, as("c2"))
 	honest, _ := listening(t, ca, as("c3"))

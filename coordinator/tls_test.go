@@ -13,35 +13,14 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
-
-func authority(t *testing.T) *pki.CA {
-	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
-}
-
-func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
-	t.Helper()
-	subject := pki.Subject{Role: role, Name: name}
-	if role.Machine() {
-		subject.Tier = tiering.Fog
-	}
-	id, err := ca.Issue(subject, nil, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
 
 // tlsConfig is a coordinator on loopback.
 func tlsConfig(t *testing.T, ca *pki.CA, name string) Config {
 	t.Helper()
-	id := identity(t, ca, pki.Coordinator, name)
+	id := pkitest.Issue(t, ca, pki.Coordinator, name)
 	return Config{
 		ID: name, Cluster: "test", DataDir: t.TempDir(), RaftListen: "127.0.0.1:0", Expect: 1,
 		ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator),
@@ -77,7 +56,7 @@ func release(t *testing.T, c *Coordinator) {
 }
 
 func TestClusterOverTLS(t *testing.T) {
-	ca, g := authority(t), newGossip()
+	ca, g := pkitest.CA(t), newGossip()
 	g.set(worker("edge-1", tiering.Edge, 1), tiering.NodeAlive)
 	g.set(worker("fog-1", tiering.Fog, 2), tiering.NodeAlive)
 	var all []*Coordinator
@@ -123,16 +102,16 @@ func TestClusterOverTLS(t *testing.T) {
 // strangers tries to speak Raft without being a coordinator of the mesh.
 func strangers(t *testing.T, ca *pki.CA, addr string) {
 	t.Helper()
-	foreign := authority(t)
-	self := identity(t, ca, pki.Coordinator, "c9").ClientTLS(pki.Coordinator)
+	foreign := pkitest.CA(t)
+	self := pkitest.Issue(t, ca, pki.Coordinator, "c9").ClientTLS(pki.Coordinator)
 	otherProtocol := self.Clone()
 	otherProtocol.NextProtos = []string{"h2"}
-	agent := identity(t, ca, pki.Agent, "edge-1").ClientTLS(pki.Coordinator)
+	agent := pkitest.Issue(t, ca, pki.Agent, "edge-1").ClientTLS(pki.Coordinator)
 	agent.NextProtos = []string{raftProtocol}
 	// They would trust this server.
 	outsider := self.Clone()
 	outsider.NextProtos = []string{raftProtocol}
-	outsider.GetClientCertificate = identity(t, foreign, pki.Coordinator, "c1").ClientTLS(pki.Coordinator).GetClientCertificate
+	outsider.GetClientCertificate = pkitest.Issue(t, foreign, pki.Coordinator, "c1").ClientTLS(pki.Coordinator).GetClientCertificate
 	nobody := self.Clone()
 	nobody.NextProtos = []string{raftProtocol}
 	nobody.GetClientCertificate = nil
@@ -186,7 +165,7 @@ func greet(addr string, conf *tls.Config, say *hello) error {
 }
 
 func TestConfigurationErrors(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +204,7 @@ func TestConfigurationErrors(t *testing.T) {
 }
 
 func TestAdvertisedAddress(t *testing.T) {
-	cfg := tlsConfig(t, authority(t), "c1")
+	cfg := tlsConfig(t, pkitest.CA(t), "c1")
 	cfg.RaftListen, cfg.RaftAdvertise = "127.0.0.1:0", "c1.example:0"
 	c, err := New(cfg, newGossip().view(), nil)
 	if err != nil {
@@ -239,7 +218,7 @@ func TestAdvertisedAddress(t *testing.T) {
 }
 
 func TestReleasesPortAndDirectory(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	cfg := tlsConfig(t, ca, "c1")
 	for range 2 {
 		c, err := New(cfg, newGossip().view(), nil)
@@ -252,7 +231,7 @@ func TestReleasesPortAndDirectory(t *testing.T) {
 }
 
 func TestDataDirectoryInUse(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	cfg := tlsConfig(t, ca, "c1")
 	first, err := New(cfg, newGossip(coordinatorNode("c1")).view(), nil)
 	if err != nil {
@@ -273,7 +252,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 }
 
 func TestDamagedDataDirectory(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	for name, damage := range map[string]func(dir string) error{
 		"meta data garbled": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "raft", "log", "wal-meta.db"), []byte("not a database"), 0o600)
@@ -302,7 +281,7 @@ func TestDamagedDataDirectory(t *testing.T) {
 }
 
 func TestDirectoryOfAnotherMesh(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	cfg := tlsConfig(t, ca, "c1")
 	g := newGossip(coordinatorNode("c1"))
 	c, err := New(cfg, g.view(), nil)
@@ -324,7 +303,7 @@ func TestDirectoryOfAnotherMesh(t *testing.T) {
 }
 
 func TestSlowHandshakeHoldsUpNobody(t *testing.T) {
-	ca, g := authority(t), newGossip(coordinatorNode("c1"))
+	ca, g := pkitest.CA(t), newGossip(coordinatorNode("c1"))
 	c, err := New(tlsConfig(t, ca, "c1"), g.view(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +315,7 @@ func TestSlowHandshakeHoldsUpNobody(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }()
 	// The silent connection comes first; the next one is still served.
-	conf := identity(t, ca, pki.Coordinator, "c2").ClientTLS(pki.Coordinator)
+	conf := pkitest.Issue(t, ca, pki.Coordinator, "c2").ClientTLS(pki.Coordinator)
 	conf.NextProtos = []string{raftProtocol}
 	next, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", c.RaftAddr(), conf)
 	if err != nil {

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"github.com/weft-mesh/weft/coordinator/state"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // A token that somebody gives in place of its name, or as the name of a new
 // one, is refused before it is written to the log that every coordinator keeps.
 func TestSecretsDoNotReachTheLog(t *testing.T) {
-	cfg := tlsConfig(t, authority(t), "c1")
+	cfg := tlsConfig(t, pkitest.CA(t), "c1")
 	c, err := New(cfg, newGossip(coordinatorNode("c1")).view(), nil)
 	if err != nil {
 		t.Fatal(err)

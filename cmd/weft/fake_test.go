@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // fake is a coordinator that says what a test wants.
@@ -23,15 +24,15 @@ type fake struct {
 
 func startFake(t *testing.T) *fake {
 	t.Helper()
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	f := &fake{t: t, mux: http.NewServeMux()}
 	f.server = httptest.NewUnstartedServer(f.mux)
-	f.server.TLS = identity(t, ca, pki.Coordinator, "c1").ServerTLS(pki.Operator)
+	f.server.TLS = pkitest.Issue(t, ca, pki.Coordinator, "c1").ServerTLS(pki.Operator)
 	f.server.EnableHTTP2 = true
 	f.server.Config.ErrorLog = quiet()
 	f.server.StartTLS()
 	t.Cleanup(f.server.Close)
-	f.config = configure(t, identity(t, ca, pki.Operator, "ada"), f.server.Listener.Addr().String())
+	f.config = configure(t, pkitest.Issue(t, ca, pki.Operator, "ada"), f.server.Listener.Addr().String())
 	return f
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/api/server"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/pipeline/gallery"
 	"github.com/weft-mesh/weft/tiering"
@@ -164,33 +165,6 @@ func read(t *testing.T, file string) string {
 	return string(b)
 }
 
-func authority(t *testing.T) *pki.CA {
-	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
-}
-
-func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
-	t.Helper()
-	s := pki.Subject{Role: role, Name: name}
-	if role.Machine() {
-		s.Tier = tiering.Cloud
-		if tier, _, ok := strings.Cut(name, "-"); ok { // edge-1 is at the edge
-			if t, err := tiering.ParseTier(tier); err == nil {
-				s.Tier = t
-			}
-		}
-	}
-	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
 // configure writes a client's configuration and credentials.
 func configure(t *testing.T, id *pki.Identity, addresses ...string) string {
 	t.Helper()
@@ -219,7 +193,7 @@ const gib = 1 << 30
 // nodes. cloud-1 serves the gallery.
 func startLive(t *testing.T) *liveMesh {
 	t.Helper()
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	m := &liveMesh{ca: ca}
 	pictures, err := gallery.New(gallery.Config{Dir: t.TempDir(), Retain: 100, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -227,11 +201,11 @@ func startLive(t *testing.T) *liveMesh {
 	}
 	m.gallery = pictures
 	web := httptest.NewUnstartedServer(pictures.Handler())
-	web.TLS = identity(t, ca, pki.Agent, "cloud-1").ServerTLS(pki.Operator)
+	web.TLS = pkitest.Issue(t, ca, pki.Agent, "cloud-1").ServerTLS(pki.Operator)
 	web.StartTLS()
 
 	members := &membership{changed: make(chan struct{}, 1)}
-	id := identity(t, ca, pki.Coordinator, "coordinator")
+	id := pkitest.Issue(t, ca, pki.Coordinator, "coordinator")
 	c, err := coordinator.New(coordinator.Config{
 		ID: "coordinator", Cluster: "test", DataDir: t.TempDir(), RaftListen: "127.0.0.1:0", Expect: 1,
 		ServerTLS: id.ServerTLS(pki.Coordinator), ClientTLS: id.ClientTLS(pki.Coordinator),
@@ -269,7 +243,7 @@ func startLive(t *testing.T) *liveMesh {
 			}
 		}
 	})
-	operator := identity(t, ca, pki.Operator, "operator")
+	operator := pkitest.Issue(t, ca, pki.Operator, "operator")
 	m.config = configure(t, operator, m.address)
 	m.client = api.NewClient(func() []string { return []string{m.address} }, operator.ClientTLS(pki.Coordinator))
 	t.Cleanup(func() {

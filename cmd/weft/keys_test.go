@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/agent/gossip"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -266,7 +267,7 @@ func TestTheLifeOfAnAuthority(t *testing.T) {
 // TestWhichCertificateIsInUse: the one made last, of a node and of an operator
 // of the same name each.
 func TestWhichCertificateIsInUse(t *testing.T) {
-	ca, now := authority(t), time.Now()
+	ca, now := pkitest.CA(t), time.Now()
 	node, operator := pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "ada"}, pki.Subject{Role: pki.Operator, Name: "ada"}
 	coordinator := node
 	coordinator.Role = pki.Coordinator
@@ -371,7 +372,7 @@ func TestCopiesAreNotRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := t.TempDir()
-	if err := identity(t, forger, pki.Operator, "edge-9").Save(forged); err != nil {
+	if err := pkitest.Issue(t, forger, pki.Operator, "edge-9").Save(forged); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir("node", 0o700); err != nil {

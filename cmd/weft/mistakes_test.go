@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -163,8 +164,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 
 func TestMistakesInTheConfiguration(t *testing.T) {
 	dir := t.TempDir()
-	ca := authority(t)
-	for _, id := range []*pki.Identity{identity(t, ca, pki.Operator, "ada"), identity(t, ca, pki.Operator, "bob")} {
+	ca := pkitest.CA(t)
+	for _, id := range []*pki.Identity{pkitest.Issue(t, ca, pki.Operator, "ada"), pkitest.Issue(t, ca, pki.Operator, "bob")} {
 		if err := id.Save(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -207,8 +208,8 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 // TestNoCoordinatorAnswers: which were asked, why each did not answer, and what
 // to do.
 func TestNoCoordinatorAnswers(t *testing.T) {
-	ca := authority(t)
-	ada := identity(t, ca, pki.Operator, "ada")
+	ca := pkitest.CA(t)
+	ada := pkitest.Issue(t, ca, pki.Operator, "ada")
 	closed := func() string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -236,7 +237,7 @@ func TestNoCoordinatorAnswers(t *testing.T) {
 	}{
 		{"refused", closed, "connection refused", "is weftd running there? the addresses are those in CONFIG"},
 		{
-			"another CA", serve(identity(t, authority(t), pki.Coordinator, "c"), pki.Operator), "certificate signed by unknown authority",
+			"another CA", serve(pkitest.Issue(t, pkitest.CA(t), pki.Coordinator, "c"), pki.Operator), "certificate signed by unknown authority",
 			"that mesh has another CA: use its ca.crt, and a certificate that it issued, in CONFIG",
 		},
 		{
@@ -244,12 +245,12 @@ func TestNoCoordinatorAnswers(t *testing.T) {
 			"either the coordinator's certificate has expired, which `weft ca renew NAME` renews, or this machine's clock is wrong",
 		},
 		{
-			"no coordinator", serve(identity(t, ca, pki.Agent, "a"), pki.Operator), "it is no coordinator of this mesh",
+			"no coordinator", serve(pkitest.Issue(t, ca, pki.Agent, "a"), pki.Operator), "it is no coordinator of this mesh",
 			"it is no coordinator of this mesh: use the addresses of coordinators' APIs in CONFIG",
 		},
 		{"no TLS", plain.Listener.Addr().String(), "", "something else listens there: use the addresses of coordinators' APIs in CONFIG"},
 		{
-			"not for operators", serve(identity(t, ca, pki.Coordinator, "c"), pki.Coordinator), "not accept this certificate",
+			"not for operators", serve(pkitest.Issue(t, ca, pki.Coordinator, "c"), pki.Coordinator), "not accept this certificate",
 			"make a certificate of that mesh with `weft ca issue NAME --role operator`, and name it in CONFIG",
 		},
 		{"unknown host", "weft.invalid:7949", "", "are the addresses in CONFIG right, and is the network up?"},
@@ -277,7 +278,7 @@ func TestNoCoordinatorAnswers(t *testing.T) {
 
 func TestWhatAnAgentMayNot(t *testing.T) {
 	m := startLive(t)
-	config := configure(t, identity(t, m.ca, pki.Agent, "edge-1"), m.address)
+	config := configure(t, pkitest.Issue(t, m.ca, pki.Agent, "edge-1"), m.address)
 	weft(t, config, "nodes").want(t, exitFailure, "use an operator's certificate")
 	weft(t, config, "mesh").want(t, exitOK, "")
 }

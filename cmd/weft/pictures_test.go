@@ -19,6 +19,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -219,7 +220,7 @@ func TestGalleries(t *testing.T) {
 			t.Errorf("%s: %v, %q", url, got, warned)
 		}
 	}
-	g.web = newWeb(identity(t, authority(t), pki.Operator, "ada"))
+	g.web = newWeb(pkitest.Issue(t, pkitest.CA(t), pki.Operator, "ada"))
 	defer g.web.CloseIdleConnections()
 	asked := len(paths)
 	for _, code := range []int{http.StatusFound, http.StatusTemporaryRedirect} {

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/internal/terminal"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -27,7 +28,7 @@ import (
 // frames are in flight while a source runs, and none when it is stopped.
 func (m *liveMesh) agent(t *testing.T, node string) {
 	t.Helper()
-	c := api.NewClient(func() []string { return []string{m.address} }, identity(t, m.ca, pki.Agent, node).ClientTLS(pki.Coordinator))
+	c := api.NewClient(func() []string { return []string{m.address} }, pkitest.Issue(t, m.ca, pki.Agent, node).ClientTLS(pki.Coordinator))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	t.Cleanup(func() { cancel(); <-done; c.Close() })

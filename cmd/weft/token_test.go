@@ -10,13 +10,14 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // TestTokens makes a token, uses it in place of a certificate and revokes it.
 func TestTokens(t *testing.T) {
 	m := startLive(t)
 	dir := t.TempDir()
-	if err := identity(t, m.ca, pki.Operator, "any").Save(dir); err != nil {
+	if err := pkitest.Issue(t, m.ca, pki.Operator, "any").Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	head := fmt.Sprintf("addresses: [%s]\nca: ca.crt\n", m.address)
@@ -73,7 +74,7 @@ func TestTokens(t *testing.T) {
 
 func TestMistakesWithTokens(t *testing.T) {
 	dir := t.TempDir()
-	id := identity(t, authority(t), pki.Operator, "ada")
+	id := pkitest.Issue(t, pkitest.CA(t), pki.Operator, "ada")
 	if err := id.Save(dir); err != nil {
 		t.Fatal(err)
 	}

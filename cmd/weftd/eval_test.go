@@ -6,7 +6,6 @@ import (
 	"image/png"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,26 +26,12 @@ type evaluated struct {
 	Partial    bool    `json:"partial"`
 }
 
-// weftdEval starts `weftd eval`.
-func weftdEval(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
-	cmd = exec.Command(self, append([]string{"eval"}, args...)...)
-	cmd.Env = append(os.Environ(), asDaemon+"=1")
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	return cmd, stdout, stderr
-}
-
 // The detectors that are built in, on pictures that need no files either.
 func TestEval(t *testing.T) {
 	for _, model := range []string{"hog-people", "street"} {
 		t.Run(model, func(t *testing.T) {
 			picture := filepath.Join(t.TempDir(), "pr.png")
-			cmd, stdout, stderr := weftdEval(t, model, "-r", "512", "-d", "street:seeds=1-4", "-o", "json", "--plot", picture)
+			cmd, stdout, stderr := command(t, "eval", model, "-r", "512", "-d", "street:seeds=1-4", "-o", "json", "--plot", picture)
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("%v\n%s", err, stderr)
 			}
@@ -72,7 +57,7 @@ func TestEval(t *testing.T) {
 }
 
 func TestEvalInterrupted(t *testing.T) {
-	cmd, stdout, stderr := weftdEval(t, "hog-people", "-r", "512", "-d", "street:seeds=1-1000000", "-o", "json")
+	cmd, stdout, stderr := command(t, "eval", "hog-people", "-r", "512", "-d", "street:seeds=1-1000000", "-o", "json")
 	cmd.Stderr = nil
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
@@ -116,7 +101,7 @@ func TestEvalOfAFile(t *testing.T) {
 		{filepath.Join(data, "detectors", "MobileNetV2-YOLOv3-Nano-coco.cfg")},
 		{filepath.Join(data, "detectors", "MobileNetV2-YOLOv3-Nano-coco.cfg"), "--names", filepath.Join(data, "detectors", "coco.names")},
 	} {
-		cmd, stdout, stderr := weftdEval(t, append(args, "-r", "320", "-d", "yolo:"+filepath.Join(data, "coco64"), "--limit", "8", "-o", "json")...)
+		cmd, stdout, stderr := command(t, append(append([]string{"eval"}, args...), "-r", "320", "-d", "yolo:"+filepath.Join(data, "coco64"), "--limit", "8", "-o", "json")...)
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("%v\n%s", err, stderr)
 		}

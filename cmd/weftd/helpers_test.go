@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,6 +51,20 @@ func weftd(t *testing.T, args ...string) (out string, err error) {
 	root.SetErr(io.Discard)
 	err = root.ExecuteContext(t.Context())
 	return b.String(), err
+}
+
+// command is weftd in a process of its own, not started yet.
+func command(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asDaemon+"=1")
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
 }
 
 // dataDir is where real detectors and pictures are, if there are any.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,20 +18,6 @@ import (
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/profile"
 )
-
-// weftdProfile starts `weftd profile`.
-func weftdProfile(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
-	cmd = exec.Command(self, append([]string{"profile"}, args...)...)
-	cmd.Env = append(os.Environ(), asDaemon+"=1")
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	return cmd, stdout, stderr
-}
 
 // profiled are the profiles on stdout, all of which make sense.
 func profiled(t *testing.T, stdout *bytes.Buffer) []profile.Profile {
@@ -51,7 +36,7 @@ func profiled(t *testing.T, stdout *bytes.Buffer) []profile.Profile {
 
 // The detector that needs no files, on pictures that need none.
 func TestProfile(t *testing.T) {
-	cmd, stdout, stderr := weftdProfile(t, "hog-people", "-r", "512", "--frames", "5", "-o", "json", "--threads", "1")
+	cmd, stdout, stderr := command(t, "profile", "hog-people", "-r", "512", "--frames", "5", "-o", "json", "--threads", "1")
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
@@ -70,7 +55,7 @@ func TestProfile(t *testing.T) {
 // A net takes longer at a higher resolution, and memory.
 func TestProfileOfANet(t *testing.T) {
 	models := filepath.Join(testData(t), "detectors")
-	cmd, stdout, stderr := weftdProfile(t, "mobilenetv2-yolov3-nano", "--models", models, "--frames", "5", "-o", "json")
+	cmd, stdout, stderr := command(t, "profile", "mobilenetv2-yolov3-nano", "--models", models, "--frames", "5", "-o", "json")
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
@@ -85,7 +70,7 @@ func TestProfileOfANet(t *testing.T) {
 		}
 	}
 	// The same as a file, as text.
-	cmd, stdout, stderr = weftdProfile(t, filepath.Join(models, "MobileNetV2-YOLOv3-Nano-coco.cfg"), "-r", "320", "--frames", "1", "--backend", "cuda")
+	cmd, stdout, stderr = command(t, "profile", filepath.Join(models, "MobileNetV2-YOLOv3-Nano-coco.cfg"), "-r", "320", "--frames", "1", "--backend", "cuda")
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
@@ -95,7 +80,7 @@ func TestProfileOfANet(t *testing.T) {
 }
 
 func TestProfileInterrupted(t *testing.T) {
-	cmd, stdout, stderr := weftdProfile(t, "hog-people", "-r", "512", "--frames", "1000000")
+	cmd, stdout, stderr := command(t, "profile", "hog-people", "-r", "512", "--frames", "1000000")
 	cmd.Stderr = nil
 	pipe, err := cmd.StderrPipe()
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -43,27 +44,14 @@ type mesh struct {
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &mesh{T: t, ca: ca}
+	m := &mesh{T: t, ca: pkitest.CA(t)}
 	m.client = NewClient(func() []string { m.mu.Lock(); defer m.mu.Unlock(); return m.addrs }, m.issue(pki.Operator, "ada").ClientTLS(pki.Coordinator))
 	t.Cleanup(m.client.Close)
 	return m
 }
 
 func (m *mesh) issue(role pki.Role, name string) *pki.Identity {
-	m.Helper()
-	s := pki.Subject{Role: role, Name: name}
-	if role.Machine() {
-		s.Tier = tiering.Cloud
-	}
-	id, err := m.ca.Issue(s, nil, time.Now(), time.Hour)
-	if err != nil {
-		m.Fatal(err)
-	}
-	return id
+	return pkitest.Issue(m.T, m.ca, role, name)
 }
 
 // answers is what a stand-in does with a request.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/linktest"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
@@ -14,7 +15,7 @@ import (
 
 // As in a mesh: over TLS, and with the broker's access list.
 func TestConformanceEmbedded(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	server := identity(t, ca, "fog-1").ServerTLS(pki.Agent, pki.Operator)
 	linktest.Run(t, func(t *testing.T, recv pipeline.Receiver, opts linktest.Options) linktest.Pair {
 		b, _ := startBroker(t, broker.Config{Pending: 256, TLS: server})

@@ -18,9 +18,9 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
-	"github.com/weft-mesh/weft/tiering"
 )
 
 const patience = 20 * time.Second
@@ -271,32 +271,9 @@ func pump(dst, src net.Conn) {
 	_, _ = dst.Close(), src.Close()
 }
 
-// authority makes the CA of a mesh of its own.
-func authority(t *testing.T) *pki.CA {
-	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
-}
-
 func identity(t *testing.T, ca *pki.CA, name string) *pki.Identity {
 	t.Helper()
-	return identityOf(t, ca, pki.Agent, name)
-}
-
-func identityOf(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
-	t.Helper()
-	s := pki.Subject{Role: role, Name: name}
-	if role.Machine() {
-		s.Tier = tiering.Fog
-	}
-	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
+	return pkitest.Issue(t, ca, pki.Agent, name)
 }
 
 // newFrame makes a frame with a deadline of that time from now.

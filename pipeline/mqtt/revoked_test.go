@@ -15,7 +15,7 @@ import (
 // TestRevokedBroker: a link and a subscription leave the broker of a node that
 // is revoked, and do not come back.
 func TestRevokedBroker(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	thief := identity(t, ca, "fog-1")
 	b, _ := startBroker(t, broker.Config{TLS: thief.ServerTLS(pki.Agent)})
 	self := pkitest.Follow(t, identity(t, ca, "edge-1"))

@@ -10,12 +10,13 @@ import (
 
 	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
 )
 
 func TestSubscribe(t *testing.T) {
-	ca := authority(t)
+	ca := pkitest.CA(t)
 	b, stopBroker := startBroker(t, broker.Config{TLS: identity(t, ca, "fog-1").ServerTLS(pki.Agent, pki.Operator)})
 	url, creds := "tls://"+b.Addr(), identity(t, ca, "edge-1").ClientTLS(pki.Agent)
 	var book logtest.Book
@@ -26,7 +27,7 @@ func TestSubscribe(t *testing.T) {
 	subscribe := func() {
 		go func() { ended <- Subscribe(ctx, conf, func(p []byte) { got <- string(p) }) }()
 	}
-	camera := client(t, url, identityOf(t, ca, pki.Operator, "cam").ClientTLS(pki.Agent))
+	camera := client(t, url, pkitest.Issue(t, ca, pki.Operator, "cam").ClientTLS(pki.Agent))
 	publish := func(payload []byte) { done(t, camera.Publish("cams/gate/jpeg", 0, false, payload)) }
 	subscribed := func() {
 		eventually(t, "a payload to arrive", func() bool {

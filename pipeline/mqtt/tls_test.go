@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt/broker"
 )
@@ -17,7 +18,7 @@ import (
 // Links with certificates of the mesh connect; who trusts another authority,
 // or has no certificate, does not, and is told why.
 func TestMutualTLS(t *testing.T) {
-	ca, other := authority(t), authority(t)
+	ca, other := pkitest.CA(t), pkitest.CA(t)
 	server := identity(t, ca, "fog-1")
 	dir := t.TempDir()
 	if err := server.Save(dir); err != nil {
@@ -94,7 +95,7 @@ func TestMosquittoAccessList(t *testing.T) {
 	if len(list) != 6 {
 		t.Fatalf("the documentation has %d rules", len(list))
 	}
-	ca, dir := authority(t), t.TempDir()
+	ca, dir := pkitest.CA(t), t.TempDir()
 	if err := identity(t, ca, "fog-1").Save(dir); err != nil {
 		t.Fatal(err)
 	}

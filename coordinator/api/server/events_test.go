@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -132,7 +133,7 @@ func TestEventsAreStreamed(t *testing.T) {
 func TestClientFollowsEvents(t *testing.T) {
 	f := newFake(t)
 	f.run()
-	c := api.NewClient(func() []string { return []string{f.server.Addr()} }, issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
+	c := api.NewClient(func() []string { return []string{f.server.Addr()} }, pkitest.Issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
 	t.Cleanup(c.Close)
 
 	enough := errors.New("enough")

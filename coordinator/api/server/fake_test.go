@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -37,12 +38,10 @@ var _ Control = (*fake)(nil)
 // newFake returns a fake whose server does not listen yet; caller starts it.
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := pkitest.CA(t)
 	f := &fake{T: t, ca: ca, machine: state.New(), submit: func() error { return nil }}
 	m := &mesh{T: t, ca: ca}
+	var err error
 	f.server, err = New(m.config("c1"), f, &gossip{})
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +68,12 @@ func (f *fake) run() { f.runs.Do(func() { f.stop = background(f.T, "server", f.s
 
 func (f *fake) caller(role pki.Role, name string) *testCaller {
 	f.run()
-	return newCaller(f.T, issue(f.T, f.ca, role, name), f.server)
+	return newCaller(f.T, pkitest.Issue(f.T, f.ca, role, name), f.server)
 }
 
 // as is a request for the handler itself.
 func (f *fake) as(role pki.Role, name, method, path, body string) *http.Request {
-	cert := issue(f.T, f.ca, role, name).Certificate()
+	cert := pkitest.Issue(f.T, f.ca, role, name).Certificate()
 	r := httptest.NewRequestWithContext(f.Context(), method, path, strings.NewReader(body))
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
 	return r

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline"
 )
 
@@ -176,7 +177,7 @@ func TestTheLeaderHearsWhoAsked(t *testing.T) {
 		heard <- append(r.Header[forwardedFor], r.Method+" "+r.URL.RequestURI())
 		w.WriteHeader(http.StatusNoContent)
 	}))
-	leader.TLS = issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
+	leader.TLS = pkitest.Issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
 	leader.EnableHTTP2 = true
 	leader.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		switch s {
@@ -219,7 +220,7 @@ func TestWhenTheLeaderBreaksOff(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler)
 	}))
-	leader.TLS = issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
+	leader.TLS = pkitest.Issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
 	leader.EnableHTTP2 = true
 	leader.StartTLS()
 	t.Cleanup(leader.Close)
@@ -256,7 +257,7 @@ func TestWhenTheLeaderBreaksOff(t *testing.T) {
 	silent.Store(false)
 	// The client takes the hint and asks nobody else.
 	asked.Store(0)
-	c := api.NewClient(func() []string { return []string{f.server.Addr(), f.server.Addr()} }, issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
+	c := api.NewClient(func() []string { return []string{f.server.Addr(), f.server.Addr()} }, pkitest.Issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
 	t.Cleanup(c.Close)
 	if _, err := c.Submit(t.Context(), "p.yaml", []byte(people)); !errors.Is(err, api.ErrUncertain) || asked.Load() != 1 {
 		t.Errorf("submit: %v, asked %d times", err, asked.Load())

@@ -10,13 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/tiering"
@@ -32,22 +32,17 @@ type fuzzed struct {
 
 func newFuzzed(f *testing.F) *fuzzed {
 	f.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		f.Fatal(err)
-	}
+	ca := pkitest.CA(f)
 	out := &fuzzed{as: map[pki.Role]*tls.ConnectionState{}, secret: api.NewSecret()}
 	leader := &fake{ca: ca, machine: state.New(), submit: func() error { return nil }}
 	for role, name := range map[pki.Role]string{pki.Agent: "edge-1", pki.Operator: "ada", pki.Coordinator: "c1"} {
-		id, err := ca.Issue(pki.Subject{Role: role, Tier: tierOf(role, name), Name: name}, nil, time.Now(), time.Hour)
-		if err != nil {
-			f.Fatal(err)
-		}
+		id := pkitest.Issue(f, ca, role, name)
 		conf := id.ClientTLS(pki.Coordinator)
 		out.as[role] = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{id.Certificate()}}
 		if role != pki.Coordinator {
 			continue
 		}
+		var err error
 		out.server, err = New(Config{
 			Mesh: "test", Node: name, Listen: "127.0.0.1:0", AuditDir: f.TempDir(), Catalogue: catalog.Builtin(),
 			ServerTLS: id.ServerTLS(pki.Operator), ClientTLS: conf, Log: quiet(),

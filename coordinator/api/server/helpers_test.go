@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -158,10 +158,7 @@ type node struct {
 
 func newMesh(t *testing.T, names ...string) *mesh {
 	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := pkitest.CA(t)
 	m := &mesh{T: t, ca: ca, gossip: &gossip{members: map[string]tiering.Member{}}, nodes: map[string]*node{}}
 	m.gossip.set(worker("edge-1", tiering.Edge, 2), tiering.NodeAlive)
 	m.gossip.set(worker("fog-1", tiering.Fog, 4), tiering.NodeAlive)
@@ -179,28 +176,8 @@ func newMesh(t *testing.T, names ...string) *mesh {
 	return m
 }
 
-func (m *mesh) issue(role pki.Role, name string) *pki.Identity { return issue(m.T, m.ca, role, name) }
-
-// tierOf is the tier that a name of this package's tests says.
-func tierOf(role pki.Role, name string) tiering.Tier {
-	switch {
-	case role == pki.Operator:
-		return 0
-	case role == pki.Coordinator:
-		return tiering.Cloud
-	case strings.HasPrefix(name, "fog"):
-		return tiering.Fog
-	}
-	return tiering.Edge
-}
-
-func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
-	t.Helper()
-	id, err := ca.Issue(pki.Subject{Role: role, Tier: tierOf(role, name), Name: name}, nil, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
+func (m *mesh) issue(role pki.Role, name string) *pki.Identity {
+	return pkitest.Issue(m.T, m.ca, role, name)
 }
 
 func (m *mesh) start(name string, expect int) {

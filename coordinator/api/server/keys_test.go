@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -38,7 +39,7 @@ func TestGossipKeys(t *testing.T) {
 	f = newFake(t)
 	f.server.cfg.GossipKeys = &keyring{keys: []string{"old"}}
 	f.run()
-	client := api.NewClient(func() []string { return []string{f.server.Addr()} }, issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
+	client := api.NewClient(func() []string { return []string{f.server.Addr()} }, pkitest.Issue(t, f.ca, pki.Operator, "ada").ClientTLS(pki.Coordinator))
 	defer client.Close()
 	if ks, err := client.GossipKeys(t.Context()); err != nil || len(ks) != 1 || ks[0].Keys[0] != "old" {
 		t.Errorf("%v, %v", ks, err)

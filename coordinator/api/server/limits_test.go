@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -35,7 +36,7 @@ func impatient(t *testing.T) *fake {
 func (f *fake) dial(role pki.Role, name string) net.Conn {
 	f.Helper()
 	f.run()
-	conf := issue(f.T, f.ca, role, name).ClientTLS(pki.Coordinator)
+	conf := pkitest.Issue(f.T, f.ca, role, name).ClientTLS(pki.Coordinator)
 	conf.NextProtos = []string{"http/1.1"}
 	return f.open(conf)
 }

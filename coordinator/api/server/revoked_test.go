@@ -15,10 +15,10 @@ import (
 // is waiting for; those of others go on.
 func TestRevokedCallers(t *testing.T) {
 	f := newFake(t)
-	self := pkitest.Follow(t, issue(t, f.ca, pki.Coordinator, "c1"))
+	self := pkitest.Follow(t, pkitest.Issue(t, f.ca, pki.Coordinator, "c1"))
 	f.server.cfg.ServerTLS, f.server.cfg.Peers = self.ServerTLS(pki.Agent, pki.Coordinator, pki.Operator), self.Peers()
 	f.run()
-	thief, honest := issue(t, f.ca, pki.Agent, "edge-1"), f.caller(pki.Operator, "ada")
+	thief, honest := pkitest.Issue(t, f.ca, pki.Agent, "edge-1"), f.caller(pki.Operator, "ada")
 	stolen := newCaller(t, thief, f.server)
 	held := make(chan error, 1)
 	go func() {
@@ -54,7 +54,7 @@ func TestRevokedCoordinator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := pkitest.Follow(t, issue(t, f.ca, pki.Agent, "edge-1"))
+	node := pkitest.Follow(t, pkitest.Issue(t, f.ca, pki.Agent, "edge-1"))
 	c := api.NewPeerClient(node.Peers(), func() []string { return []string{f.server.Addr()} }, node.ClientTLS(pki.Coordinator))
 	t.Cleanup(c.Close)
 	held := make(chan error, 1)

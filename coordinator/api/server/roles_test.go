@@ -11,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -117,17 +118,17 @@ func TestStrangersAreRefusedInTheHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ada := issue(t, f.ca, pki.Operator, "ada")
+	ada := pkitest.Issue(t, f.ca, pki.Operator, "ada")
 	// A stranger that would trust this server.
 	forged := ada.ClientTLS(pki.Coordinator)
-	forged.GetClientCertificate = issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).GetClientCertificate
+	forged.GetClientCertificate = pkitest.Issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator).GetClientCertificate
 	old := ada.ClientTLS(pki.Coordinator)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	for name, c := range map[string]struct {
 		conf *tls.Config
 		want string // in part
 	}{
-		"of another CA":      {issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator), "it is no coordinator of this mesh (x509: certificate signed by unknown authority"},
+		"of another CA":      {pkitest.Issue(t, other, pki.Operator, "ada").ClientTLS(pki.Coordinator), "it is no coordinator of this mesh (x509: certificate signed by unknown authority"},
 		"forged":             {forged, "accept this certificate"},
 		"old TLS":            {old, "it refuses the connection (tls: protocol version not supported)"},
 		"looks for an agent": {ada.ClientTLS(pki.Operator), "it is no coordinator of this mesh (wrong role: spiffe://test/coordinator/cloud/c1 may not act as [operator] here)"},

@@ -15,13 +15,14 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // stranger sends requests without a certificate.
 func stranger(t *testing.T, ca *pki.CA, s *Server) *testCaller {
 	t.Helper()
 	dir := t.TempDir()
-	if err := issue(t, ca, pki.Operator, "any").Save(dir); err != nil {
+	if err := pkitest.Issue(t, ca, pki.Operator, "any").Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	conf, err := pki.ClientOnly(filepath.Join(dir, pki.CACertFile))
@@ -259,7 +260,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		heard <- r.Header.Clone()
 		w.WriteHeader(http.StatusNoContent)
 	}))
-	leader.TLS = issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
+	leader.TLS = pkitest.Issue(t, f.ca, pki.Coordinator, "c2").ServerTLS(pki.Coordinator)
 	leader.EnableHTTP2 = true
 	leader.StartTLS()
 	t.Cleanup(leader.Close)
@@ -314,7 +315,7 @@ func TestTheClientShowsAToken(t *testing.T) {
 	}
 	f.run()
 	dir := t.TempDir()
-	if err := issue(t, f.ca, pki.Operator, "any").Save(dir); err != nil {
+	if err := pkitest.Issue(t, f.ca, pki.Operator, "any").Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	conf, err := pki.ClientOnly(filepath.Join(dir, pki.CACertFile))

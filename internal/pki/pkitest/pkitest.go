@@ -1,5 +1,5 @@
-// Package pkitest has a certificate revoked while it is in use, as on a machine
-// whose files somebody replaces. Only tests import it.
+// Package pkitest issues certificates, and has them revoked while they are in
+// use, as on a machine whose files somebody replaces. Only tests import it.
 package pkitest
 
 import (

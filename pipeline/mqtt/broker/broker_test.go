@@ -20,8 +20,8 @@ import (
 
 	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
-	"github.com/weft-mesh/weft/tiering"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -112,14 +112,7 @@ func rawSubscriber(t *testing.T, b *Broker, topic string) net.Conn {
 }
 
 func TestNewRefuses(t *testing.T) {
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := pkitest.Issue(t, pkitest.CA(t), pki.Agent, "fog-1")
 	mutual, oneWay := id.ServerTLS(pki.Agent), id.ServerTLS(pki.Agent)
 	oneWay.ClientAuth = tls.NoClientCert
 	for _, c := range []struct {
@@ -221,14 +214,7 @@ func TestSilentConnections(t *testing.T) {
 
 // Who is turned away is told in the log, and mochi's chatter is not.
 func TestLog(t *testing.T) {
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := ca.Issue(pki.Subject{Role: pki.Agent, Tier: tiering.Fog, Name: "fog-1"}, nil, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := pkitest.Issue(t, pkitest.CA(t), pki.Agent, "fog-1")
 	var book logtest.Book
 	b, stop := start(t, Config{TLS: id.ServerTLS(pki.Agent), Log: book.Logger()})
 	c, err := net.Dial("tcp", b.Addr())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // Whoever publishes what it may not is disconnected, with a reason in MQTT 5,
@@ -158,7 +159,7 @@ func TestWills(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	m := startMesh(t, Config{})
 	stranger := m.creds(t, pki.Agent, "edge-1") // it trusts the broker
-	stranger.GetClientCertificate = issue(t, authority(t), pki.Agent, "edge-1").ClientTLS(pki.Agent).GetClientCertificate
+	stranger.GetClientCertificate = pkitest.Issue(t, pkitest.CA(t), pki.Agent, "edge-1").ClientTLS(pki.Agent).GetClientCertificate
 	none := m.creds(t, pki.Agent, "edge-1")
 	none.GetClientCertificate = nil
 	old := m.creds(t, pki.Agent, "edge-1")
@@ -306,7 +307,7 @@ func TestRefusalsInTheLog(t *testing.T) {
 	}
 	m.stop()
 	said := book.String()
-	if n := strings.Count(said, "refused"); n != strings.Count(said, "refused: ")*2 || !strings.Contains(said, "who=spiffe://test/agent/fog/edge-2") ||
+	if n := strings.Count(said, "refused"); n != strings.Count(said, "refused: ")*2 || !strings.Contains(said, "who=spiffe://test/agent/edge/edge-2") ||
 		strings.Count(said, "refused: ") != 1 || strings.Contains(said, "secret") || strings.Count(said, "error processing packet") != 1 {
 		t.Errorf("log:\n%s", said)
 	}
@@ -325,7 +326,7 @@ func TestMosquittoClients(t *testing.T) {
 	}
 	m := startMesh(t, Config{})
 	dir := t.TempDir()
-	if err := issue(t, m.ca, pki.Operator, "ops").Save(dir); err != nil {
+	if err := pkitest.Issue(t, m.ca, pki.Operator, "ops").Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	host, port, err := net.SplitHostPort(m.Addr())

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/logtest"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 )
 
@@ -171,7 +172,7 @@ func TestWhoNeedsACertificate(t *testing.T) {
 	m := open(t, Config{})
 	stranger := m.guestOptions(t, true, "gate", "correct horse")
 	conf := m.creds(t, pki.Agent, "edge-1")
-	conf.GetClientCertificate = issue(t, authority(t), pki.Agent, "edge-1").ClientTLS(pki.Agent).GetClientCertificate
+	conf.GetClientCertificate = pkitest.Issue(t, pkitest.CA(t), pki.Agent, "edge-1").ClientTLS(pki.Agent).GetClientCertificate
 	if _, err := m.login(t, stranger.SetTLSConfig(conf)); err == nil {
 		t.Error("a certificate of another authority is no matter")
 	}

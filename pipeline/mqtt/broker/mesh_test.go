@@ -13,7 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/weft-mesh/weft/internal/pki"
-	"github.com/weft-mesh/weft/tiering"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 )
 
 // mesh is a broker with certificates, and the authority that issues them.
@@ -23,39 +23,17 @@ type mesh struct {
 	stop func()
 }
 
-func authority(t *testing.T) *pki.CA {
-	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
-}
-
-func issue(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
-	t.Helper()
-	s := pki.Subject{Role: role, Name: name}
-	if role.Machine() {
-		s.Tier = tiering.Fog
-	}
-	id, err := ca.Issue(s, []string{"127.0.0.1"}, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
 func startMesh(t *testing.T, conf Config) *mesh {
 	t.Helper()
-	ca := authority(t)
-	conf.TLS = issue(t, ca, pki.Agent, "fog-1").ServerTLS(pki.Agent, pki.Operator)
+	ca := pkitest.CA(t)
+	conf.TLS = pkitest.Issue(t, ca, pki.Agent, "fog-1").ServerTLS(pki.Agent, pki.Operator)
 	b, stop := start(t, conf)
 	return &mesh{b, ca, stop}
 }
 
 func (m *mesh) creds(t *testing.T, role pki.Role, name string) *tls.Config {
 	t.Helper()
-	return issue(t, m.ca, role, name).ClientTLS(pki.Agent)
+	return pkitest.Issue(t, m.ca, role, name).ClientTLS(pki.Agent)
 }
 
 // options are paho's for the holder of a certificate; lost, which may be nil,

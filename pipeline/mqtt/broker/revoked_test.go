@@ -12,11 +12,11 @@ import (
 )
 
 func TestRevoked(t *testing.T) {
-	ca := authority(t)
-	self := pkitest.Follow(t, issue(t, ca, pki.Agent, "fog-1"))
+	ca := pkitest.CA(t)
+	self := pkitest.Follow(t, pkitest.Issue(t, ca, pki.Agent, "fog-1"))
 	b, stop := start(t, Config{TLS: self.ServerTLS(pki.Agent, pki.Operator), Peers: self.Peers()})
 	m := &mesh{b, ca, stop}
-	thief := issue(t, ca, pki.Agent, "edge-1")
+	thief := pkitest.Issue(t, ca, pki.Agent, "edge-1")
 	lost := make(chan error, 1)
 	o := m.options(t, pki.Agent, "edge-1", lost).SetTLSConfig(thief.ClientTLS(pki.Agent))
 	stolen := paho.NewClient(o)

@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/pki/pkitest"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
@@ -91,21 +92,7 @@ type mesh struct {
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	ca, err := pki.NewCA("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	issue := func(role pki.Role, name string) *pki.Identity {
-		s := pki.Subject{Role: role, Name: name}
-		if role.Machine() {
-			s.Tier = tiering.Cloud
-		}
-		id, err := ca.Issue(s, nil, time.Now(), time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
+	ca := pkitest.CA(t)
 	m := &mesh{t: t}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/nodes", m.nodes)
@@ -116,12 +103,12 @@ func newMesh(t *testing.T) *mesh {
 	mux.HandleFunc("GET /v1/events", m.events)
 	s, l := httptest.NewUnstartedServer(mux), newPipes()
 	_ = s.Listener.Close()
-	s.Listener, s.TLS, s.EnableHTTP2 = l, issue(pki.Coordinator, "cloud-1").ServerTLS(pki.Operator), true
+	s.Listener, s.TLS, s.EnableHTTP2 = l, pkitest.Issue(t, ca, pki.Coordinator, "cloud-1").ServerTLS(pki.Operator), true
 	s.TLS.SessionTicketsDisabled = true // nobody would read them, and a pipe holds nothing
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	m.client = api.NewClientVia(l.dial, func() []string { return []string{"cloud-1:7947"} }, issue(pki.Operator, "tester").ClientTLS(pki.Coordinator))
+	m.client = api.NewClientVia(l.dial, func() []string { return []string{"cloud-1:7947"} }, pkitest.Issue(t, ca, pki.Operator, "tester").ClientTLS(pki.Coordinator))
 	t.Cleanup(m.client.Close)
 	return m
 }
