@@ -56,6 +56,38 @@ func TestEval(t *testing.T) {
 	}
 }
 
+// What fewer frames cost, on films that are drawn.
+func TestEvalOverRates(t *testing.T) {
+	picture := filepath.Join(t.TempDir(), "rates.png")
+	cmd, stdout, stderr := weftdEval(t, "hog-people", "-r", "512", "-d", "street:seeds=2-3", "--fps", "5", "--every", "1,3", "--frames", "4", "-o", "json", "--plot", picture)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	var got struct {
+		FPS    int  `json:"fps"`
+		Films  int  `json:"films"`
+		Judged int  `json:"frames_judged"`
+		Part   bool `json:"partial"`
+		Rates  []struct {
+			Every int     `json:"every"`
+			FPS   float64 `json:"fps"`
+			Kept  float64 `json:"kept"`
+		} `json:"rates"`
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	if got.FPS != 5 || got.Films != 2 || got.Judged != 4 || got.Part || len(got.Rates) != 2 || got.Rates[1].Every != 3 || got.Rates[1].FPS != 5.0/3 {
+		t.Errorf("%s", stdout)
+	}
+	if !strings.Contains(stderr.String(), "of 8  F1 of every frame 0") {
+		t.Errorf("no progress in %q", stderr)
+	}
+	if b, err := os.ReadFile(picture); err != nil || !bytes.HasPrefix(b, []byte("\x89PNG")) {
+		t.Errorf("no plot: %v", err)
+	}
+}
+
 func TestEvalInterrupted(t *testing.T) {
 	cmd, stdout, stderr := command(t, "eval", "hog-people", "-r", "512", "-d", "street:seeds=1-1000000", "-o", "json")
 	cmd.Stderr = nil
@@ -155,6 +187,13 @@ func TestEvalMistakesAreExplained(t *testing.T) {
 		{"confidence", []string{"hog-people", "-r", "512", "-d", few, "--confidence", "25"}, exitUsage, "usage: --confidence is 25: use 0 to 1"},
 		{"limit", []string{"hog-people", "-r", "512", "-d", few, "--limit", "-1"}, exitUsage, "usage: --limit is -1"},
 		{"format", []string{"hog-people", "-r", "512", "-d", few, "-o", "yaml"}, exitUsage, `usage: --output is "yaml": use text or json`},
+		{"a rate of pictures", []string{"hog-people", "-r", "512", "-d", "yolo:" + filepath.Join(dir, "damaged"), "--every", "1,2"}, exitUsage, "usage: --every: data set can't be used: the pictures of a yolo: set are no film"},
+		{"rates without every frame", []string{"hog-people", "-r", "512", "-d", few, "--every", "2,3"}, exitUsage, "usage: --every lacks 1"},
+		{"no rate", []string{"hog-people", "-r", "512", "-d", few, "--every", "1,0"}, exitUsage, "usage: --every has 0: use 1 (every frame) to "},
+		{"short films", []string{"hog-people", "-r", "512", "-d", few, "--every", "1,9", "--frames", "5"}, exitUsage, "usage: --frames is 5: use 9 or more"},
+		{"fast films", []string{"hog-people", "-r", "512", "-d", few, "--every", "1,9", "--fps", "500"}, exitUsage, "500 frames a second; use 1 to 120"},
+		{"a film for nothing", []string{"hog-people", "-r", "512", "-d", few, "--fps", "5"}, exitUsage, "usage: --fps goes with --every"},
+		{"rates of the first", []string{"hog-people", "-r", "512", "-d", few, "--every", "1,2", "--limit", "1"}, exitUsage, "usage: --limit does not go with --every"},
 		{"names", []string{"hog-people", "-r", "512", "-d", few, "--names", cfg}, exitUsage, "a street: set names its classes itself"},
 		{"no such file", []string{filepath.Join(dir, "none.onnx"), "-r", "416", "-d", few}, exitUsage, "there is no " + filepath.Join(dir, "none.onnx")},
 		{"no weights", []string{cfg, "-r", "416", "-d", few}, exitUsage, "there is no " + filepath.Join(dir, "lone.weights") + ", the weights file of the model"},

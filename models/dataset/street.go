@@ -14,28 +14,36 @@ const maxSeeds = 1 << 24
 // openStreet opens streets that are drawn as they are asked for: the first
 // frame of each seed.
 func openStreet(rest string) (*Set, error) {
-	seeds, ok := strings.CutPrefix(rest, "seeds=")
-	if !ok {
-		return nil, fmt.Errorf("%w: %q says no seeds: use street:seeds=A-B, such as street:seeds=1-200", ErrDataset, "street:"+rest)
-	}
-	first, last, err := street.ParseSeeds(seeds)
+	first, n, err := seeds(rest)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDataset, err)
+		return nil, err
 	}
-	if last-first >= maxSeeds {
-		return nil, fmt.Errorf("%w: more than %d seeds", ErrDataset, maxSeeds)
-	}
-	return &Set{classes: street.Classes(), length: int(last-first) + 1, load: func(i int) (Sample, error) {
+	return &Set{classes: street.Classes(), length: n, load: func(i int) (Sample, error) {
 		seed := first + uint64(i)
 		s, err := street.New(street.Options{Seed: seed})
 		if err != nil {
 			return Sample{}, fmt.Errorf("draw a street: %w", err)
 		}
-		o := s.Options()
-		img := pipeline.Image{Format: pipeline.BGR, Width: o.Width, Height: o.Height, Data: make([]byte, s.Bytes())}
-		objects := s.RenderAt(1, img.Data)
-		return Sample{Name: fmt.Sprintf("seed %d", seed), Picture: img, Truth: OfStreet(objects)}, nil
+		x := still(s, 1)
+		x.Name = fmt.Sprintf("seed %d", seed)
+		return x, nil
 	}}, nil
+}
+
+// seeds reads "seeds=A-B": the first, and how many there are.
+func seeds(rest string) (first uint64, n int, err error) {
+	text, ok := strings.CutPrefix(rest, "seeds=")
+	if !ok {
+		return 0, 0, fmt.Errorf("%w: %q says no seeds: use street:seeds=A-B, such as street:seeds=1-200", ErrDataset, "street:"+rest)
+	}
+	first, last, err := street.ParseSeeds(text)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w: %w", ErrDataset, err)
+	}
+	if last-first >= maxSeeds {
+		return 0, 0, fmt.Errorf("%w: more than %d seeds", ErrDataset, maxSeeds)
+	}
+	return first, int(last-first) + 1, nil
 }
 
 // OfStreet returns what is in a frame of a street, to score detections with.

@@ -66,11 +66,16 @@ func (p Plot) PNG() ([]byte, error) {
 	out.Add(mark)
 	out.Legend.Add(fmt.Sprintf("score above %g", p.Confidence), mark)
 
+	return picture(out, p.Title)
+}
+
+// picture makes a PNG of a plot.
+func picture(p *plot.Plot, title string) ([]byte, error) {
 	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(size, size), vgimg.UseDPI(pixels))}
-	out.Draw(draw.New(canvas))
+	p.Draw(draw.New(canvas))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
-		return nil, fmt.Errorf("draw %q: %w", p.Title, err)
+		return nil, fmt.Errorf("draw %q: %w", title, err)
 	}
 	return b.Bytes(), nil
 }

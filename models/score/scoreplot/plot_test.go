@@ -41,3 +41,18 @@ func TestPNG(t *testing.T) {
 		seen[string(got)] = true
 	}
 }
+
+func TestRatesPNG(t *testing.T) {
+	for _, r := range []scoreplot.Rates{
+		{Title: "falling", FPS: []float64{10, 5, 2.5}, F1: []float64{0.9, 0.8, 0.6}},
+		{Title: "one", FPS: []float64{10}, F1: []float64{0.9}},
+	} {
+		got, err := r.PNG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img, err := png.Decode(bytes.NewReader(got)); err != nil || img.Bounds().Dx() != 864 {
+			t.Errorf("%s: %v", r.Title, err)
+		}
+	}
+}
