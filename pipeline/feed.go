@@ -99,8 +99,10 @@ func (f *Feed) Set(q tiering.Quality, held string) {
 	if f.held != held && held != "" {
 		f.cfg.Log.Info("source held", "instance", f.cfg.Instance, "reason", held)
 	}
+	if q.Every != f.quality.Every {
+		f.skip = q.Phase(f.cfg.Source)
+	}
 	f.quality, f.held = q, held
-	f.skip = min(f.skip, max(q.Every-1, 0))
 }
 
 // Run runs the source until it ends or ctx does; nil in both cases.

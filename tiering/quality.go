@@ -1,6 +1,9 @@
 package tiering
 
-import "fmt"
+import (
+	"fmt"
+	"hash/fnv"
+)
 
 // Quality is one way to analyse a source's frames.
 type Quality struct {
@@ -16,6 +19,19 @@ func (q Quality) String() string {
 		return fmt.Sprintf("%s@%d", q.Model, q.Resolution)
 	}
 	return fmt.Sprintf("%s@%d 1/%d", q.Model, q.Resolution, q.Every)
+}
+
+// Phase is how many frames a source passes over before the first one that is
+// analysed. Cameras whose frames come at the same moments, and of which each skips
+// some, would otherwise all analyse the same ones: bursts for which queues are
+// too short.
+func (q Quality) Phase(source string) int {
+	if q.Every <= 1 {
+		return 0
+	}
+	h := fnv.New32a() // its lowest bits tell names apart that end in different digits
+	_, _ = h.Write([]byte(source))
+	return int(h.Sum32() % uint32(q.Every))
 }
 
 // Adaptation is what was decided of the sources of a workflow (package

@@ -63,8 +63,10 @@ func (p *plane) startFeed(f feed) int32 {
 // none: pipeline.Feed's Set.
 func (p *plane) setFeed(i int32, q tiering.Quality, held string) {
 	f := &p.feeds[i]
+	if q.Every != f.quality.Every {
+		f.skip = q.Phase(f.source)
+	}
 	f.quality, f.want, f.held = q, p.wantOf(q), held
-	f.skip = min(f.skip, max(q.Every-1, 0))
 }
 
 // grab begins a capture.
@@ -156,6 +158,17 @@ func (p *plane) closeFeed(i int32, why reason) {
 	if p.ended != nil {
 		p.ended(f.node)
 	}
+}
+
+// qualities are those of the sources that take frames in.
+func (p *plane) qualities() []tiering.Quality {
+	var out []tiering.Quality
+	for i := range p.feeds {
+		if f := &p.feeds[i]; !f.stopping && !f.closed && f.held == "" {
+			out = append(out, f.quality)
+		}
+	}
+	return out
 }
 
 // sources is how many capture.
