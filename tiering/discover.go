@@ -22,10 +22,30 @@ func Discover(want Data, fromNode string, fromTier Tier, offers []Offer, rtt Rou
 	if o := plain(want, fromNode, offers, turn); o != nil {
 		return *o, nil
 	}
-	type reach struct {
-		offer                     *Offer
-		apart, unknown, rtt, tier int64
+	near := nearest(want, fromNode, fromTier, offers, rtt)
+	if len(near) == 0 {
+		return Offer{}, noOffer(want, offers)
 	}
+	return *near[turn%uint64(len(near))].offer, nil
+}
+
+// Nearest returns the offers that take turns when Discover is asked: the others
+// get no data from there.
+func Nearest(want Data, fromNode string, fromTier Tier, offers []Offer, rtt RoundTrips) []Offer {
+	var out []Offer
+	for _, r := range nearest(want, fromNode, fromTier, offers, rtt) {
+		out = append(out, *r.offer)
+	}
+	return out
+}
+
+// reach is how far away an offer is.
+type reach struct {
+	offer                     *Offer
+	apart, unknown, rtt, tier int64
+}
+
+func nearest(want Data, fromNode string, fromTier Tier, offers []Offer, rtt RoundTrips) []reach {
 	near := make([]reach, 0, 16)
 	for i := range offers {
 		o := &offers[i]
@@ -44,13 +64,12 @@ func Discover(want Data, fromNode string, fromTier Tier, offers []Offer, rtt Rou
 		near = append(near, r)
 	}
 	if len(near) == 0 {
-		return Offer{}, noOffer(want, offers)
+		return nil
 	}
 	near = least(near, 0, func(r *reach) int64 { return r.apart })
 	near = least(near, 0, func(r *reach) int64 { return r.unknown })
 	near = least(near, int64(nearSlack), func(r *reach) int64 { return r.rtt })
-	near = least(near, 0, func(r *reach) int64 { return r.tier })
-	return *near[turn%uint64(len(near))].offer, nil
+	return least(near, 0, func(r *reach) int64 { return r.tier })
 }
 
 // plain is Discover where no distance has to be looked up, which is where most

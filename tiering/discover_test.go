@@ -2,7 +2,11 @@ package tiering
 
 import (
 	"errors"
+	"maps"
+	"math/rand/v2"
+	"strconv"
 	"testing"
+	"time"
 )
 
 func image(resolution int) Data { return Data{Type: "image", Format: "jpeg", Resolution: resolution} }
@@ -83,5 +87,37 @@ func TestDiscoverNearest(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Nearest are those that Discover returns as turns go on, whatever there is.
+func TestNearestTakeTurns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		nodes := []string{"a", "b", "c", "d"}
+		offers := make([]Offer, rng.IntN(7))
+		for i := range offers {
+			offers[i] = Offer{
+				Instance: strconv.Itoa(i), Node: nodes[rng.IntN(len(nodes))], Tier: Tier(rng.IntN(3)),
+				Accepts: Data{Type: "image", Resolution: []int{0, 416, 512}[rng.IntN(3)]},
+			}
+		}
+		far := map[string]time.Duration{}
+		for _, n := range nodes {
+			far[n] = time.Duration(rng.IntN(4)) * 700 * time.Microsecond
+		}
+		rtt := func(_, to string) (time.Duration, bool) { return far[to], to != "d" }
+		near, found := map[string]bool{}, map[string]bool{}
+		for _, o := range Nearest(image(416), "a", Edge, offers, rtt) {
+			near[o.Instance] = true
+		}
+		for turn := range uint64(len(offers)) {
+			if o, err := Discover(image(416), "a", Edge, offers, rtt, turn); err == nil {
+				found[o.Instance] = true
+			}
+		}
+		if !maps.Equal(near, found) {
+			t.Fatalf("%+v at %v: nearest are %v, found are %v", offers, far, near, found)
+		}
 	}
 }

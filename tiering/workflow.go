@@ -96,6 +96,16 @@ type Model struct {
 	Fit        Fit    `json:"fit"`
 	// Measured is how accurate the model is known to be, at any resolutions.
 	Measured []Accuracy `json:"measured,omitempty"`
+	// Rates is what of it is known to be left with fewer frames analysed; none:
+	// nobody measured that.
+	Rates []Rate `json:"rates,omitempty"`
+}
+
+// Rate is what is left of a model's accuracy at a frame rate, where the last
+// detections are seen until the next ones.
+type Rate struct {
+	FPS  float64 `json:"fps"`  // frames analysed a second
+	Kept float64 `json:"kept"` // the share of F1, 0–1
 }
 
 // Accuracy is a measured accuracy.

@@ -147,9 +147,14 @@ type ModelAccuracy struct {
 
 // Of returns the accuracy of a quality for a source of fps frames a second.
 func (m *ModelAccuracy) Of(q Quality, fps float64) float64 {
-	a := m.Resolution.At(float64(q.Resolution))
-	if m.Rate != nil {
-		a *= m.Rate.At(fps/float64(q.Every)) / max(m.Rate.At(fps), 1e-9)
+	return min(m.Resolution.At(float64(q.Resolution))*m.Kept(q.Every, fps), 1)
+}
+
+// Kept is the share of the accuracy that is left of a source of fps frames a
+// second if one in every is analysed.
+func (m *ModelAccuracy) Kept(every int, fps float64) float64 {
+	if m.Rate == nil {
+		return 1
 	}
-	return min(a, 1)
+	return m.Rate.At(fps/float64(every)) / max(m.Rate.At(fps), 1e-9)
 }

@@ -166,7 +166,7 @@ func (d *decider) whyNot(more []newcomer) string {
 		all += g.sources
 	}
 	if best := p.mostAccurate(); best != nil {
-		return fmt.Sprintf("of all distributions over %s that can be served, the most accurate reaches %.3f: %.3f is asked for",
+		return fmt.Sprintf("of all distributions over %s that can be served, the most accurate reaches %.4f: %.4f is asked for",
 			count(all, "source"), best.accuracy/p.frames, d.params.MinAccuracy)
 	}
 	return fmt.Sprintf("no distribution over %s can be served: at the least, %s",

@@ -205,7 +205,7 @@ func TestAdmission(t *testing.T) {
 	}
 	first := len(d.Sources)
 	for i, f := range d.Refused { // the newest
-		if f.Source != fmt.Sprintf("cam%05d", first+i) || !strings.Contains(f.Why, "the most accurate reaches 0.6") || !strings.Contains(f.Why, "0.680 is asked for") {
+		if f.Source != fmt.Sprintf("cam%05d", first+i) || !strings.Contains(f.Why, "the most accurate reaches 0.6") || !strings.Contains(f.Why, "0.6800 is asked for") {
 			t.Errorf("refused: %+v", f)
 		}
 	}

@@ -3,6 +3,7 @@ package quality
 import (
 	"fmt"
 	"math"
+	"time"
 )
 
 // problem is a view in numbers: how many sources of each class get which of
@@ -58,9 +59,11 @@ type server struct {
 	atLimit, slope                     float64 // Φ there
 }
 
-// skip is how long something that a frame shows waits on the average until a
+// Skip is how long something that a frame shows waits on the average until a
 // frame is analysed, if only one in every is.
-func skip(every int, fps float64) float64 { return float64(every-1) / (2 * fps) }
+func Skip(every int, fps float64) time.Duration {
+	return time.Duration(float64(every-1) / (2 * fps) * float64(time.Second))
+}
 
 // newProblem compiles the view for so many sources of each class. Qualities
 // that cannot be used are left out, with the reason by class and option.
@@ -117,7 +120,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 func compile(v *View, params *Params, place map[string]int, c, i int) (option, string) {
 	class, q := &v.Classes[c], &v.Classes[c].Options[i]
 	rate := class.FPS / float64(q.Quality.Every)
-	o := option{class: c, index: i, accuracy: class.FPS * q.Accuracy, own: skip(q.Quality.Every, class.FPS)}
+	o := option{class: c, index: i, accuracy: class.FPS * q.Accuracy, own: Skip(q.Quality.Every, class.FPS).Seconds()}
 	type use struct{ frames, work float64 } // a frame's visits and their service
 	used := map[int]use{}
 	var order []int

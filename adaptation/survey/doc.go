@@ -10,7 +10,8 @@
 // Frames of a source pass the groups of the workflow one after the other
 // (Houmani et al., equation 1). A group's instances are one station of as many
 // servers; but a group that runs beside the sources, as resize does, has one
-// station for each instance, of which a source uses one. The way into a group is
+// station for each instance, of which a source uses one. Instances that discovery
+// never chooses, since others are nearer, are none. The way into a group is
 // a station as well, whose service is what the transfer takes without the
 // propagation. The analysis group has a task for each model and resolution;
 // these are the options that a source has, up to the resolution that its

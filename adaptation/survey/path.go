@@ -48,6 +48,47 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 	return path, nil
 }
 
+// discover leaves of the placements those that frames get to.
+func (s *surveyor) discover() {
+	from := s.sources
+	for _, g := range s.groups {
+		var next []tiering.Placement
+		for _, t := range g.tasks {
+			s.placed[t.Name] = s.found(from, s.placed[t.Name])
+			next = append(next, s.placed[t.Name]...)
+		}
+		if len(next) > 0 {
+			from = next
+		}
+	}
+}
+
+// found are the instances that frames go to from there: discovery goes to the
+// nearest, so that those farther away stand idle.
+func (s *surveyor) found(from, to []tiering.Placement) []tiering.Placement {
+	offers := make([]tiering.Offer, len(to))
+	for i, p := range to {
+		offers[i] = tiering.Offer{Instance: p.ID, Node: p.Node, Tier: p.Tier}
+	}
+	used, asked := map[string]bool{}, map[string]bool{}
+	for _, p := range from {
+		if asked[p.Node] || len(used) == len(to) {
+			continue
+		}
+		asked[p.Node] = true
+		for _, o := range tiering.Nearest(tiering.Data{}, p.Node, p.Tier, offers, s.RTT) {
+			used[o.Instance] = true
+		}
+	}
+	var out []tiering.Placement
+	for _, p := range to {
+		if used[p.ID] {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // link is what frames pass on their way into a group. All the qualities of a
 // source share it: it is the uplink of where they come from.
 func (s *surveyor) link(group string, t Transfer, from, to []tiering.Placement, apart bool) []quality.Visit {
@@ -70,7 +111,7 @@ func (s *surveyor) station(st quality.Station) {
 
 // service is the mean time that the instances take for a frame. Of one whose
 // node has not been seen at work it is what was profiled there; without that, it
-// counts like the others.
+// counts like the others, or like those on other nodes if none was seen.
 func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) (time.Duration, bool) {
 	measured := s.Costs.Execute[t.Name]
 	var known []time.Duration
@@ -87,7 +128,7 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 		_, pooled := quality.Pool(known...)
 		return pooled, true
 	}
-	d, from := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+	anywhere := func(o *tiering.Task) (time.Duration, bool) {
 		var all []time.Duration
 		for _, d := range s.Costs.Execute[o.Name] {
 			if d > 0 {
@@ -96,7 +137,11 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 		}
 		_, pooled := quality.Pool(all...)
 		return pooled, len(all) > 0
-	})
+	}
+	if d, ok := anywhere(t); ok {
+		return d, true
+	}
+	d, from := s.scaled(g, t, anywhere)
 	return d, from != nil
 }
 

@@ -51,9 +51,6 @@ type Input struct {
 	// nothing else ran there; false: it was not, or the task has no model. May be
 	// nil.
 	Profiled func(node string, t *tiering.Task) (time.Duration, bool)
-	// Rate is the share of accuracy that is left over frames analysed a second;
-	// nil: not measured, and the rate is not adapted.
-	Rate *quality.Curve
 }
 
 // Params returns how the workflow wants to be adapted; ErrOff: not at all.
@@ -93,6 +90,7 @@ func View(in Input, knobs quality.Knobs) (quality.View, error) {
 	if len(s.sources) == 0 {
 		return v, fmt.Errorf("%w: no source runs", ErrUnknown)
 	}
+	s.discover()
 	if err := s.classes(&v); err != nil {
 		return v, err
 	}
@@ -187,7 +185,6 @@ func (s *surveyor) classes(v *quality.View) error {
 	}
 	at := map[kind]int{}
 	slices.SortFunc(s.sources, func(a, b tiering.Placement) int { return cmp.Compare(a.Task, b.Task) })
-	choices := 0
 	for _, p := range s.sources {
 		src, ok := s.Workflow.Source(p.Task)
 		if !ok {
@@ -197,26 +194,28 @@ func (s *surveyor) classes(v *quality.View) error {
 		if !ok {
 			return fmt.Errorf("%w: no task analyses frames of %s at %d", ErrOff, src.Name, src.Resolution)
 		}
-		// Measured rates differ a little where they are meant to be the same.
-		k := kind{math.Round(s.Rates[p.Task]*2) / 2, own}
-		if k.fps == 0 {
-			k.fps = s.Rates[p.Task]
-		}
+		rate := s.Rates[p.Task]
+		k := kind{nominal(src.FPS, rate), own}
 		i, ok := at[k]
 		if !ok {
 			i = len(v.Classes)
 			at[k] = i
-			c := quality.Class{Name: fmt.Sprintf("%s at %g/s", own, k.fps), FPS: k.fps, Own: own}
-			if err := s.options(&c); err != nil {
-				return err
-			}
-			if len(c.Options) == 0 {
-				return fmt.Errorf("%w: no instance runs that analyses frames of %s", ErrUnknown, src.Name)
-			}
-			choices = max(choices, s.offered(&c))
-			v.Classes = append(v.Classes, c)
+			v.Classes = append(v.Classes, quality.Class{Name: fmt.Sprintf("%s at %.3g/s", own, k.fps), Own: own})
 		}
-		v.Classes[i].Sources = append(v.Classes[i].Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
+		c := &v.Classes[i]
+		c.Sources = append(c.Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
+		c.FPS += (rate - c.FPS) / float64(len(c.Sources)) // the mean
+	}
+	choices := 0
+	for i := range v.Classes {
+		c := &v.Classes[i]
+		if err := s.options(c); err != nil {
+			return err
+		}
+		if len(c.Options) == 0 {
+			return fmt.Errorf("%w: no instance runs that analyses frames of %s", ErrUnknown, c.Sources[0].Name)
+		}
+		choices = max(choices, s.offered(c))
 	}
 	if choices < 2 {
 		return fmt.Errorf("%w: the sources have one quality only; offer several resolutions up to theirs", ErrOff)
@@ -243,6 +242,18 @@ func (s *surveyor) may(c *quality.Class, t *tiering.Task) bool {
 		(s.knobs.Resolution || t.Model.Resolution == c.Own.Resolution) && (s.knobs.Model || t.Model.Name == c.Own.Model)
 }
 
+// nominal is the rate that puts a source into its class. Measured rates differ a
+// little where they are meant to be the same, and change from one decision to
+// the next: a source that runs about as its document says is of that rate, and
+// others are taken to the next step of an eighth.
+func nominal(said, measured float64) float64 {
+	if said > 0 && math.Abs(measured-said) <= said/4 {
+		return said
+	}
+	const step = 1.125
+	return math.Pow(step, math.Round(math.Log(measured)/math.Log(step)))
+}
+
 // own is the quality that the document asks for.
 func (s *surveyor) own(src *tiering.Source) (quality.Quality, bool) {
 	for _, g := range s.groups {
@@ -260,10 +271,6 @@ const mostSkipped = 4
 
 // options are the qualities that the class can have, the best resolution first.
 func (s *surveyor) options(c *quality.Class) error {
-	most := 1
-	if s.knobs.Rate && s.Rate != nil {
-		most = mostSkipped
-	}
 	var tasks []*tiering.Task
 	for _, g := range s.groups {
 		if g.analyses {
@@ -284,27 +291,47 @@ func (s *surveyor) options(c *quality.Class) error {
 		if err != nil {
 			return err
 		}
-		for every := 1; every <= most; every++ {
-			q.Every = every
+		for ; q.Every == 1 || q.Every <= mostSkipped && s.rated(t.Model, c.FPS/float64(q.Every)); q.Every++ {
 			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: accuracy.Of(q, c.FPS), Path: path})
 		}
 	}
 	return nil
 }
 
+// rated says whether it was measured what is left of the model's accuracy at so
+// many frames a second: below the least that was measured nothing is known.
+func (s *surveyor) rated(m *tiering.Model, fps float64) bool {
+	return s.knobs.Rate && slices.ContainsFunc(m.Rates, func(r tiering.Rate) bool { return r.FPS <= fps })
+}
+
 func (s *surveyor) accuracy(m *tiering.Model) (*quality.ModelAccuracy, error) {
 	if a := s.models[m.Name]; a != nil {
 		return a, nil
 	}
-	var points []quality.Point
-	for _, p := range m.Measured {
-		points = append(points, quality.Point{X: float64(p.Resolution), F1: p.F1})
-	}
-	curve, err := quality.Fit(points)
+	a, err := Accuracy(m)
 	if err != nil {
 		return nil, fmt.Errorf("%w: model %s: %w", ErrUnknown, m.Name, err)
 	}
-	a := &quality.ModelAccuracy{Resolution: curve, Rate: s.Rate}
 	s.models[m.Name] = a
 	return a, nil
+}
+
+// Accuracy fits the curves through what was measured of a model.
+func Accuracy(m *tiering.Model) (*quality.ModelAccuracy, error) {
+	points := make([]quality.Point, 0, len(m.Measured))
+	for _, p := range m.Measured {
+		points = append(points, quality.Point{X: float64(p.Resolution), F1: p.F1})
+	}
+	var a quality.ModelAccuracy
+	var err error
+	if a.Resolution, err = quality.Fit(points); err != nil || len(m.Rates) == 0 {
+		return &a, err
+	}
+	points = points[:0]
+	for _, r := range m.Rates {
+		points = append(points, quality.Point{X: r.FPS, F1: r.Kept})
+	}
+	rate, err := quality.Fit(points)
+	a.Rate = &rate
+	return &a, err
 }

@@ -286,20 +286,22 @@ func TestKnobs(t *testing.T) {
 		in.Workflow.Tasks = append(in.Workflow.Tasks, tiering.Task{Name: "detect:" + name, Group: "detect", Model: &tiering.Model{Name: name, Resolution: r, Measured: []tiering.Accuracy{{Resolution: r, F1: 0.5}}}})
 		in.Placements = append(in.Placements, tiering.Placement{ID: name, Task: "detect:" + name, Node: "fog-1", Tier: tiering.Fog})
 	}
-	rate, err := quality.Fit([]quality.Point{{X: 0.5, F1: 0.8}, {X: 2, F1: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rates := []tiering.Rate{{FPS: 0.6, Kept: 0.7}, {FPS: 2, Kept: 1}}
 	for _, tc := range []struct {
 		knobs quality.Knobs
-		rate  *quality.Curve
+		rates []tiering.Rate
 		want  string
 	}{
-		{quality.Knobs{Resolution: true}, &rate, "yolov4@512 yolov4@416"},
+		{quality.Knobs{Resolution: true}, rates, "yolov4@512 yolov4@416"},
 		{quality.Knobs{Resolution: true, Model: true}, nil, "yolov4@512 yolov4@416 tiny@416"},
-		{quality.Knobs{Rate: true}, &rate, "yolov4@512 yolov4@512 1/2 yolov4@512 1/3 yolov4@512 1/4"},
+		// At half a frame a second nothing was measured.
+		{quality.Knobs{Rate: true}, rates, "yolov4@512 yolov4@512 1/2 yolov4@512 1/3"},
+		{quality.Knobs{Rate: true, Resolution: true, Model: true}, rates, "yolov4@512 yolov4@512 1/2 yolov4@512 1/3 yolov4@416 yolov4@416 1/2 yolov4@416 1/3 tiny@416"},
+		{quality.Knobs{Rate: true, Resolution: true}, nil, "yolov4@512 yolov4@416"},
 	} {
-		in.Rate = tc.rate
+		for i := range in.Workflow.Tasks[1:3] {
+			in.Workflow.Tasks[1+i].Model.Rates = tc.rates
+		}
 		v, err := survey.View(in, tc.knobs)
 		if err != nil {
 			t.Errorf("%+v: %v", tc.knobs, err)
@@ -309,7 +311,7 @@ func TestKnobs(t *testing.T) {
 		last := 2.0
 		for _, o := range v.Classes[0].Options {
 			got = append(got, o.Quality.String())
-			if tc.knobs.Rate && o.Accuracy >= last {
+			if o.Quality.Every > 1 && o.Accuracy >= last {
 				t.Errorf("%s: accuracy %g, %g with more frames", o.Quality, o.Accuracy, last)
 			}
 			last = o.Accuracy
@@ -338,6 +340,70 @@ func TestEstimateOfAWayThatNothingTakes(t *testing.T) {
 			pixels := 512.0 * 512 / (416 * 416)
 			if want := time.Duration(pixels * float64(20*msec) * 0.5); !near(x.Service+x.Delay, want) {
 				t.Errorf("the way to detect@512 takes %v, want %v", x.Service+x.Delay, want)
+			}
+		}
+	}
+}
+
+// Sources that the document has alike are one class, whatever was measured of
+// them, and go on to be; what differs is apart.
+func TestClasses(t *testing.T) {
+	for what, tc := range map[string]struct {
+		said, rates []float64
+		want        string
+	}{
+		"alike":       {[]float64{5, 5, 5}, []float64{4.74, 5.26, 5}, "yolov4@512 at 5/s: 3 of 5"},
+		"slow":        {[]float64{0.2, 0.2, 0.2}, []float64{0.21, 0.19, 0.2}, "yolov4@512 at 0.2/s: 3 of 0.2"},
+		"two kinds":   {[]float64{5, 10, 5}, []float64{5.2, 9.7, 5}, "yolov4@512 at 5/s: 2 of 5.1, yolov4@512 at 10/s: 1 of 9.7"},
+		"as they run": {[]float64{0, 0, 0}, []float64{24.9, 25.1, 0.3}, "yolov4@512 at 24.1/s: 2 of 25, yolov4@512 at 0.308/s: 1 of 0.3"},
+		"one lags":    {[]float64{10, 10, 10}, []float64{10, 4, 10}, "yolov4@512 at 10/s: 2 of 10, yolov4@512 at 4.11/s: 1 of 4"},
+	} {
+		in := paper(3)
+		for i := range in.Workflow.Sources {
+			in.Workflow.Sources[i].FPS = tc.said[i]
+			in.Rates[in.Workflow.Sources[i].Name] = tc.rates[i]
+		}
+		v, err := survey.View(in, resolution)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		var got []string
+		for _, c := range v.Classes {
+			got = append(got, fmt.Sprintf("%s: %d of %.3g", c.Name, len(c.Sources), c.FPS))
+		}
+		if s := strings.Join(got, ", "); s != tc.want {
+			t.Errorf("%s: %s, want %s", what, s, tc.want)
+		}
+	}
+}
+
+// Instances that discovery does not choose serve nobody: those in the fog get
+// all frames, and the cloud's stand by.
+func TestOnlyInstancesThatAreFound(t *testing.T) {
+	in := paper(3)
+	more := func(task, node string, tier tiering.Tier) {
+		in.Placements = append(in.Placements, tiering.Placement{ID: task + " on " + node, Workflow: "objects", Task: task, Node: node, Tier: tier})
+	}
+	more("detect@416", "fog-2", tiering.Fog)
+	more("detect@416", "cloud-1", tiering.Cloud)
+	more("draw", "fog-1", tiering.Fog)
+	more("draw", "fog-3", tiering.Fog) // no detector is there
+	in.Costs.Execute["detect@416"] = map[string]time.Duration{"fog-1": 60 * msec, "fog-2": 60 * msec, "cloud-1": msec}
+	v, err := survey.View(in, resolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := map[string]int{}
+	for _, s := range v.Stations {
+		servers[s.Name] = s.Servers
+	}
+	if servers["detect@416"] != 2 || servers["detect@512"] != 1 || servers["draw"] != 3 {
+		t.Errorf("servers %v, want 2 of detect@416, for the cloud is farther than the fog, and 3 of draw: fog-2's has two as near", servers)
+	}
+	for _, o := range v.Classes[0].Options {
+		for _, s := range o.Path {
+			if s.Task == "detect@416" && !near(s.Execution.Service, 60*msec) {
+				t.Errorf("detect@416 takes %v, want what it takes in the fog", s.Execution.Service)
 			}
 		}
 	}

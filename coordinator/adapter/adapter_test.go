@@ -325,7 +325,7 @@ func TestSourcesAreHeldAndAdmitted(t *testing.T) {
 		t.Fatalf("none is held: %+v", w.status().Decision)
 	}
 	for name, why := range a.Held {
-		if !strings.Contains(why, "0.850 is asked for") && !strings.Contains(why, "can be served") {
+		if !strings.Contains(why, "0.8500 is asked for") && !strings.Contains(why, "can be served") {
 			t.Errorf("%s is held: %s", name, why)
 		}
 	}

@@ -74,6 +74,15 @@ type Accuracy struct {
 	Source     string  `json:"source"`
 }
 
+// Rate is what somebody has measured to be left of the accuracy at a frame
+// rate, where the last detections are seen until the next ones.
+type Rate struct {
+	FPS     float64 `json:"fps"`  // frames analysed a second
+	Kept    float64 `json:"kept"` // the share of F1 with every frame analysed, 0–1
+	Dataset string  `json:"dataset"`
+	Source  string  `json:"source"`
+}
+
 // Model is a detector.
 type Model struct {
 	Name        string      `json:"name"`
@@ -87,6 +96,7 @@ type Model struct {
 	Confidence  float64     `json:"confidence"`         // least score that counts, 0–1
 	NMS         float64     `json:"nms"`                // IoU above which the weaker box goes, 0–1
 	Accuracy    []Accuracy  `json:"accuracy,omitempty"` // as published
+	Rates       []Rate      `json:"rates,omitempty"`    // ascending
 	Licence     string      `json:"licence,omitempty"`
 	Source      string      `json:"source,omitempty"` // where it comes from
 	Description string      `json:"description,omitempty"`

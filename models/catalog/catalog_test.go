@@ -200,7 +200,7 @@ models:
 	for _, tt := range []struct{ name, replace, with, want string }{
 		{"version", "weft/v1", "weft/v2", `1:13: apiVersion: unknown version "weft/v2"; use "weft/v1"`},
 		{"kind", "Catalogue", "Catalog", `2:7: kind: unknown kind "Catalog"; use "Catalogue"`},
-		{"unknown key", "fit:", "fits:", "6:5: models[0]: missing key \"fit\"\nc.yaml:10:5: models[0].fits: unknown key \"fits\"; did you mean \"fit\"? known keys: name, family, format, files, resolutions, fit, classes, channels, divideBy, confidence, nms, accuracy, licence, source, description"},
+		{"unknown key", "fit:", "fits:", "6:5: models[0]: missing key \"fit\"\nc.yaml:10:5: models[0].fits: unknown key \"fits\"; did you mean \"fit\"? known keys: name, family, format, files, resolutions, fit, classes, channels, divideBy, confidence, nms, accuracy, rates, licence, source, description"},
 		{"name", "name: m\n", "name: M\n", `6:11: models[0].name: "M" is no model name; use lower-case letters, digits, dashes and dots, at most 63`},
 		{"format", "format: darknet", "format: tflite", `7:13: models[0].format: unknown format "tflite"; use hog, darknet or onnx`},
 		{"missing file", ", {role: weights, name: m.weights}", "", `8:5: models[0].files: a darknet model needs a file with the role "weights"`},
@@ -216,6 +216,9 @@ models:
 		{"metric", "classes: own", "classes: own\n    accuracy: [{metric: mAP, value: 0.5, dataset: d, source: s}]", `12:25: models[0].accuracy[0].metric: unknown metric "mAP"; use AP50, AP or F1`},
 		{"figure", "classes: own", "classes: own\n    accuracy: [{metric: AP, value: 50, dataset: d, source: s}]", `12:36: models[0].accuracy[0].value: 50 is out of range; use 0 to 1`},
 		{"figure's resolution", "classes: own", "classes: own\n    accuracy: [{metric: AP, value: 0.5, resolution: 416, dataset: d, source: s}]", `12:53: models[0].accuracy[0].resolution: the model does not offer 416`},
+		{"rate", "classes: own", "classes: own\n    rates: [{fps: 0, kept: 0.5, dataset: d, source: s}]", `12:19: models[0].rates[0].fps: 0 is out of range; use frames analysed a second, above 0 and at most 1000`},
+		{"share of a rate", "classes: own", "classes: own\n    rates: [{fps: 2, kept: 85, dataset: d, source: s}]", `12:28: models[0].rates[0].kept: 85 is out of range; use 0 to 1, the share of F1 that is left`},
+		{"rate twice", "classes: own", "classes: own\n    rates: [{fps: 2, kept: 0.5, dataset: d, source: s}, {fps: 2, kept: 0.5, dataset: d, source: s}]", `12:63: models[0].rates[1].fps: 2 is there twice; remove one`},
 		{"no resolutions", "[320]", "[]", "9:5: models[0].resolutions: no resolutions; list at least one"},
 		{"resolution", "[320]", "[320, 16]", "9:24: models[0].resolutions[1]: resolution 16 is out of range; use 32 to 8192 pixels"},
 		{"resolution of darknet", "[320]", "[330]", "9:19: models[0].resolutions[0]: resolution 330 is no multiple of 32, which darknet models need"},

@@ -27,6 +27,9 @@ func Encode(models ...Model) ([]byte, error) {
 		for _, a := range m.Accuracy {
 			e.Accuracy = append(e.Accuracy, figure(a))
 		}
+		for _, r := range m.Rates {
+			e.Rates = append(e.Rates, rate(r))
+		}
 		e.Classes = m.Name
 		for _, name := range slices.Sorted(maps.Keys(known)) {
 			if slices.Equal(known[name], m.Classes) {

@@ -22,6 +22,8 @@ const (
 
 	minResolution = 32
 	maxResolution = 8192
+
+	maxRate = 1000
 )
 
 // document is a catalogue file. Its comments are in builtin.yaml.
@@ -45,6 +47,7 @@ type modelEntry struct {
 	Confidence  *float64    `yaml:"confidence"`
 	NMS         *float64    `yaml:"nms"`
 	Accuracy    []figure    `yaml:"accuracy"`
+	Rates       []rate      `yaml:"rates"`
 	Licence     string      `yaml:"licence"`
 	Source      string      `yaml:"source"`
 	Description string      `yaml:"description"`
@@ -65,6 +68,14 @@ type figure struct {
 	Resolution int     `yaml:"resolution"`
 	Dataset    string  `yaml:"dataset,required"`
 	Source     string  `yaml:"source,required"`
+}
+
+// rate is a [Rate].
+type rate struct {
+	FPS     float64 `yaml:"fps,required"`
+	Kept    float64 `yaml:"kept,required"`
+	Dataset string  `yaml:"dataset,required"`
+	Source  string  `yaml:"source,required"`
 }
 
 // Load reads a user's catalogue, which may name the built-in class lists. The
@@ -164,6 +175,7 @@ func (l *loader) model(field string, e modelEntry) {
 		Classes:     classes,
 		Input:       l.input(field, e),
 		Accuracy:    l.accuracy(key("accuracy"), e),
+		Rates:       l.rates(key("rates"), e),
 		Confidence:  l.fraction(key("confidence"), e.Confidence, defaultConfidence),
 		NMS:         l.fraction(key("nms"), e.NMS, defaultNMS),
 		Licence:     e.Licence, Source: e.Source, Description: e.Description,
@@ -226,6 +238,25 @@ func (l *loader) accuracy(field string, e modelEntry) []Accuracy {
 		}
 		out = append(out, Accuracy(f))
 	}
+	return out
+}
+
+func (l *loader) rates(field string, e modelEntry) []Rate {
+	var out []Rate
+	for i, r := range e.Rates {
+		at := yamlfile.Item(field, i)
+		if !(r.FPS > 0 && r.FPS <= maxRate) {
+			l.add(yamlfile.Key(at, "fps"), "%g is out of range; use frames analysed a second, above 0 and at most %d", r.FPS, maxRate)
+		}
+		if !(r.Kept >= 0 && r.Kept <= 1) {
+			l.add(yamlfile.Key(at, "kept"), "%g is out of range; use 0 to 1, the share of F1 that is left", r.Kept)
+		}
+		if slices.ContainsFunc(out, func(o Rate) bool { return o.FPS == r.FPS }) {
+			l.add(yamlfile.Key(at, "fps"), "%g is there twice; remove one", r.FPS)
+		}
+		out = append(out, Rate(r))
+	}
+	slices.SortFunc(out, func(a, b Rate) int { return cmp.Compare(a.FPS, b.FPS) })
 	return out
 }
 

@@ -160,17 +160,31 @@ func (c *checker) adaptation(a *adaptation) {
 	if p := or(a.Period, minPeriod); p < minPeriod || p > maxPeriod {
 		c.add(field+".period", "%v is out of range; use a duration from %v to %v", p, minPeriod, maxPeriod)
 	}
-	// Not the rate: what fewer frames cost in accuracy is not measured yet, and a
-	// knob that does nothing would be a surprise.
-	knobs := []tiering.Knob{tiering.KnobResolution, tiering.KnobModel}
+	knobs := []tiering.Knob{tiering.KnobResolution, tiering.KnobRate, tiering.KnobModel}
 	for i, k := range a.Knobs {
 		at := yamlfile.Item(field+".knobs", i)
 		if !slices.Contains(knobs, k) {
 			c.unknown(at, "knob", string(k), texts(knobs))
 		} else if slices.Contains(a.Knobs[:i], k) {
 			c.add(at, "%s is there twice; remove one", k)
+		} else if name := c.unrated(); k == tiering.KnobRate && name != "" {
+			c.add(at, "what fewer frames cost in accuracy was not measured of model %s; measure it with weftd eval --every and list it as rates of the model in your catalogue, or remove the knob", name)
 		}
 	}
+}
+
+// unrated is the first model in the document whose accuracy over the frame rate
+// is not known: the knob would do nothing, which would be a surprise. Empty:
+// there is none.
+func (c *checker) unrated() string {
+	for i := range c.in.Spec.Tasks {
+		for _, m := range c.in.Spec.Tasks[i].Models {
+			if known, ok := c.models.Lookup(m.Name); ok && len(known.Rates) == 0 {
+				return m.Name
+			}
+		}
+	}
+	return ""
 }
 
 func (c *checker) source(i int) {

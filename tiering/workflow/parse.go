@@ -89,7 +89,7 @@ func expandTask(t *task, models *catalog.Catalog) []tiering.Task {
 			if len(t.Models) > 1 {
 				x.Name = fmt.Sprintf("%s:%s@%d", t.Name, m.Name, r)
 			}
-			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit, Measured: measured(known)}
+			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit, Measured: measured(known), Rates: rates(known)}
 			out = append(out, x)
 		}
 	}
@@ -103,6 +103,15 @@ func measured(m *catalog.Model) []tiering.Accuracy {
 		if a.Metric == catalog.F1 && a.Resolution > 0 {
 			out = append(out, tiering.Accuracy{Resolution: a.Resolution, F1: a.Value})
 		}
+	}
+	return out
+}
+
+// rates is what is known of the model's accuracy over the frame rate.
+func rates(m *catalog.Model) []tiering.Rate {
+	var out []tiering.Rate
+	for _, r := range m.Rates {
+		out = append(out, tiering.Rate{FPS: r.FPS, Kept: r.Kept})
 	}
 	return out
 }
