@@ -1,6 +1,8 @@
 package testbed
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/pipeline"
@@ -41,8 +43,36 @@ type Sample struct {
 	Sources int // that run
 	Frames  pipeline.Counts
 	Latency Latency
-	Stages  []StageSample // in order of the workflow's tasks
-	Nodes   []NodeSample  // in order of the scenario's
+	// Qualities says how many of the sources have which quality, the largest
+	// first; those that are held have none.
+	Qualities []QualitySample
+	Stages    []StageSample // in order of the workflow's tasks
+	Nodes     []NodeSample  // in order of the scenario's
+}
+
+// QualitySample is how many sources have a quality.
+type QualitySample struct {
+	Quality tiering.Quality
+	Sources int
+}
+
+// CountQualities makes samples of the sources' qualities. What is not said of a
+// quality is 1: every frame is analysed.
+func CountQualities(of []tiering.Quality) []QualitySample {
+	n := map[tiering.Quality]int{}
+	for _, q := range of {
+		q.Every = max(q.Every, 1)
+		n[q]++
+	}
+	var out []QualitySample
+	for q, k := range n {
+		out = append(out, QualitySample{q, k})
+	}
+	slices.SortFunc(out, func(a, b QualitySample) int {
+		x, y := a.Quality, b.Quality
+		return cmp.Or(cmp.Compare(y.Resolution, x.Resolution), cmp.Compare(x.Model, y.Model), cmp.Compare(x.Every, y.Every))
+	})
+	return out
 }
 
 // Latency describes the frames delivered in a span of time, from capture to

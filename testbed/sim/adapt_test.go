@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -64,10 +65,36 @@ func TestOverloadIsReduced(t *testing.T) {
 	}
 }
 
+// Where the rate is a knob the cameras skip frames instead, and none is dropped.
+func TestOverloadIsThinnedOut(t *testing.T) {
+	rec := adapting(setting{sources: 6, fps: 4, length: time.Minute}, "period: 5s, knobs: [rate]").run(t)
+	f := rec.Totals.Frames
+	if f.Lost() > 0 || f.Captured >= 6*4*60*3/4 || f.Captured < 6*4*60/4 {
+		t.Errorf("%+v, want none lost of far fewer than 1440", f)
+	}
+	var frames float64 // a second
+	sources := 0
+	for _, q := range rec.Samples[len(rec.Samples)-1].Qualities {
+		if q.Quality.Resolution != 512 {
+			t.Errorf("%d sources have %s: the resolution is no knob", q.Sources, q.Quality)
+		}
+		sources += q.Sources
+		frames += 4 * float64(q.Sources) / float64(q.Quality.Every)
+	}
+	if sources != 6 || math.Abs(frames*60-float64(f.Captured)) > 0.1*float64(f.Captured) {
+		t.Errorf("%d sources that promise %g frames/s, of which %d came in a minute", sources, frames, f.Captured)
+	}
+}
+
 // Adaptation does nothing to a source that is served well.
 func TestSingleSourceIsLeftAlone(t *testing.T) {
 	x := setting{sources: 1, fps: 5, length: 30 * time.Second}
 	on, off := adapting(x, "period: 2s").run(t), adapting(x, "rule: off").run(t)
+	for _, rec := range []*testbed.Recording{on, off} {
+		for i := range rec.Samples {
+			rec.Samples[i].Qualities = nil // which name the model once that is decided
+		}
+	}
 	if !reflect.DeepEqual(on.Samples, off.Samples) {
 		t.Error("the run differs from that without adaptation")
 	}

@@ -97,6 +97,7 @@ func (c *control) sample() {
 		At: at, Sources: c.plane.sources(), Frames: c.stats.all.export(), Latency: c.stats.spell(),
 		Stages: make([]testbed.StageSample, len(c.tasks)), Nodes: make([]testbed.NodeSample, len(c.nodes)),
 	}
+	s.Qualities = testbed.CountQualities(c.plane.qualities())
 	for i := range c.tasks {
 		h := &c.stats.stages[i].handled
 		s.Stages[i] = testbed.StageSample{Task: c.tasks[i].name, Received: h.received, Processed: h.processed, Dropped: dropped(h.dropped)}

@@ -10,6 +10,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/kpi"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // sample samples until the end, takes down marks, and adds up in the end,
@@ -115,6 +116,13 @@ func (r *run) read(ctx context.Context) *reading {
 func (r *run) take(now *reading) error {
 	x := testbed.Sample{At: now.at, Sources: r.running, Frames: now.frames, Latency: describe(now.lat.Since(r.meter.sampled)), Nodes: now.nodes}
 	r.meter.sampled = now.lat
+	var qualities []tiering.Quality
+	for _, s := range now.status.Sources {
+		if s.Quality != nil && s.Status == pipeline.StatusRunning {
+			qualities = append(qualities, *s.Quality)
+		}
+	}
+	x.Qualities = testbed.CountQualities(qualities)
 	for _, s := range now.stages {
 		x.Stages = append(x.Stages, s.StageSample)
 	}
