@@ -77,8 +77,11 @@ func TestExamplesHaveRoom(t *testing.T) {
 	for name, s := range examples(t) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
-			if name == "houmani" || name == "nineteen" || name == "adaptation" {
+			switch name {
+			case "houmani", "nineteen":
 				light, heavy = "detect@416", "detect@512"
+			case "adaptation":
+				light, heavy = "detect:mobilenetv2-yolov3-nano@416", "detect:mobilenetv2-yolov3-nano@512"
 			}
 			got := place(t, s)
 			for task, want := range map[string]tiering.Tier{"resize": tiering.Edge, light: tiering.Fog, heavy: tiering.Cloud, "draw": tiering.Cloud} {

@@ -51,24 +51,62 @@ func (s *Scenario) WorkflowSpec(sources []Source) (*tiering.Workflow, error) {
 }
 
 // Adapting returns the scenario with these sources from the start, and their
-// quality adapted by that rule; off: each keeps its resolution. The workflow
-// document must name a rule, whichever.
-func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule) (*Scenario, error) {
-	file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
-	if err == nil {
-		err = replaceValue(file, "$.spec.adaptation.rule", string(rule))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("replace the rule of adaptation of %s: %w", s.Workflow.File, err)
-	}
-	out := *s
-	out.Sources, out.Workflow.Document = sources, []byte(file.String())
-	spec, err := out.WorkflowSpec(sources)
+// quality adapted by that rule, with these knobs (nil: those of the document);
+// off: each keeps its resolution. The workflow document must name a rule,
+// whichever.
+func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule, knobs []tiering.Knob) (*Scenario, error) {
+	was, err := s.WorkflowSpec(sources)
 	if err != nil {
 		return nil, err
 	}
-	if spec.Adapting == nil || spec.Adapting.Rule != rule {
-		return nil, fmt.Errorf("%s has no rule of adaptation to replace; write adaptation: {rule: utility} under spec", s.Workflow.File)
+	if was.Adapting != nil {
+		next := struct {
+			Rule   tiering.AdaptingRule `yaml:"rule"`
+			Theta  float64              `yaml:"theta"`
+			Period string               `yaml:"period"`
+			Knobs  []tiering.Knob       `yaml:"knobs,flow"`
+		}{rule, was.Adapting.Theta, was.Adapting.Period.String(), knobs}
+		if knobs == nil {
+			next.Knobs = was.Adapting.Knobs
+		}
+		file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
+		if err == nil {
+			err = replaceValue(file, "$.spec.adaptation", next)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("replace the adaptation of %s: %w", s.Workflow.File, err)
+		}
+		out := *s
+		out.Sources, out.Workflow.Document = sources, []byte(file.String())
+		spec, err := out.WorkflowSpec(sources)
+		if err != nil {
+			return nil, err
+		}
+		if spec.Adapting != nil && spec.Adapting.Rule == rule {
+			return &out, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no rule of adaptation to replace; write adaptation: {rule: utility} under spec", s.Workflow.File)
+}
+
+// Asking returns the scenario with another accuracy asked for. The workflow
+// document must ask for one, whichever.
+func (s *Scenario) Asking(minAccuracy float64) (*Scenario, error) {
+	file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
+	if err == nil {
+		err = replaceValue(file, "$.spec.objectives.minAccuracy", minAccuracy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replace the accuracy that %s asks for; it must have objectives: {minAccuracy: 0.5}: %w", s.Workflow.File, err)
+	}
+	out := *s
+	out.Workflow.Document = []byte(file.String())
+	spec, err := out.WorkflowSpec(nil)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Objectives.MinAccuracy != minAccuracy {
+		return nil, fmt.Errorf("%s asks for no accuracy to replace; write objectives: {minAccuracy: 0.5} under spec", s.Workflow.File)
 	}
 	return &out, nil
 }

@@ -139,3 +139,32 @@ func TestRunning(t *testing.T) {
 		}
 	}
 }
+
+// A scenario is run with another rule, other knobs and another accuracy in place
+// of its workflow's; the rest of the document stays.
+func TestAdaptingAndAsking(t *testing.T) {
+	s := examples(t)["adaptation"]
+	x, err := s.Adapting(s.Sources[:2], tiering.AdaptFastest, []tiering.Knob{tiering.KnobResolution, tiering.KnobRate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err = x.Asking(0.123); err != nil {
+		t.Fatal(err)
+	}
+	w, err := x.WorkflowSpec(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := tiering.DefaultAdapting()
+	want.Rule, want.Knobs = tiering.AdaptFastest, []tiering.Knob{tiering.KnobResolution, tiering.KnobRate}
+	if !reflect.DeepEqual(*w.Adapting, want) || w.Objectives.MinAccuracy != 0.123 || len(w.Sources) != 2 {
+		t.Errorf("%+v, %+v, %d sources", *w.Adapting, w.Objectives, len(w.Sources))
+	}
+	was, err := s.WorkflowSpec(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(w.Tasks, was.Tasks) || was.Adapting.Rule != tiering.AdaptUtility || was.Objectives.MinAccuracy == 0.123 {
+		t.Error("other tasks, or the scenario itself was changed")
+	}
+}

@@ -31,13 +31,18 @@ func testbedAdaptationCommand(env *environment) *cobra.Command {
 		Use: "adaptation SCENARIO", Short: "Run every distribution of qualities, and compare what adaptation chooses with the best", Args: exactly(1),
 		Long: `Run the scenario in arms, one after the other: with every distribution of the
 resolutions that its workflow offers over its sources, fixed; adapted by utility
-and by the fastest (Algorithm 1); and with one source alone, with and without
-adaptation. Write table.md, raw.csv, plot.png and summary.json.
+and by the fastest (Algorithm 1); with the frame rate and the model as further
+knobs, where the workflow has a use for them, also with half as many sources
+again; and with one source alone, with and without adaptation. Then let sources
+come until the accuracy asked for is out of reach, and divide the bandwidth of
+their uplinks by ten for a while. Write table.md, raw.csv, plot.png and
+summary.json, and floor and squeeze as .csv and .png.
 
 The arms are simulated, or with --emulated run on emulated machines and links,
 which needs root and takes each arm's time. Exits with 1 if what adaptation by
-utility comes to is less than --at-least of the best, or a single source is
-changed.`,
+utility comes to is less than --at-least of the best, a single source is
+changed, another than the newest source is refused, or the squeezed link is not
+followed within two periods.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, _, err := o.load(args[0])
 			if err != nil {
@@ -47,7 +52,11 @@ changed.`,
 			if err != nil {
 				return err
 			}
-			return o.run(cmd, env, args[0], arms)
+			trials, err := experiment.Trials(s)
+			if err != nil {
+				return err
+			}
+			return o.run(cmd, env, args[0], arms, trials)
 		},
 	}
 	o.flags(c)
@@ -59,27 +68,32 @@ changed.`,
 	return c
 }
 
-func (o *adaptationOptions) run(cmd *cobra.Command, env *environment, file string, arms []experiment.Arm) error {
+func (o *adaptationOptions) run(cmd *cobra.Command, env *environment, file string, arms, trials []experiment.Arm) error {
 	show := newProgress(cmd.ErrOrStderr())
 	defer show.end()
 	method, one := testbed.Simulated, o.simulate
 	if o.emulated {
 		method, one = testbed.Emulated, o.emulate
 	}
-	done, start := 0, time.Now()
-	runs, err := experiment.RunArms(cmd.Context(), arms, o.repeat, func(ctx context.Context, a *experiment.Arm, run int) (*testbed.Recording, error) {
-		show.step(fmt.Sprintf("%s  %d of %d  %s", method, done, len(arms)*o.repeat, a.Name))
+	done, start, all := 0, time.Now(), len(arms)+len(trials)
+	each := func(ctx context.Context, a *experiment.Arm, run int) (*testbed.Recording, error) {
+		show.step(fmt.Sprintf("%s  %d of %d  %s", method, done, all*o.repeat, a.Name))
 		done++
 		return one(ctx, a, run, show)
-	})
+	}
+	runs, err := experiment.RunArms(cmd.Context(), arms, o.repeat, each)
+	if err != nil {
+		return err
+	}
+	happened, err := experiment.RunTrials(cmd.Context(), trials, o.repeat, each)
 	if err != nil {
 		return err
 	}
 	show.end()
-	show.say(fmt.Sprintf("%s, %s each, in %.1f s", count(len(arms), "arm"), count(o.repeat, "run"), time.Since(start).Seconds()))
+	show.say(fmt.Sprintf("%s, %s each, in %.1f s", count(all, "arm"), count(o.repeat, "run"), time.Since(start).Seconds()))
 	s, err := experiment.WriteArms(o.out, experiment.About{
 		ScenarioFile: file, Command: commandLine(), Version: version, Machine: experiment.DescribeMachine(cmd.Context()), Method: method,
-	}, arms, runs)
+	}, arms, runs, happened)
 	if err != nil {
 		return err
 	}
@@ -92,6 +106,12 @@ func (o *adaptationOptions) run(cmd *cobra.Command, env *environment, file strin
 	}
 	if !s.SingleUnchanged {
 		errs = append(errs, fmt.Errorf("%w: a single source is not left alone", errAdaptation))
+	}
+	if f := s.Floor; f != nil && !f.NewestRefused {
+		errs = append(errs, fmt.Errorf("%w: where the accuracy asked for is out of reach, it is not the newest source that is refused", errAdaptation))
+	}
+	if q := s.Squeeze; q != nil && !q.Within {
+		errs = append(errs, fmt.Errorf("%w: it does not follow a squeezed link both ways within two periods", errAdaptation))
 	}
 	return errors.Join(errs...)
 }
@@ -136,9 +156,22 @@ func slug(name string) string {
 func showArms(p *page, s *experiment.ArmsSummary, dir string) {
 	for _, a := range s.Arms {
 		if a.Name == s.Best || a.Kind != experiment.ArmFixed || a.Name == s.Arms[0].Name {
-			p.linef("%-20s makespan %8.1f s  F1 %.3f  utility %6.3f", a.Name, a.Makespan, a.F1, a.Utility)
+			p.linef("%-27s makespan %8.1f s  F1 %.3f  utility %6.3f", a.Name, a.Makespan, a.F1, a.Utility)
 		}
 	}
-	p.linef("best                 %s; adapted by utility: %.3f of its utility", s.Best, s.Ratio)
-	p.linef("report               %s", filepath.Join(dir, "table.md"))
+	p.linef("%-27s %s; adapted by utility: %.3f of its utility", "best", s.Best, s.Ratio)
+	if f := s.Floor; f != nil {
+		p.linef("%-27s an F1 of %.4f is asked for: %.1f of %d sources are admitted, with an F1 of %.4f", "accuracy floor", f.MinAccuracy, f.Admitted, f.Sources, f.F1)
+	}
+	if q := s.Squeeze; q != nil {
+		p.linef("%-27s F1 %.3f, then %.3f, then %.3f; followed: %s, and back: %s", "squeezed link", q.Before, q.Squeezed, q.After, periods(q.Down), periods(q.Up))
+	}
+	p.linef("%-27s %s", "report", filepath.Join(dir, "table.md"))
+}
+
+func periods(n *float64) string {
+	if n == nil {
+		return "never"
+	}
+	return fmt.Sprintf("after %.1f periods", *n)
 }

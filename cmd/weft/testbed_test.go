@@ -178,10 +178,22 @@ func TestAdaptationExperiment(t *testing.T) {
 	// In a quarter of the time, which under the race detector is long enough.
 	scenario := shortened(t, "adaptation.yaml", "warmup: 60s", "warmup: 20s", "duration: 2m", "duration: 25s")
 	s := decode[experiment.ArmsSummary](t, weft(t, "", "testbed", "adaptation", scenario, "--repeat", "1", "--out", "a", "-o", "json").want(t, exitOK, ""))
-	if len(s.Arms) != 12+4 || s.Ratio < 0.95 || !s.SingleUnchanged || s.MakespanReduction < 0.5 {
+	if len(s.Arms) != 12+2+3+4+2 || s.Ratio < 0.95 || !s.SingleUnchanged || s.MakespanReduction < 0.5 {
 		t.Errorf("%+v", s)
 	}
-	for _, file := range []string{"table.md", "raw.csv", "plot.png", "summary.json"} {
+	if s.Floor == nil || !s.Floor.NewestRefused || s.Squeeze == nil || !s.Squeeze.Within {
+		t.Errorf("floor %+v, squeeze %+v", s.Floor, s.Squeeze)
+	}
+	utility := map[string]float64{}
+	for _, a := range s.Arms {
+		utility[a.Name] = a.Utility
+	}
+	for _, name := range []string{"crowded with rate", "crowded with model", "crowded with rate and model"} {
+		if utility[name] < utility["crowded"]+0.05 {
+			t.Errorf("%s has a utility of %g, and without %g", name, utility[name], utility["crowded"])
+		}
+	}
+	for _, file := range []string{"table.md", "raw.csv", "plot.png", "summary.json", "floor.csv", "floor.png", "squeeze.csv", "squeeze.png"} {
 		if _, err := os.Stat(filepath.Join("a", file)); err != nil {
 			t.Error(err)
 		}

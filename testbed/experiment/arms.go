@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
 
-	"github.com/weft-mesh/weft/adaptation/quality"
-	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -27,6 +24,7 @@ const (
 	ArmFixed   ArmKind = "fixed"   // a distribution that stays as it is
 	ArmAdapted ArmKind = "adapted" // by a rule
 	ArmSingle  ArmKind = "single"  // one source, fixed or adapted
+	ArmCrowded ArmKind = "crowded" // half as many sources again, adapted
 )
 
 // Arm is one way to run a scenario.
@@ -45,12 +43,28 @@ const (
 	armSingleAdapted = "single adapted"
 )
 
+// armCrowded is the arm with half as many sources again, and begins the names of
+// those that have further knobs: "crowded with rate".
+const armCrowded = "crowded"
+
+// withKnobs is the name of the arm that is adapted by utility with further
+// knobs: "with rate and model".
+func withKnobs(knobs []tiering.Knob) string {
+	words := make([]string, len(knobs))
+	for i, k := range knobs {
+		words[i] = string(k)
+	}
+	return "with " + strings.Join(words, " and ")
+}
+
 // maxArms is how many distributions are run at most.
 const maxArms = 500
 
 // Arms returns all ways to run a scenario whose sources are alike: each
-// distribution of the resolutions that its workflow offers up to theirs, fixed;
-// adapted by either rule; and one source alone, fixed and adapted.
+// distribution of the resolutions that their model offers up to theirs, fixed;
+// their resolution adapted by either rule; adapted by utility with each further
+// knob that the workflow has a use for, and with all of them, also with half as
+// many sources again; and one source alone, fixed and adapted with all knobs.
 func Arms(s *testbed.Scenario) ([]Arm, error) {
 	w, err := s.WorkflowSpec(nil)
 	if err != nil {
@@ -67,7 +81,10 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 			return nil, fmt.Errorf("%w: its sources %s and %s differ in resolution or rate; make them alike", ErrArms, own.Name, x.Name)
 		}
 	}
-	resolutions := upTo(w, own.Resolution)
+	resolutions, err := upTo(w, own.Resolution)
+	if err != nil {
+		return nil, err
+	}
 	if len(resolutions) < 2 {
 		return nil, fmt.Errorf("%w: its workflow offers one resolution up to %d; offer several", ErrArms, own.Resolution)
 	}
@@ -77,8 +94,8 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 			ErrArms, len(distributions), len(resolutions), len(s.Sources), maxArms)
 	}
 	var out []Arm
-	add := func(name string, kind ArmKind, rule tiering.AdaptingRule, sources []testbed.Source) error {
-		variant, err := s.Adapting(sources, rule)
+	add := func(name string, kind ArmKind, rule tiering.AdaptingRule, sources []testbed.Source, knobs ...tiering.Knob) error {
+		variant, err := s.Adapting(sources, rule, append([]tiering.Knob{tiering.KnobResolution}, knobs...))
 		out = append(out, Arm{name, kind, rule, variant})
 		return err
 	}
@@ -93,20 +110,91 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 		}
 		errs = append(errs, add(distributionName(n, resolutions), ArmFixed, tiering.AdaptOff, sources))
 	}
-	errs = append(errs, add(armUtility, ArmAdapted, tiering.AdaptUtility, s.Sources), add(armFastest, ArmAdapted, tiering.AdaptFastest, s.Sources),
-		add(armSingle, ArmSingle, tiering.AdaptOff, s.Sources[:1]), add(armSingleAdapted, ArmSingle, tiering.AdaptUtility, s.Sources[:1]))
+	errs = append(errs, add(armUtility, ArmAdapted, tiering.AdaptUtility, s.Sources), add(armFastest, ArmAdapted, tiering.AdaptFastest, s.Sources))
+	further := furtherKnobs(w, own.Resolution)
+	var sets [][]tiering.Knob
+	for i := range further {
+		sets = append(sets, further[i:i+1])
+	}
+	if len(further) > 1 {
+		sets = append(sets, further)
+	}
+	for _, knobs := range sets {
+		errs = append(errs, add(withKnobs(knobs), ArmAdapted, tiering.AdaptUtility, s.Sources, knobs...))
+	}
+	if len(sets) > 0 {
+		more := crowd(s.Sources)
+		errs = append(errs, add(armCrowded, ArmCrowded, tiering.AdaptUtility, more))
+		for _, knobs := range sets {
+			errs = append(errs, add(armCrowded+" "+withKnobs(knobs), ArmCrowded, tiering.AdaptUtility, more, knobs...))
+		}
+	}
+	errs = append(errs, add(armSingle, ArmSingle, tiering.AdaptOff, s.Sources[:1]),
+		add(armSingleAdapted, ArmSingle, tiering.AdaptUtility, s.Sources[:1], further...))
 	return out, errors.Join(errs...)
 }
 
-// upTo are the resolutions that a workflow offers up to one, the highest first.
-func upTo(w *tiering.Workflow, most int) []int {
-	var out []int
+// crowd returns half as many sources again, beside those that are there: so many
+// that the resolution alone does not do.
+func crowd(sources []testbed.Source) []testbed.Source {
+	out := slices.Clone(sources)
+	for i := range (len(sources) + 1) / 2 {
+		x := sources[i]
+		x.Name += "-more"
+		out = append(out, x)
+	}
+	return out
+}
+
+// upTo are the resolutions up to one that a workflow offers of the model which
+// sources have at that one, the highest first. Where another model has one of
+// them too, a fixed distribution does not say which is meant.
+func upTo(w *tiering.Workflow, most int) ([]int, error) {
+	of := map[int][]string{}
+	model := ""
 	for _, t := range w.Tasks {
-		if t.Model != nil && t.Model.Resolution <= most && !slices.Contains(out, t.Model.Resolution) {
-			out = append(out, t.Model.Resolution)
+		if t.Model == nil || t.Model.Resolution > most {
+			continue
+		}
+		of[t.Model.Resolution] = append(of[t.Model.Resolution], t.Model.Name)
+		if model == "" && t.Model.Resolution == most {
+			model = t.Model.Name
+		}
+	}
+	var out []int
+	for r, models := range of {
+		if !slices.Contains(models, model) {
+			continue
+		}
+		if out = append(out, r); len(models) > 1 {
+			return nil, fmt.Errorf("%w: its workflow offers %d of %s, and a fixed distribution does not say which; let the variants have resolutions of their own",
+				ErrArms, r, strings.Join(models, " and "))
 		}
 	}
 	slices.SortFunc(out, func(a, b int) int { return cmp.Compare(b, a) })
+	return out, nil
+}
+
+// furtherKnobs are those that can be of use beside the resolution: the rate where
+// it is known what fewer frames cost, and the model where there are several.
+func furtherKnobs(w *tiering.Workflow, most int) []tiering.Knob {
+	rated, models := true, map[string]bool{}
+	for _, t := range w.Tasks {
+		if t.Model == nil {
+			continue
+		}
+		rated = rated && len(t.Model.Rates) > 0
+		if t.Model.Resolution <= most {
+			models[t.Model.Name] = true
+		}
+	}
+	var out []tiering.Knob
+	if rated {
+		out = append(out, tiering.KnobRate)
+	}
+	if len(models) > 1 {
+		out = append(out, tiering.KnobModel)
+	}
 	return out
 }
 
@@ -146,137 +234,6 @@ func sumOf(n []int) (all int) {
 	return all
 }
 
-// ArmRun is what one run of an arm came to.
-type ArmRun struct {
-	Run  int
-	Seed uint64
-	// Asked is the frames that the sources are to have analysed in the measured
-	// time: rate times duration, whatever a camera, which is not held up, made
-	// of it.
-	Asked               float64
-	Captured, Delivered uint64
-	Latency             float64 // seconds, mean, of delivered frames
-	P95                 float64
-	F1                  float64 // mean, of the analysed frames
-	Utility             float64
-	// Makespan is how long, in seconds, it takes at the rate measured until as
-	// many frames have been delivered as are asked for: the mean over the
-	// sources, and the longest.
-	Makespan, Longest float64
-	Decisions         []testbed.Mark
-}
-
-// Measure computes what a run of an arm came to.
-//
-// Makespan is what Houmani et al. measure: the time until all frames of the run
-// are analysed. Their queues hold every frame. Ours are short and drop what is
-// late, so a frame that was dropped counts as one that is still to be analysed:
-// sources of which half the frames were delivered take twice the time. Those of
-// one resolution are taken together, for they share a queue, and which of them
-// it drops more frames of is chance. If none was delivered it takes as if one
-// had been.
-//
-// Utility is equation 5 over the frames that are asked for: F1 less Θ times the
-// latency for one that was delivered; for one that was not, less Θ times the
-// deadline, for it shows nothing.
-func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
-	w, err := a.Scenario.WorkflowSpec(nil)
-	if err != nil {
-		return ArmRun{}, err
-	}
-	t := &rec.Totals
-	duration := t.Duration.Seconds()
-	out := ArmRun{
-		Run: rec.Run, Seed: rec.Seed, Captured: t.Frames.Captured, Latency: t.Latency.Mean().Seconds(), P95: t.Latency.Quantile(0.95).Seconds(),
-	}
-	pools := map[int]*pool{} // by resolution
-	for _, s := range a.Scenario.Sources {
-		i := slices.IndexFunc(t.Sources, func(x testbed.SourceTotals) bool { return x.Source == s.Name })
-		if i < 0 {
-			return out, fmt.Errorf("arm %s: run %d says nothing of source %s", a.Name, rec.Run, s.Name)
-		}
-		p := pools[s.Resolution]
-		if p == nil {
-			p = &pool{}
-			pools[s.Resolution] = p
-		}
-		p.sources++
-		p.asked += s.FPS * duration
-		p.delivered += t.Sources[i].Delivered
-	}
-	for _, r := range slices.Sorted(maps.Keys(pools)) {
-		p := pools[r]
-		takes := duration * max(1, p.asked/float64(max(1, p.delivered)))
-		out.Asked += p.asked
-		out.Delivered += p.delivered
-		out.Makespan += takes * float64(p.sources) / float64(len(a.Scenario.Sources))
-		out.Longest = max(out.Longest, takes)
-	}
-	if out.F1, err = f1(w, t); err != nil {
-		return out, fmt.Errorf("arm %s: %w", a.Name, err)
-	}
-	theta := tiering.DefaultAdapting().Theta
-	if w.Adapting != nil {
-		theta = w.Adapting.Theta
-	}
-	share := min(1, float64(out.Delivered)/out.Asked)
-	out.Utility = share*(out.F1-theta*out.Latency) - (1-share)*theta*w.Objectives.Deadline.Seconds()
-	out.Decisions = adapted(rec)
-	return out, nil
-}
-
-// pool is the sources of one resolution.
-type pool struct {
-	sources   int
-	asked     float64
-	delivered uint64
-}
-
-// f1 is that of the frames that were analysed: of those themselves, where it is
-// known what they show; otherwise the mean of what was measured of the model at
-// the resolution, or lies on the curve through that.
-func f1(w *tiering.Workflow, t *testbed.Totals) (float64, error) {
-	var judged pipeline.Judged
-	for _, s := range t.Stages {
-		judged = judged.Plus(s.Judged)
-	}
-	if judged.Frames > 0 {
-		return judged.F1(), nil
-	}
-	var frames, sum float64
-	for _, s := range t.Stages {
-		task, ok := w.Task(s.Task)
-		if !ok || task.Model == nil || s.Processed == 0 {
-			continue
-		}
-		accuracy, err := accuracyOf(task.Model)
-		if err != nil {
-			return 0, err
-		}
-		frames += float64(s.Processed)
-		sum += float64(s.Processed) * accuracy
-	}
-	if frames == 0 {
-		return 0, nil
-	}
-	return sum / frames, nil
-}
-
-func accuracyOf(m *tiering.Model) (float64, error) {
-	points := make([]quality.Point, 0, len(m.Measured))
-	for _, p := range m.Measured {
-		if p.Resolution == m.Resolution {
-			return p.F1, nil
-		}
-		points = append(points, quality.Point{X: float64(p.Resolution), F1: p.F1})
-	}
-	curve, err := quality.Fit(points)
-	if err != nil {
-		return 0, fmt.Errorf("model %s: %w", m.Name, err)
-	}
-	return curve.At(float64(m.Resolution)), nil
-}
-
 // RunArms runs every arm once for each seed, from the scenario's on, with what
 // runs one: a simulation or an emulation.
 func RunArms(ctx context.Context, arms []Arm, seeds int, run func(ctx context.Context, a *Arm, number int) (*testbed.Recording, error)) ([][]ArmRun, error) {
@@ -310,6 +267,9 @@ type ArmsSummary struct {
 	// MakespanReduction is what adaptation takes off the makespan of the best
 	// quality for all, as a fraction.
 	MakespanReduction float64 `json:"makespan_reduction"`
+
+	Floor   *FloorSummary   `json:"floor,omitempty"`
+	Squeeze *SqueezeSummary `json:"squeeze,omitempty"`
 }
 
 // ArmSummary is the means of an arm over its runs.
@@ -321,7 +281,8 @@ type ArmSummary struct {
 	F1        float64 `json:"f1"`
 	Utility   float64 `json:"utility"`
 	Latency   float64 `json:"latency_ms_mean"`
-	Delivered float64 `json:"delivered_fraction"` // of the frames asked for
+	Stale     float64 `json:"stale_ms_mean"`      // how old the last detections are where a frame is skipped
+	Delivered float64 `json:"delivered_fraction"` // of the frames asked for, those included that delivered ones stand for
 }
 
 // sameMakespan is by what fraction two makespans may differ and be the same.
@@ -338,7 +299,8 @@ func SummarizeArms(arms []Arm, runs [][]ArmRun) *ArmsSummary {
 			Name: arms[i].Name, Kind: arms[i].Kind, Sources: len(arms[i].Scenario.Sources),
 			Makespan: mean(func(r *ArmRun) float64 { return r.Makespan }), F1: mean(func(r *ArmRun) float64 { return r.F1 }),
 			Utility: mean(func(r *ArmRun) float64 { return r.Utility }), Latency: mean(func(r *ArmRun) float64 { return 1000 * r.Latency }),
-			Delivered: mean(func(r *ArmRun) float64 { return float64(r.Delivered) / r.Asked }),
+			Stale:     mean(func(r *ArmRun) float64 { return 1000 * r.Stale }),
+			Delivered: mean(func(r *ArmRun) float64 { return float64(r.Delivered) * r.Stands / r.Asked }),
 		})
 	}
 	for i := range s.Arms {

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,12 +28,14 @@ type About struct {
 }
 
 // WriteArms writes what became of the arms into a folder: table.md, raw.csv,
-// plot.png and summary.json, each in place of an earlier one.
-func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun) (*ArmsSummary, error) {
+// plot.png and summary.json, each in place of an earlier one; with trials also
+// floor.csv, floor.png, squeeze.csv and squeeze.png.
+func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun, trials *TrialRuns) (*ArmsSummary, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
 	s := SummarizeArms(arms, runs)
+	s.Floor, s.Squeeze = trials.summary()
 	summary, err := encodeJSON(s)
 	if err != nil {
 		return nil, err
@@ -41,41 +44,52 @@ func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun) (*ArmsSumma
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{"table.md", armsTable(about, arms, runs, s)}, {"plot.png", picture}, {summaryFile, summary}} {
+	files := []namedFile{{"table.md", armsTable(about, arms, runs, s, trials)}, {"plot.png", picture}, {summaryFile, summary}}
+	more, err := trials.plots(about.Method)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append(files, more...) {
 		if err := writeFile(filepath.Join(dir, f.name), f.data); err != nil {
 			return nil, err
 		}
 	}
-	return s, armsCSV(filepath.Join(dir, "raw.csv"), arms, runs)
+	return s, errors.Join(armsCSV(filepath.Join(dir, "raw.csv"), arms, runs), trials.csv(dir))
+}
+
+// namedFile is a file of a folder.
+type namedFile struct {
+	name string
+	data []byte
 }
 
 func armsCSV(path string, arms []Arm, runs [][]ArmRun) error {
-	if err := removeIfThere(path); err != nil {
-		return err
-	}
-	t, err := newTable(path, []string{
-		"arm", "kind", "rule", "sources", "run", "seed", "asked", "captured", "delivered", "latency_mean_ms", "latency_p95_ms", "f1", "utility",
-		"makespan_s_mean", "makespan_s_max", "decisions",
-	})
-	if err != nil {
-		return err
-	}
+	var rows [][]string
 	for i := range arms {
-		var rows [][]string
 		for _, r := range runs[i] {
 			rows = append(rows, []string{
 				arms[i].Name, string(arms[i].Kind), string(arms[i].Rule), strconv.Itoa(len(arms[i].Scenario.Sources)), strconv.Itoa(r.Run), count(r.Seed),
 				decimal(r.Asked, 1), count(r.Captured), count(r.Delivered), decimal(1000*r.Latency, 3), decimal(1000*r.P95, 3), decimal(r.F1, 6), decimal(r.Utility, 6),
-				decimal(r.Makespan, 3), decimal(r.Longest, 3), strconv.Itoa(len(r.Decisions)),
+				decimal(r.Makespan, 3), decimal(r.Longest, 3), strconv.Itoa(len(r.Decisions)), decimal(r.Stands, 3), decimal(1000*r.Stale, 3),
 			})
 		}
-		if err := t.add(rows); err != nil {
-			break // close says so again
-		}
 	}
+	return writeTable(path, []string{
+		"arm", "kind", "rule", "sources", "run", "seed", "asked", "captured", "delivered", "latency_mean_ms", "latency_p95_ms", "f1", "utility",
+		"makespan_s_mean", "makespan_s_max", "decisions", "stands_for_frames", "stale_mean_ms",
+	}, rows)
+}
+
+// writeTable writes a table of comma-separated values in place of an earlier one.
+func writeTable(path string, header []string, rows [][]string) error {
+	if err := removeIfThere(path); err != nil {
+		return err
+	}
+	t, err := newTable(path, header)
+	if err != nil {
+		return err
+	}
+	_ = t.add(rows) // close says so again
 	err = t.err
 	if closed := t.close(); err == nil {
 		err = closed
@@ -83,7 +97,7 @@ func armsCSV(path string, arms []Arm, runs [][]ArmRun) error {
 	return err
 }
 
-func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary) []byte {
+func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary, trials *TrialRuns) []byte {
 	w := &markdown{}
 	sc := arms[0].Scenario
 	w.linef("# Distributions of quality: %s", safe(sc.Name))
@@ -107,16 +121,18 @@ func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary) []byte 
 		rows = append(rows, []string{
 			name, strconv.Itoa(len(arms[i].Scenario.Sources)),
 			cell(1, func(r *ArmRun) float64 { return r.Makespan }), cell(1, func(r *ArmRun) float64 { return r.Longest }),
-			cell(100, func(r *ArmRun) float64 { return float64(r.Delivered) / r.Asked }), cell(1000, func(r *ArmRun) float64 { return r.Latency }),
+			cell(100, func(r *ArmRun) float64 { return float64(r.Delivered) * r.Stands / r.Asked }), cell(1000, func(r *ArmRun) float64 { return r.Latency }), skipped(runs[i], cell),
 			cell(1, func(r *ArmRun) float64 { return r.F1 }), cell(1, func(r *ArmRun) float64 { return r.Utility }),
 		})
 	}
-	w.table("arm|>sources|>makespan (s)|>longest (s)|>delivered (%)|>latency (ms)|>F1|>utility", rows)
+	w.table("arm|>sources|>makespan (s)|>longest (s)|>delivered (%)|>latency (ms)|>stale (ms)|>F1|>utility", rows)
 	w.linef("Makespan: until as many frames have been delivered as are asked for in the measured time, at the rate measured of all " +
 		"sources of a resolution, mean over the sources; a dropped frame is one still to be analysed. F1: mean of the analysed frames, from " +
-		"what was measured of the model at each resolution. Utility: F1 less Θ times the latency, for each frame asked for; one " +
+		"what was measured of the model at each resolution, and where frames are skipped of those that show the last detections, by what was " +
+		"measured of that; stale is how much older than the frame these are. Delivered counts such frames. Utility: F1 less Θ times the latency and that age, for each frame asked for; one " +
 		"that is not delivered has no F1 and the latency of the deadline. Means over the runs ± half the 95 %% confidence interval.")
 	w.linef("")
+	trials.write(w)
 	for i := range arms {
 		if arms[i].Rule == "off" || len(runs[i]) == 0 {
 			continue
@@ -131,6 +147,14 @@ func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary) []byte 
 		w.linef("```")
 	}
 	return []byte(strings.TrimRight(w.String(), "\n") + "\n")
+}
+
+// skipped is the cell of how old what skipped frames show is; empty: none was.
+func skipped(runs []ArmRun, cell func(scale float64, of func(*ArmRun) float64) string) string {
+	if !slices.ContainsFunc(runs, func(r ArmRun) bool { return r.Stale > 0 }) {
+		return ""
+	}
+	return cell(1000, func(r *ArmRun) float64 { return r.Stale })
 }
 
 // adapted are the decisions about qualities of a run.
@@ -190,7 +214,7 @@ func armsChart(s *ArmsSummary) *chart {
 		style.Width = vg.Length(1.2)
 		l := &plotter.Line{XYs: plotter.XYs{{X: 0, Y: a.Utility}, {X: float64(max(1, fixed-1)), Y: a.Utility}}, LineStyle: style}
 		c.plot.Add(l)
-		c.legend = append(c.legend, entry{fmt.Sprintf("utility adapted by %s", a.Name), l})
+		c.legend = append(c.legend, entry{fmt.Sprintf("utility adapted: %s", a.Name), l})
 	}
 	c.plot.Y.Min = min(c.plot.Y.Min, 0)
 	c.plot.Y.Max += 0.05 * (c.plot.Y.Max - c.plot.Y.Min)

@@ -1,15 +1,19 @@
 package experiment
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/adaptation/survey"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/tiering"
@@ -57,6 +61,13 @@ func TestArms(t *testing.T) {
 		{"416-only", ArmFixed, "off", []int{416, 416, 416}},
 		{"utility", ArmAdapted, "utility", []int{512, 512, 512}},
 		{"fastest", ArmAdapted, "fastest", []int{512, 512, 512}},
+		{"with rate", ArmAdapted, "utility", []int{512, 512, 512}},
+		{"with model", ArmAdapted, "utility", []int{512, 512, 512}},
+		{"with rate and model", ArmAdapted, "utility", []int{512, 512, 512}},
+		{"crowded", ArmCrowded, "utility", []int{512, 512, 512, 512, 512}},
+		{"crowded with rate", ArmCrowded, "utility", []int{512, 512, 512, 512, 512}},
+		{"crowded with model", ArmCrowded, "utility", []int{512, 512, 512, 512, 512}},
+		{"crowded with rate and model", ArmCrowded, "utility", []int{512, 512, 512, 512, 512}},
 		{"single", ArmSingle, "off", []int{512}},
 		{"single adapted", ArmSingle, "utility", []int{512}},
 	}
@@ -80,6 +91,17 @@ func TestArms(t *testing.T) {
 			}
 		}
 	}
+	knobs := map[string]string{
+		"with rate": "[resolution rate]", "with model": "[resolution model]", "with rate and model": "[resolution rate model]",
+		"crowded with rate": "[resolution rate]", "crowded with model": "[resolution model]", "crowded with rate and model": "[resolution rate model]",
+		"single adapted": "[resolution rate model]",
+	}
+	for i := range got {
+		want := cmp.Or(knobs[got[i].Name], "[resolution]")
+		if w, err := got[i].Scenario.WorkflowSpec(nil); err != nil || fmt.Sprint(w.Adapting.Knobs) != want {
+			t.Errorf("%s has other knobs than %s: %v", got[i].Name, want, err)
+		}
+	}
 	for _, n := range []struct{ sources, resolutions, want int }{{19, 2, 20}, {5, 3, 21}, {4, 1, 1}} {
 		if got := spread(n.sources, n.resolutions); len(got) != n.want {
 			t.Errorf("%d distributions of %d over %d, want %d", len(got), n.resolutions, n.sources, n.want)
@@ -93,7 +115,8 @@ func TestNoArms(t *testing.T) {
 		want string
 	}{
 		"no rule":        {[]string{"adaptation: {rule: utility}", ""}, "cameras.yaml has no rule of adaptation to replace; write adaptation: {rule: utility} under spec"},
-		"one resolution": {[]string{"resolutions: [416, 512]", "resolutions: [512]", `"detect@416": {work: {mean: 37ms, cv: 0.3}, send: 2.6ms, receive: 2.6ms, bytes: 54kB, start: 0.5s}`, ""}, "one resolution up to 512"},
+		"one resolution": {[]string{"resolutions: [416, 512]", "resolutions: [512]", `"detect:mobilenetv2-yolov3-nano@416": {work: {mean: 37ms, cv: 0.3}, send: 2.6ms, receive: 2.6ms, bytes: 54kB, start: 0.5s}`, ""}, "one resolution up to 512"},
+		"which model":    {[]string{"resolutions: [320]", "resolutions: [416]", "yolo-fastest-1.1@320", "yolo-fastest-1.1@416"}, "offers 416 of mobilenetv2-yolov3-nano and yolo-fastest-1.1, and a fixed distribution does not say which"},
 		"sources differ": {[]string{"count: 11,", "count: 10,", "  # The first decision", "    - {name: other, uri: \"video:vtest.avi?loop=true\", fps: 5}\n\n  # The first decision"}, "differ in resolution or rate"},
 		"sources come":   {[]string{"  # The first decision", "  timeline: [{at: 10s, sources: -1}]\n\n  # The first decision"}, "sources -1"},
 	} {
@@ -116,7 +139,9 @@ func told(run int, latency time.Duration, light, heavy uint64, delivered ...uint
 	rec := &testbed.Recording{Run: run, Seed: uint64(run)}
 	t := &rec.Totals
 	t.Duration, t.Latency = 100*time.Second, pipeline.NewHistogram()
-	t.Stages = []testbed.StageTotals{{Task: "resize", Processed: 9999}, {Task: "detect@416", Processed: light}, {Task: "detect@512", Processed: heavy}}
+	t.Stages = []testbed.StageTotals{
+		{Task: "resize", Processed: 9999}, {Task: "detect:mobilenetv2-yolov3-nano@416", Processed: light}, {Task: "detect:mobilenetv2-yolov3-nano@512", Processed: heavy},
+	}
 	for i, n := range delivered {
 		t.Sources = append(t.Sources, testbed.SourceTotals{Source: []string{"cam-1", "cam-2", "cam-3"}[i], Captured: 1000, Delivered: n})
 		t.Frames.Captured += 1000
@@ -169,9 +194,63 @@ func TestMeasureArm(t *testing.T) {
 	}
 }
 
+// Where frames are skipped, one that is delivered stands for those after it.
+func TestMeasureArmThatSkips(t *testing.T) {
+	all := arms(t)
+	a := &all[slices.IndexFunc(all, func(a Arm) bool { return a.Name == "with rate" })]
+	const nano = "mobilenetv2-yolov3-nano"
+	rec := told(1, 100*time.Millisecond, 1000, 800, 500, 500, 800)
+	for at := -time.Second; at <= 10*time.Second; at += time.Second {
+		every := 2
+		if at < 0 {
+			every = 4 // which is the warm-up's
+		}
+		rec.Samples = append(rec.Samples, testbed.Sample{At: at, Qualities: testbed.CountQualities([]tiering.Quality{
+			{Model: nano, Resolution: 512, Every: every}, {Model: nano, Resolution: 416, Every: 1}, {Model: nano, Resolution: 512, Every: every},
+		})})
+	}
+	r, err := a.Measure(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := a.Scenario.WorkflowSpec(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heavy, ok := w.Task("detect:" + nano + "@512")
+	if !ok {
+		t.Fatal("no such task")
+	}
+	known, err := survey.Accuracy(heavy.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := known.Kept(2, 10)
+	if kept < 0.85 || kept > 0.95 {
+		t.Fatalf("%g is kept at 5 frames a second", kept)
+	}
+	f1 := (1000*0.416 + 1600*0.427*kept) / 2600
+	share := 1800 * 1.5 / 3000
+	for what, x := range map[string][2]float64{
+		"stands":   {r.Stands, 1.5},           // 3 sources, of which 2 of 10 frames a second are analysed
+		"stale":    {r.Stale, 2.0 / 3 * 0.05}, // half a frame's time, for two thirds
+		"F1":       {r.F1, f1},
+		"makespan": {r.Makespan, 100 * 3000 / 2700}, // all sources are of 512
+		"utility":  {r.Utility, share*(f1-0.2*(r.Latency+r.Stale)) - (1-share)*0.2*2},
+	} {
+		if math.Abs(x[0]-x[1]) > 5e-3*math.Abs(x[1]) {
+			t.Errorf("%s is %g, want %g", what, x[0], x[1])
+		}
+	}
+	rec.Samples[5].Qualities[0].Quality.Model = "other"
+	if _, err := a.Measure(rec); err == nil || !strings.Contains(err.Error(), "sources had other@512") {
+		t.Errorf("a quality of no task: %v", err)
+	}
+}
+
 // What is written has what was measured in it.
 func TestWriteArms(t *testing.T) {
-	all := arms(t)
+	all := slices.DeleteFunc(arms(t), func(a Arm) bool { return strings.Contains(a.Name, "with") || a.Kind == ArmCrowded })
 	recordings := [][]*testbed.Recording{
 		{told(1, 900*time.Millisecond, 0, 1500, 500, 500, 500)},       // 512-only
 		{told(1, 100*time.Millisecond, 1000, 2000, 1000, 1000, 1000)}, // the best
@@ -198,7 +277,7 @@ func TestWriteArms(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for range 2 { // an earlier result is replaced
-		if _, err := WriteArms(dir, About{Method: testbed.Simulated, Command: "weft testbed adaptation x.yaml"}, all, runs); err != nil {
+		if _, err := WriteArms(dir, About{Method: testbed.Simulated, Command: "weft testbed adaptation x.yaml"}, all, runs, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

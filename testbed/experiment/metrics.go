@@ -34,8 +34,10 @@ func metrics(sc *testbed.Scenario, rec *testbed.Recording, found map[int]Recover
 		quantiles(out, "latency_ms", t.Latency, 50, 95, 99)
 	}
 	if w, err := sc.WorkflowSpec(nil); err == nil {
-		if x, err := f1(w, t); err == nil && x > 0 {
-			out["f1_estimated"] = x
+		if m, err := mixOf(sc, w, rec); err == nil {
+			if x, err := f1(w, t, m); err == nil && x > 0 {
+				out["f1_estimated"] = x
+			}
 		}
 	}
 	for _, s := range t.Stages {
