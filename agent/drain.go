@@ -59,7 +59,7 @@ func (i *instance) useful() time.Duration {
 
 // atWork reports whether a stage has frames that it is not done with.
 func atWork(r *pipeline.StageReport) bool {
-	done := r.Processed
+	done := r.Processed + r.Filtered
 	for _, n := range r.Dropped {
 		done += n
 	}

@@ -205,17 +205,25 @@ func (c *Codec) DecodeFrame(r io.Reader) (*Message, error) {
 	return m, nil
 }
 
-// AppendControl appends the message.
+// AppendControl appends the message. Where what was found in its frames has no
+// room, or is wrong, it is left out: the frames must be settled all the same.
 func (c *Codec) AppendControl(b []byte, m Control) ([]byte, error) {
-	h := newControlHeader(m)
-	if err := h.check(c.limits); err != nil {
-		return nil, fmt.Errorf("encode control: %w", err)
+	out, err := c.appendControl(b, m, true)
+	if err != nil {
+		out, err = c.appendControl(b, m, false)
 	}
-	b, err := c.appendHead(b, kindControl, &h, 0)
 	if err != nil {
 		return nil, fmt.Errorf("encode control: %w", err)
 	}
-	return b, nil
+	return out, nil
+}
+
+func (c *Codec) appendControl(b []byte, m Control, findings bool) ([]byte, error) {
+	h := newControlHeader(m, findings)
+	if err := h.check(c.limits); err != nil {
+		return nil, err
+	}
+	return c.appendHead(b, kindControl, &h, 0)
 }
 
 // DecodeControl reads one control message.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,10 +129,11 @@ func equalMessages(t interface{ Errorf(string, ...any) }, got, want *Message) {
 		Detections []Detection
 		Truth      []Truth // nil differs from empty
 		Spans      []Span
+		Ask        bool
 	}
 	f := func(m *Message) flat {
 		out := flat{
-			Message: *m, ID: m.Frame.ID, Image: m.Frame.Image, Model: m.Frame.Model,
+			Message: *m, ID: m.Frame.ID, Image: m.Frame.Image, Model: m.Frame.Model, Ask: m.Frame.Ask,
 			Numbers:    [3]int{m.Frame.Quality, m.Frame.SourceWidth, m.Frame.SourceHeight},
 			Detections: append([]Detection{}, m.Frame.Detections...), Truth: m.Frame.Truth, Spans: append([]Span{}, m.Frame.Spans...),
 		}
@@ -144,14 +146,24 @@ func equalMessages(t interface{ Errorf(string, ...any) }, got, want *Message) {
 	}
 }
 
+func drawDetections(t *rapid.T) (out []Detection) {
+	unit := rapid.Float64Range(0, 1)
+	for range rapid.IntRange(0, 5).Draw(t, "detections") {
+		out = append(out, Detection{
+			Label: rapid.StringN(-1, 20, maxName).Draw(t, "label"), Class: int(rapid.Int32().Draw(t, "class")), Score: unit.Draw(t, "score"),
+			Box: Box{rapid.Float64().Draw(t, "x"), rapid.Float64().Draw(t, "y"), unit.Draw(t, "w"), unit.Draw(t, "h")},
+		})
+	}
+	return out
+}
+
 func drawMessage(t *rapid.T) *Message {
 	name := rapid.StringN(-1, 20, maxName)
 	ns := rapid.Int64Range(0, int64(maxDuration))
 	side := rapid.IntRange(1, maxSide)
-	unit := rapid.Float64Range(0, 1)
 	f := &Frame{
 		ID:      FrameID{name.Draw(t, "workflow"), name.Draw(t, "source"), rapid.Uint32().Draw(t, "epoch"), rapid.Uint64().Draw(t, "seq")},
-		Quality: side.Draw(t, "quality"), SourceWidth: side.Draw(t, "sw"), SourceHeight: side.Draw(t, "sh"), Model: name.Draw(t, "model"), Analyser: name.Draw(t, "analyser"),
+		Quality: side.Draw(t, "quality"), SourceWidth: side.Draw(t, "sw"), SourceHeight: side.Draw(t, "sh"), Model: name.Draw(t, "model"), Analyser: name.Draw(t, "analyser"), Ask: rapid.Bool().Draw(t, "ask"),
 	}
 	switch format := rapid.SampledFrom([]Format{"", BGR, JPEG, PNG}).Draw(t, "format"); format {
 	case "":
@@ -161,13 +173,8 @@ func drawMessage(t *rapid.T) *Message {
 	default:
 		f.Image = Image{format, side.Draw(t, "w"), side.Draw(t, "h"), rapid.SliceOfN(rapid.Byte(), 1, 99).Draw(t, "data")}
 	}
-	for range rapid.IntRange(0, 5).Draw(t, "detections") {
-		f.Detections = append(f.Detections, Detection{
-			Label: name.Draw(t, "label"), Class: int(rapid.Int32().Draw(t, "class")), Score: unit.Draw(t, "score"),
-			Box: Box{rapid.Float64().Draw(t, "x"), rapid.Float64().Draw(t, "y"), unit.Draw(t, "w"), unit.Draw(t, "h")},
-		})
-	}
-	if rapid.Bool().Draw(t, "known") {
+	f.Detections = drawDetections(t)
+	if unit := rapid.Float64Range(0, 1); rapid.Bool().Draw(t, "known") {
 		f.Truth = []Truth{}
 		for range rapid.IntRange(0, 3).Draw(t, "truth") {
 			f.Truth = append(f.Truth, Truth{
@@ -224,7 +231,7 @@ func TestFrameRoundTrip(t *testing.T) {
 func TestControlRoundTrip(t *testing.T) {
 	c := testCodec(t)
 	reasons := []Reason{ReasonNone, ReasonQueueFull, ReasonDeadline, ReasonLink, ReasonNoRoute, ReasonStage,
-		ReasonOversized, ReasonMalformed, ReasonShutdown, ReasonLost}
+		ReasonOversized, ReasonMalformed, ReasonShutdown, ReasonLost, ReasonFiltered}
 	rapid.Check(t, func(t *rapid.T) {
 		var want []Control
 		var b []byte
@@ -233,10 +240,14 @@ func TestControlRoundTrip(t *testing.T) {
 			switch rapid.IntRange(0, 2).Draw(t, "kind") {
 			case 0:
 				for range rapid.IntRange(1, 5).Draw(t, "settlements") {
-					m.Settlements = append(m.Settlements, Settlement{rapid.Uint64().Draw(t, "ref"), Outcome{
-						rapid.SampledFrom(reasons).Draw(t, "reason"), rapid.StringN(-1, 20, maxName).Draw(t, "stage"),
-						time.Duration(rapid.Int64Range(0, int64(maxDuration)).Draw(t, "age")),
-					}})
+					o := Outcome{
+						Reason: rapid.SampledFrom(reasons).Draw(t, "reason"), Stage: rapid.StringN(-1, 20, maxName).Draw(t, "stage"),
+						Age: time.Duration(rapid.Int64Range(0, int64(maxDuration)).Draw(t, "age")),
+					}
+					if rapid.Bool().Draw(t, "found") {
+						o.Found = &Finding{rapid.StringN(1, 20, maxName).Draw(t, "model"), drawDetections(t)}
+					}
+					m.Settlements = append(m.Settlements, Settlement{rapid.Uint64().Draw(t, "ref"), o})
 				}
 			case 1:
 				m.Ping = &Ping{rapid.Int64().Draw(t, "sent")}
@@ -260,6 +271,47 @@ func TestControlRoundTrip(t *testing.T) {
 			t.Fatalf("after the last message: %v, want io.EOF", err)
 		}
 	})
+}
+
+// Frames are settled also where what was found in them has no room, or is wrong.
+func TestFindingsWithoutRoom(t *testing.T) {
+	c, err := NewCodec(Limits{Image: 1, Header: 4 << 10, Detections: 50, Spans: 1, Settlements: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := func(n int) Outcome {
+		return Outcome{Stage: "draw", Found: &Finding{"street", slices.Repeat([]Detection{{Label: "car", Score: 0.1, Box: Box{0.1, 0.2, 0.3, 0.4}}}, n)}}
+	}
+	wrong := found(1)
+	wrong.Found.Detections[0].Score = math.NaN()
+	for name, tc := range map[string]struct {
+		each Outcome
+		n    int
+		kept bool
+	}{
+		"room": {found(40), 1, true}, "header too long": {found(40), 8, false}, "more than a frame may have": {found(51), 1, false}, "no number": {wrong, 1, false},
+	} {
+		m := Control{Settlements: []Settlement{{77, Outcome{Reason: ReasonFiltered, Stage: "still"}}}}
+		for i := range tc.n {
+			m.Settlements = append(m.Settlements, Settlement{uint64(i), tc.each})
+		}
+		b, err := c.AppendControl(nil, m)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := c.DecodeControl(bytes.NewReader(b))
+		if err != nil || len(got.Settlements) != len(m.Settlements) {
+			t.Errorf("%s: %d settlements, %v", name, len(got.Settlements), err)
+			continue
+		}
+		for i, s := range got.Settlements {
+			w := m.Settlements[i]
+			if s.Ref != w.Ref || s.Outcome.Reason != w.Outcome.Reason || tc.kept && !reflect.DeepEqual(s.Outcome.Found, w.Outcome.Found) || !tc.kept && s.Outcome.Found != nil {
+				t.Errorf("%s: %+v, want %+v", name, s, w)
+			}
+		}
+	}
 }
 
 func TestEncodeRefuses(t *testing.T) {

@@ -85,7 +85,7 @@ func TestFeedFrames(t *testing.T) {
 			}
 		}
 		rep := f.Report()
-		if want := (Counts{3, 1, 1, map[Reason]uint64{ReasonQueueFull: 1}}); !reflect.DeepEqual(rep.Frames, want) || rep.Status != StatusEnded {
+		if want := (Counts{Captured: 3, Delivered: 1, InFlight: 1, Dropped: map[Reason]uint64{ReasonQueueFull: 1}}); !reflect.DeepEqual(rep.Frames, want) || rep.Status != StatusEnded {
 			t.Errorf("%q with %+v, want ended with %+v", rep.Status, rep.Frames, want)
 		}
 		if got := rep.Latency.Quantile(1); rep.Latency.Count() != 1 || (got-70*time.Millisecond).Abs() > time.Millisecond {
@@ -93,7 +93,7 @@ func TestFeedFrames(t *testing.T) {
 		}
 		<-time.After(500*time.Millisecond + lostAfter)
 		got[2].Settle(Outcome{}) // too late
-		if want := (Counts{3, 1, 0, map[Reason]uint64{ReasonQueueFull: 1, ReasonLost: 1}}); !reflect.DeepEqual(f.Report().Frames, want) {
+		if want := (Counts{Captured: 3, Delivered: 1, Dropped: map[Reason]uint64{ReasonQueueFull: 1, ReasonLost: 1}}); !reflect.DeepEqual(f.Report().Frames, want) {
 			t.Errorf("%+v, want %+v", f.Report().Frames, want)
 		}
 	})

@@ -109,6 +109,8 @@ type Frame struct {
 	// Truth is what is in the picture; nil: not known, as of any real camera's. It
 	// is never modified once it is in a Frame.
 	Truth []Truth
+	// Ask has the outcome say what was found in the frame.
+	Ask   bool
 	Spans []Span
 
 	settle  func(Outcome)
@@ -130,6 +132,9 @@ const (
 	ReasonMalformed Reason = "malformed"
 	ReasonShutdown  Reason = "shutdown" // its stage or source was stopped
 	ReasonLost      Reason = "lost"     // never heard of again
+	// ReasonFiltered is no loss: a filter says that what was found in an earlier
+	// frame still holds.
+	ReasonFiltered Reason = "filtered"
 )
 
 // Outcome is what became of a frame.
@@ -137,6 +142,14 @@ type Outcome struct {
 	Reason Reason        // ReasonNone: delivered
 	Stage  string        // group where it ended
 	Age    time.Duration // since capture, when it ended
+	// Found is set of a delivered frame that asked for it.
+	Found *Finding
+}
+
+// Finding is what was found in a frame. It is not changed any more.
+type Finding struct {
+	Model      string // of several in the order of their instances: "a+b"
+	Detections []Detection
 }
 
 // Delivered reports whether the frame reached the end of the workflow.
@@ -145,6 +158,18 @@ func (o Outcome) Delivered() bool { return o.Reason == ReasonNone }
 // OnSettle sets who is told the frame's outcome. The owner sets it once,
 // before handing the frame on.
 func (f *Frame) OnSettle(fn func(Outcome)) { f.settle = fn }
+
+// Follow has fn be told the frame's outcome, too, before whoever is. Only the
+// owner may call it.
+func (f *Frame) Follow(fn func(Outcome)) {
+	before := f.settle
+	f.settle = func(o Outcome) {
+		fn(o)
+		if before != nil {
+			before(o)
+		}
+	}
+}
 
 // Settle says what became of the frame. Only the first call counts.
 func (f *Frame) Settle(o Outcome) {
@@ -163,50 +188,4 @@ func (f *Frame) Late(now time.Time) bool { return !f.Deadline.IsZero() && !now.B
 // Add records a span.
 func (f *Frame) Add(stage string, kind SpanKind, d time.Duration) {
 	f.Spans = append(f.Spans, Span{stage, kind, d})
-}
-
-// Split returns n frames to hand to n owners; f is settled when all n are: as
-// delivered if all were, else with the first reason for which one was dropped.
-// n = 1 returns f itself. Image bytes are shared, slices are not.
-func (f *Frame) Split(n int) []*Frame {
-	if n == 1 {
-		return []*Frame{f}
-	}
-	var (
-		left  atomic.Int64
-		worst atomic.Pointer[Outcome]
-		oldst atomic.Int64
-	)
-	left.Store(int64(n))
-	done := func(o Outcome) {
-		if !o.Delivered() {
-			worst.CompareAndSwap(nil, &o)
-		}
-		for {
-			age := oldst.Load()
-			if int64(o.Age) <= age || oldst.CompareAndSwap(age, int64(o.Age)) {
-				break
-			}
-		}
-		if left.Add(-1) > 0 {
-			return
-		}
-		if w := worst.Load(); w != nil {
-			o = *w
-		}
-		o.Age = time.Duration(oldst.Load())
-		f.Settle(o)
-	}
-	out := make([]*Frame, n)
-	for i := range out {
-		out[i] = &Frame{
-			ID: f.ID, Captured: f.Captured, Deadline: f.Deadline, Quality: f.Quality, Analyser: f.Analyser,
-			SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight, Image: f.Image, Model: f.Model,
-			Detections: append([]Detection(nil), f.Detections...),
-			Truth:      f.Truth,
-			Spans:      append([]Span(nil), f.Spans...),
-			settle:     done,
-		}
-	}
-	return out
 }

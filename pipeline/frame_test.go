@@ -3,6 +3,8 @@ package pipeline
 import (
 	"encoding/json"
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,17 +40,19 @@ func TestSplit(t *testing.T) {
 		f.Spans = []Span{{"gate", SpanCapture, 1}}
 		parts := f.Split(rapid.IntRange(1, 5).Draw(t, "n"))
 		order := rapid.Permutation(parts).Draw(t, "order")
-		var want Outcome
+		want := Outcome{Reason: ReasonFiltered}
 		for i, p := range order {
 			if len(*f.outcomes) != 0 {
 				t.Fatalf("settled after %d of %d parts", i, len(parts))
 			}
 			p.Add("part", SpanExecute, time.Duration(i)) // shares no slice with the others
 			o := Outcome{
-				Reason: rapid.SampledFrom([]Reason{ReasonNone, ReasonLink, ReasonStage}).Draw(t, "reason"),
+				Reason: rapid.SampledFrom([]Reason{ReasonNone, ReasonFiltered, ReasonLink, ReasonStage}).Draw(t, "reason"),
 				Stage:  "s", Age: time.Duration(rapid.IntRange(0, 9).Draw(t, "age")),
 			}
-			if want.Delivered() && !o.Delivered() {
+			switch lost := func(r Reason) bool { return r != ReasonNone && r != ReasonFiltered }; {
+			case lost(want.Reason):
+			case lost(o.Reason), o.Delivered():
 				want.Reason = o.Reason
 			}
 			want.Age = max(want.Age, o.Age)
@@ -69,6 +73,45 @@ func TestSplit(t *testing.T) {
 	})
 }
 
+// The whole says what its parts found, each model once, in the parts' order.
+func TestSplitFindings(t *testing.T) {
+	cars, people := &Finding{"cars", []Detection{{Label: "car"}}}, &Finding{"people", []Detection{{Label: "person"}, {Label: "person"}}}
+	for _, tc := range []struct {
+		name     string
+		outcomes []Outcome
+		want     *Finding
+	}{
+		{"nothing", []Outcome{{}, {}}, nil},
+		{"one", []Outcome{{}, {Found: people}}, people},
+		{"one model twice", []Outcome{{Found: cars}, {Found: &Finding{Model: "cars", Detections: cars.Detections}}}, cars},
+		{"two models", []Outcome{{Found: cars}, {Found: people}}, &Finding{"cars+people", slices.Concat(cars.Detections, people.Detections)}},
+		{"one was filtered", []Outcome{{Found: cars}, {Reason: ReasonFiltered}}, cars},
+		{"one was lost", []Outcome{{Found: cars}, {Reason: ReasonLink}}, nil},
+	} {
+		f := newTestFrame(7, time.Time{})
+		parts := f.Split(len(tc.outcomes))
+		for i, p := range slices.Backward(parts) {
+			p.Settle(tc.outcomes[i])
+		}
+		if got := (*f.outcomes)[0].Found; !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// Whoever follows a frame is told of it once, before its owner is.
+func TestFollow(t *testing.T) {
+	var told []string
+	f := &Frame{}
+	f.OnSettle(func(o Outcome) { told = append(told, "owner "+o.Stage) })
+	f.Follow(func(o Outcome) { told = append(told, "follower "+o.Stage) })
+	f.Settle(Outcome{Stage: "draw"})
+	f.Settle(Outcome{Stage: "late"})
+	if want := []string{"follower draw", "owner draw"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
 func TestFrameLate(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct {
@@ -82,12 +125,12 @@ func TestFrameLate(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	a := Counts{Captured: 10, Delivered: 5, InFlight: 2, Dropped: map[Reason]uint64{ReasonLink: 2, ReasonStage: 1}}
-	b := Counts{Captured: 3, Dropped: map[Reason]uint64{ReasonLink: 2}}
+	a := Counts{Captured: 14, Delivered: 5, Filtered: 4, InFlight: 2, Dropped: map[Reason]uint64{ReasonLink: 2, ReasonStage: 1}}
+	b := Counts{Captured: 3, Filtered: 2, Dropped: map[Reason]uint64{ReasonLink: 2}}
 	if !a.Balanced() || b.Balanced() || a.Lost() != 3 {
 		t.Errorf("balanced %v and %v, lost %d", a.Balanced(), b.Balanced(), a.Lost())
 	}
-	if s := a.Plus(b); s.Captured != 13 || s.Dropped[ReasonLink] != 4 || s.Dropped[ReasonStage] != 1 || a.Dropped[ReasonLink] != 2 {
+	if s := a.Plus(b); s.Captured != 17 || s.Filtered != 6 || s.Dropped[ReasonLink] != 4 || s.Dropped[ReasonStage] != 1 || a.Dropped[ReasonLink] != 2 {
 		t.Errorf("sum %+v of %+v", s, a)
 	}
 }

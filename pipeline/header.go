@@ -36,6 +36,7 @@ type frameHeader struct {
 	Detections   []wireObject `cbor:"17,keyasint,omitempty"`
 	Spans        []wireSpan   `cbor:"18,keyasint,omitempty"`
 	Analyser     string       `cbor:"19,keyasint,omitempty"`
+	Ask          bool         `cbor:"20,keyasint,omitempty"`
 	Truth        *[]wireTruth `cbor:"21,keyasint,omitempty"` // absent: not known
 }
 
@@ -54,6 +55,14 @@ type wireTruth struct {
 	X, Y, W, H float64
 }
 
+func objectOf(d Detection) wireObject {
+	return wireObject{Label: d.Label, Class: d.Class, Score: d.Score, X: d.Box.X, Y: d.Box.Y, W: d.Box.W, H: d.Box.H}
+}
+
+func (d *wireObject) detection() Detection {
+	return Detection{Label: d.Label, Class: d.Class, Score: d.Score, Box: Box{X: d.X, Y: d.Y, W: d.W, H: d.H}}
+}
+
 type wireSpan struct {
 	_        struct{} `cbor:",toarray"`
 	Stage    string
@@ -67,16 +76,14 @@ func newFrameHeader(m *Message) frameHeader {
 		Instance: m.Instance, Ref: m.Ref, SentAt: m.SentAt, Age: int64(m.Age),
 		Workflow: f.ID.Workflow, Source: f.ID.Source, Epoch: f.ID.Epoch, Seq: f.ID.Seq,
 		Quality: f.Quality, SourceWidth: f.SourceWidth, SourceHeight: f.SourceHeight,
-		Format: f.Image.Format, Width: f.Image.Width, Height: f.Image.Height, Model: f.Model, Analyser: f.Analyser,
+		Format: f.Image.Format, Width: f.Image.Width, Height: f.Image.Height, Model: f.Model, Analyser: f.Analyser, Ask: f.Ask,
 	}
 	if m.HasDeadline {
 		left := int64(m.Left)
 		h.Left = &left
 	}
 	for _, d := range f.Detections {
-		h.Detections = append(h.Detections, wireObject{
-			Label: d.Label, Class: d.Class, Score: d.Score, X: d.Box.X, Y: d.Box.Y, W: d.Box.W, H: d.Box.H,
-		})
+		h.Detections = append(h.Detections, objectOf(d))
 	}
 	if f.Truth != nil {
 		truth := make([]wireTruth, len(f.Truth))
@@ -96,12 +103,10 @@ func (h *frameHeader) message() *Message {
 	f := &Frame{
 		ID:      FrameID{Workflow: h.Workflow, Source: h.Source, Epoch: h.Epoch, Seq: h.Seq},
 		Quality: h.Quality, SourceWidth: h.SourceWidth, SourceHeight: h.SourceHeight,
-		Image: Image{Format: h.Format, Width: h.Width, Height: h.Height}, Model: h.Model, Analyser: h.Analyser,
+		Image: Image{Format: h.Format, Width: h.Width, Height: h.Height}, Model: h.Model, Analyser: h.Analyser, Ask: h.Ask,
 	}
-	for _, d := range h.Detections {
-		f.Detections = append(f.Detections, Detection{
-			Label: d.Label, Class: d.Class, Score: d.Score, Box: Box{X: d.X, Y: d.Y, W: d.W, H: d.H},
-		})
+	for i := range h.Detections {
+		f.Detections = append(f.Detections, h.Detections[i].detection())
 	}
 	if h.Truth != nil {
 		f.Truth = make([]Truth, len(*h.Truth))
@@ -230,6 +235,7 @@ type controlHeader struct {
 	Settlements []wireSettlement `cbor:"1,keyasint,omitempty"`
 	Ping        *wirePing        `cbor:"2,keyasint,omitempty"`
 	Pong        *wirePong        `cbor:"3,keyasint,omitempty"`
+	Notes       []wireNote       `cbor:"4,keyasint,omitempty"` // on the settlements
 }
 
 type wireSettlement struct {
@@ -251,13 +257,19 @@ type wirePong struct {
 	Peer int64
 }
 
-func newControlHeader(m Control) controlHeader {
+// newControlHeader is without what was found unless findings says so.
+func newControlHeader(m Control, findings bool) controlHeader {
 	var h controlHeader
 	for _, s := range m.Settlements {
+		reason := s.Outcome.Reason
+		if reason == ReasonFiltered {
+			reason = ReasonNone // see wireNote
+		}
 		h.Settlements = append(h.Settlements, wireSettlement{
-			Ref: s.Ref, Reason: s.Outcome.Reason, Stage: s.Outcome.Stage, Age: int64(max(s.Outcome.Age, 0)),
+			Ref: s.Ref, Reason: reason, Stage: s.Outcome.Stage, Age: int64(max(s.Outcome.Age, 0)),
 		})
 	}
+	h.addNotes(m.Settlements, findings)
 	if m.Ping != nil {
 		h.Ping = &wirePing{Sent: m.Ping.Sent}
 	}
@@ -275,6 +287,7 @@ func (h *controlHeader) control() Control {
 			Ref: s.Ref, Outcome: Outcome{Reason: s.Reason, Stage: s.Stage, Age: time.Duration(s.Age)},
 		})
 	}
+	h.annotate(m.Settlements)
 	if h.Ping != nil {
 		m.Ping = &Ping{Sent: h.Ping.Sent}
 	}
@@ -308,7 +321,7 @@ func (h *controlHeader) check(l Limits) error {
 			return fmt.Errorf("settlements[%d]: %w", i, err)
 		}
 	}
-	return nil
+	return h.checkNotes(l)
 }
 
 // known guards the counters kept by reason: a peer can't make them grow.

@@ -9,7 +9,7 @@ import (
 
 // Ledger accounts for the frames of one source. At any moment
 //
-//	captured = delivered + dropped by reason + in flight
+//	captured = delivered + filtered + dropped by reason + in flight
 //
 // What became of a frame is counted once: the first outcome counts, and none
 // after the frame was given up as ReasonLost. It is safe for concurrent use.
@@ -22,6 +22,7 @@ type Ledger struct {
 	list     dueList[FrameID]
 	captured uint64
 	deliv    uint64
+	filtered uint64
 	dropped  map[Reason]uint64
 	latency  *Histogram
 }
@@ -68,10 +69,13 @@ func (l *Ledger) Settle(id FrameID, o Outcome) bool {
 		return false
 	}
 	l.remove(e)
-	if o.Delivered() {
+	switch o.Reason {
+	case ReasonNone:
 		l.deliv++
 		l.latency.Record(o.Age)
-	} else {
+	case ReasonFiltered:
+		l.filtered++
+	default:
 		l.dropped[o.Reason]++
 	}
 	return true
@@ -94,7 +98,7 @@ func (l *Ledger) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Counts{
-		Captured: l.captured, Delivered: l.deliv, InFlight: uint64(len(l.open)), Dropped: maps.Clone(l.dropped),
+		Captured: l.captured, Delivered: l.deliv, Filtered: l.filtered, InFlight: uint64(len(l.open)), Dropped: maps.Clone(l.dropped),
 	}
 }
 

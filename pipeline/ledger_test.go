@@ -8,10 +8,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// At every step captured = delivered + dropped + in flight, and each frame's
+// At every step captured = delivered + filtered + dropped + in flight, and each frame's
 // first fate is its only one.
 func TestLedgerModel(t *testing.T) {
-	reasons := []Reason{ReasonNone, ReasonQueueFull, ReasonDeadline, ReasonLink, ReasonLost}
+	reasons := []Reason{ReasonNone, ReasonQueueFull, ReasonDeadline, ReasonLink, ReasonLost, ReasonFiltered}
 	rapid.Check(t, func(t *rapid.T) {
 		const grace = 2 * time.Second
 		limit := rapid.IntRange(1, 6).Draw(t, "limit")
@@ -76,9 +76,12 @@ func TestLedgerModel(t *testing.T) {
 					return
 				}
 				inFlight = slices.Delete(inFlight, i, i+1)
-				if o.Delivered() {
+				switch o.Reason {
+				case ReasonNone:
 					want.Delivered++
-				} else {
+				case ReasonFiltered:
+					want.Filtered++
+				default:
 					want.Dropped[o.Reason]++
 				}
 			},
@@ -101,7 +104,7 @@ func TestLedgerModel(t *testing.T) {
 				if !got.Balanced() {
 					t.Fatalf("unbalanced: %+v", got)
 				}
-				if got.Captured != want.Captured || got.Delivered != want.Delivered || got.InFlight != want.InFlight || got.Lost() != want.Lost() {
+				if got.Captured != want.Captured || got.Delivered != want.Delivered || got.Filtered != want.Filtered || got.InFlight != want.InFlight || got.Lost() != want.Lost() {
 					t.Fatalf("got %+v, want %+v", got, want)
 				}
 				for r, n := range want.Dropped {

@@ -2,10 +2,12 @@ package pipeline
 
 import "github.com/weft-mesh/weft/tiering"
 
-// Counts accounts for frames: Captured = Delivered + sum(Dropped) + InFlight.
+// Counts accounts for frames: Captured = Delivered + Filtered + sum(Dropped) +
+// InFlight.
 type Counts struct {
 	Captured  uint64            `json:"captured"`
 	Delivered uint64            `json:"delivered"`
+	Filtered  uint64            `json:"filtered,omitempty"` // hardly differed from an earlier one
 	InFlight  uint64            `json:"in_flight"`
 	Dropped   map[Reason]uint64 `json:"dropped"`
 }
@@ -20,11 +22,14 @@ func (c Counts) Lost() uint64 {
 }
 
 // Balanced reports whether every captured frame is accounted for.
-func (c Counts) Balanced() bool { return c.Captured == c.Delivered+c.Lost()+c.InFlight }
+func (c Counts) Balanced() bool { return c.Captured == c.Delivered+c.Filtered+c.Lost()+c.InFlight }
 
 // Plus returns the sum of both.
 func (c Counts) Plus(d Counts) Counts {
-	out := Counts{c.Captured + d.Captured, c.Delivered + d.Delivered, c.InFlight + d.InFlight, map[Reason]uint64{}}
+	out := Counts{
+		Captured: c.Captured + d.Captured, Delivered: c.Delivered + d.Delivered, Filtered: c.Filtered + d.Filtered,
+		InFlight: c.InFlight + d.InFlight, Dropped: map[Reason]uint64{},
+	}
 	for _, m := range []map[Reason]uint64{c.Dropped, d.Dropped} {
 		for k, v := range m {
 			out.Dropped[k] += v
@@ -73,7 +78,8 @@ type StageReport struct {
 	Message    string            `json:"message,omitempty"`
 	Backend    string            `json:"backend,omitempty"` // effective one of a detector
 	Received   uint64            `json:"received"`
-	Processed  uint64            `json:"processed"`
+	Processed  uint64            `json:"processed"`                // and handed on
+	Filtered   uint64            `json:"filtered,omitempty"`       // and not handed on, since they hardly differ
 	Bytes      uint64            `json:"received_bytes,omitempty"` // of pictures that came from other nodes
 	Dropped    map[Reason]uint64 `json:"dropped"`
 	Queue      *Histogram        `json:"queue"`

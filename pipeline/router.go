@@ -172,7 +172,7 @@ func (r *Router) Forward(f *Frame) {
 	}
 	groups := r.routes.Load().groups
 	if len(groups) == 0 {
-		r.settle(f, ReasonNone, now)
+		f.Settle(Outcome{Stage: r.cfg.Group, Age: f.Age(now), Found: f.finding()})
 		return
 	}
 	for i, part := range f.Split(len(groups)) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,25 @@ func TestRouterDeliversAtTheEnd(t *testing.T) {
 	late.Deadline = time.Now()
 	r.Forward(late)
 	c.want(t, map[Reason]int{ReasonNone: 1, ReasonDeadline: 1})
+}
+
+// A frame that asks is answered with what was found in it, if it was analysed.
+func TestRouterAnswers(t *testing.T) {
+	r := newTestRouter(t, RouterConfig{}, nil, nil)
+	for _, tc := range []struct {
+		ask   bool
+		model string
+		want  *Finding
+	}{
+		{true, "street", &Finding{"street", []Detection{{Label: "car"}}}}, {true, "", nil}, {false, "street", nil},
+	} {
+		f := newTestFrame(1, time.Time{})
+		f.Ask, f.Model, f.Detections = tc.ask, tc.model, []Detection{{Label: "car"}}
+		r.Forward(f.Frame)
+		if got := (*f.outcomes)[0]; !got.Delivered() || !reflect.DeepEqual(got.Found, tc.want) {
+			t.Errorf("asked %t of %q: %+v, want %+v", tc.ask, tc.model, got.Found, tc.want)
+		}
+	}
 }
 
 func TestRouterChooses(t *testing.T) {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,7 @@ type Runner struct {
 	message    string
 	received   uint64
 	processed  uint64
+	filtered   uint64
 	bytes      uint64            // of pictures from other nodes
 	dropped    map[Reason]uint64 // by the runner itself; the queue has its own
 	detections map[string]uint64
@@ -136,6 +138,15 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	start := time.Now()
 	err := guard(func() error { return r.stage.Process(ctx, f) })
 	end := time.Now()
+	if errors.Is(err, ErrFiltered) {
+		r.execute.Record(end.Sub(start))
+		r.mu.Lock()
+		r.filtered++
+		r.message = ""
+		r.mu.Unlock()
+		f.Settle(Outcome{Reason: ReasonFiltered, Stage: r.cfg.Group, Age: f.Age(end)})
+		return
+	}
 	if err != nil {
 		r.failed(ctx, f, err, end)
 		return
@@ -208,7 +219,7 @@ func (r *Runner) Report() StageReport {
 	}
 	rep := StageReport{
 		Instance: r.cfg.Instance, Workflow: r.cfg.Workflow, Task: r.cfg.Task, Status: r.status, Message: r.message,
-		Received: r.received, Processed: r.processed, Bytes: r.bytes, Dropped: dropped,
+		Received: r.received, Processed: r.processed, Filtered: r.filtered, Bytes: r.bytes, Dropped: dropped,
 		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
 		Detections: maps.Clone(r.detections),
 	}

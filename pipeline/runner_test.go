@@ -162,6 +162,32 @@ func TestRunnerErrors(t *testing.T) {
 	})
 }
 
+// What a filter takes out is no failure: it is work that was done, and a count
+// of its own.
+func TestRunnerFilters(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		stage := stageFunc(func(_ context.Context, f *Frame) error {
+			pass(time.Millisecond)
+			if f.ID.Seq%4 != 0 {
+				return fmt.Errorf("like the last: %w", ErrFiltered)
+			}
+			return nil
+		})
+		r := newTestRunner(t, RunnerConfig{Queue: 100}, stage, nil)
+		defer start(t, r.Run)()
+		var c fates
+		for seq := range uint64(20) {
+			r.Receive(c.frame(seq, 0))
+		}
+		pass(time.Second)
+		c.want(t, map[Reason]int{ReasonNone: 5, ReasonFiltered: 15})
+		rep := r.Report()
+		if rep.Processed != 5 || rep.Filtered != 15 || len(rep.Dropped) != 0 || rep.Message != "" || rep.Execute.Count() != 20 {
+			t.Errorf("report %+v", rep)
+		}
+	})
+}
+
 // The queue is bounded, the deadline checked before queueing and before work,
 // and nothing is left unsettled when the runner stops.
 func TestRunnerOverload(t *testing.T) {

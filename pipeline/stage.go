@@ -12,10 +12,14 @@ var (
 	ErrUnreachable = errors.New("peer unreachable")
 	ErrLate        = errors.New("deadline passed")
 	ErrClosed      = errors.New("closed")
+	// ErrFiltered is what a filter's Process returns of a frame that need not be
+	// analysed.
+	ErrFiltered = errors.New("filtered")
 )
 
 // Stage does one task's work on a frame, in place. Process is called from one
-// goroutine at a time. An error drops the frame, not the stage. A stage that
+// goroutine at a time. An error drops the frame, not the stage; ErrFiltered
+// ends its way without a loss. A stage that
 // holds memory outside Go also has a Close method.
 type Stage interface {
 	Process(ctx context.Context, f *Frame) error

@@ -123,7 +123,7 @@ func testOutcomes(b *bench) {
 	var n int
 	for _, reason := range []pipeline.Reason{
 		pipeline.ReasonNone, pipeline.ReasonQueueFull, pipeline.ReasonDeadline, pipeline.ReasonLink, pipeline.ReasonNoRoute,
-		pipeline.ReasonStage, pipeline.ReasonOversized, pipeline.ReasonMalformed, pipeline.ReasonShutdown, pipeline.ReasonLost,
+		pipeline.ReasonStage, pipeline.ReasonOversized, pipeline.ReasonMalformed, pipeline.ReasonShutdown, pipeline.ReasonLost, pipeline.ReasonFiltered,
 	} {
 		n++
 		want := pipeline.Outcome{Reason: reason, Stage: "detect", Age: time.Duration(n) * time.Second}
@@ -134,6 +134,24 @@ func testOutcomes(b *bench) {
 		if got := b.outcome(b.mustSend("detect", b.frame(100))); got != want {
 			b.Errorf("got %+v, want %+v", got, want)
 		}
+	}
+}
+
+// A frame that asks is answered with what was found in it.
+func testFindings(b *bench) {
+	want := pipeline.Finding{Model: "street", Detections: []pipeline.Detection{
+		{Label: "car", Class: 1, Score: 0.75, Box: pipeline.Box{X: 0.1, Y: 0.2, W: 0.3, H: 0.4}}, {Label: "person", Score: 0.1},
+	}}
+	var asked bool
+	b.arrive(func(_ string, f *pipeline.Frame) {
+		asked = f.Ask
+		f.Settle(pipeline.Outcome{Stage: "detect", Found: &want})
+	})
+	f := b.frame(100)
+	f.Ask = true
+	got := b.outcome(b.mustSend("detect", f))
+	if !asked || got.Found == nil || !reflect.DeepEqual(*got.Found, want) {
+		b.Errorf("asked %t, answered %+v, want %+v", asked, got.Found, want)
 	}
 }
 

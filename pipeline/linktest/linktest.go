@@ -57,6 +57,7 @@ func Run(t *testing.T, f Factory) {
 		{"Content", testContent},
 		{"Times", testTimes},
 		{"Outcomes", testOutcomes},
+		{"Findings", testFindings},
 		{"ConcurrentSenders", testConcurrentSenders},
 		{"SlowReader", testSlowReader},
 		{"Late", testLate},
