@@ -45,6 +45,7 @@ var level = map[string]int{
 	"coordinator/state": 1,
 	"coordinator/kpi":   1,
 
+	"adaptation/filter":      1,
 	"adaptation/quality":     1,
 	"adaptation/survey":      1,
 	"models/dataset":         1,
