@@ -148,19 +148,13 @@ func (s *scheduler) replicas(task int, valid []*Placement) (kept []*Placement, w
 	return kept, wanted
 }
 
-// entrySources are the sources that feed an entry task of category NI; nil for
-// other tasks.
+// entrySources are the sources that feed an entry task of category NI, at once
+// or through filters; nil for other tasks.
 func (s *scheduler) entrySources(task int) []*Source {
 	if s.classes[task].category != NI {
 		return nil
 	}
-	var out []*Source
-	for _, name := range s.workflow.Predecessors(s.workflow.Tasks[task].Group) {
-		if src, ok := s.workflow.Source(name); ok {
-			out = append(out, src)
-		}
-	}
-	return out
+	return s.workflow.feeders(s.workflow.Tasks[task].Group)
 }
 
 // perHost wants one instance of an entry task for each node that hosts one of

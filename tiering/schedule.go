@@ -17,7 +17,8 @@ import (
 // Each time the node nearest to the predecessor wins (choose.go).
 //
 // An entry task of category NI gets one instance for each node that hosts one
-// of its sources, near that node; any other task gets its Replicas.
+// of its sources, near that node; any other task gets its Replicas. What follows
+// a filter is an entry task if it would be one without.
 //
 // Placements that the workflow has on live nodes are kept while they are what
 // would be asked for today: same category, same request, model and platform

@@ -329,6 +329,30 @@ func TestEntryInstancesOutliveTheirHost(t *testing.T) {
 	}
 }
 
+// A filter is on each node that has a camera, and so is what follows it.
+func TestWhatFollowsAFilterIsAnEntryTask(t *testing.T) {
+	nodes := []Node{node("e1", Edge, res(4, 4)), node("e2", Edge, res(4, 4)), node("fog", Fog, res(9, 9))}
+	still := pre("still", res(1, 1))
+	still.Operation = OperationFilter
+	w := chain([]string{"e1", "e2"}, still, pre("resize", res(1, 1)), pre("draw", res(1, 1)))
+	p := mustSchedule(t, NewView(1, nodes, nil, nil), w)
+	var got []string
+	for _, x := range p.Place {
+		if !x.Source {
+			got = append(got, x.Task+" "+x.Node)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"draw e1", "resize e1", "resize e2", "still e1", "still e2"}
+	if got[0] = got[0][:5] + "e1"; !slices.Equal(got, want) {
+		t.Errorf("placed %q, want %q (draw anywhere):%s", got, want, describe(p))
+	}
+	again := mustSchedule(t, NewView(2, nodes, replay(nil, p), nil), w)
+	if len(again.Place) != 0 || len(again.Remove) != 0 {
+		t.Errorf("a second plan changes something:%s", describe(again))
+	}
+}
+
 func TestSourceMovesAndEntryTaskFollows(t *testing.T) {
 	nodes := []Node{node("e1", Edge, res(1, 1)), node("e2", Edge, res(1, 1)), node("e3", Edge, res(1, 1))}
 	w := chain([]string{"", ""}, pre("resize", res(1, 1)))

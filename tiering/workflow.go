@@ -1,6 +1,9 @@
 package tiering
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // TaskType is what a user says of a task (Houmani et al., section VI-A:
 // "users need to specify … the type of each task").
@@ -13,6 +16,9 @@ const (
 	DeepModel    TaskType = "deep-model"
 	Postprocess  TaskType = "postprocess"
 )
+
+// OperationFilter passes frames on as they are, or not at all.
+const OperationFilter = "filter"
 
 // Category is how much a task asks of its node (Houmani et al., VI-A).
 type Category string
@@ -125,7 +131,7 @@ type Task struct {
 	Name  string   `json:"name"`  // unique in the workflow: "resize", "detect@512"
 	Group string   `json:"group"` // the document's name for it: "detect"
 	Type  TaskType `json:"type"`
-	// Operation is what an agent runs: "resize", "detect", "draw".
+	// Operation is what an agent runs: "filter", "resize", "detect", "draw".
 	Operation string    `json:"operation"`
 	Model     *Model    `json:"model,omitempty"` // analysis tasks only
 	Backend   Backend   `json:"backend"`
@@ -133,7 +139,8 @@ type Task struct {
 	Platform  string    `json:"platform,omitempty"` // required processor type; empty: any
 	Store     bool      `json:"store"`              // manages its own store: HI
 	Replicas  int       `json:"replicas"`           // instances wanted, at least 1
-	// Settings are the operation's own: "retain" and "publish" of draw.
+	// Settings are the operation's own: "retain" and "publish" of draw,
+	// "accuracy" and "threshold" of filter.
 	Settings map[string]string `json:"settings,omitempty"`
 }
 
@@ -197,6 +204,30 @@ func (w *Workflow) Predecessors(group string) []string {
 		}
 	}
 	return out
+}
+
+// feeders are the sources whose frames come to a group at once, or through
+// filters, which pass them on as they are.
+func (w *Workflow) feeders(group string) []*Source {
+	var out []*Source
+	for _, name := range w.Predecessors(group) {
+		src, ok := w.Source(name)
+		switch {
+		case ok && !slices.Contains(out, src):
+			out = append(out, src)
+		case !ok && w.filters(name):
+			for _, src := range w.feeders(name) {
+				if !slices.Contains(out, src) {
+					out = append(out, src)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (w *Workflow) filters(group string) bool {
+	return slices.ContainsFunc(w.Tasks, func(t Task) bool { return t.Group == group && t.Operation == OperationFilter })
 }
 
 // Source returns the source of that name.

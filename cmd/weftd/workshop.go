@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 
+	"github.com/weft-mesh/weft/adaptation/filter"
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/gallery"
@@ -35,6 +36,8 @@ type models interface{ Catalogue() *catalog.Catalog }
 func (w *workshop) Stage(_ context.Context, a tiering.Assignment, fit func(*pipeline.Frame) (tiering.Fit, bool)) (pipeline.Stage, string, error) {
 	t := a.Task
 	switch t.Operation {
+	case tiering.OperationFilter:
+		return w.filter(t)
 	case "resize":
 		return vision.NewResize(fit), "", nil
 	case "detect":
@@ -53,7 +56,27 @@ func (w *workshop) Stage(_ context.Context, a tiering.Assignment, fit func(*pipe
 		}
 		return &publishing{Stage: vision.NewDraw(w.gallery), log: w.log, publish: w.broker.picture(t.Settings)}, "", nil
 	}
-	return nil, "", fmt.Errorf("task %s: this weftd has no operation %q; it has resize, detect and draw", t.Name, t.Operation)
+	return nil, "", fmt.Errorf("task %s: this weftd has no operation %q; it has filter, resize, detect and draw", t.Name, t.Operation)
+}
+
+func (w *workshop) filter(t *tiering.Task) (pipeline.Stage, string, error) {
+	var p filter.Params
+	for name, to := range map[string]*float64{"accuracy": &p.Accuracy, "threshold": &p.Threshold} {
+		v, ok := t.Settings[name]
+		if !ok {
+			continue
+		}
+		x, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return nil, "", fmt.Errorf("task %s: %s %q is not a number", t.Name, name, v)
+		}
+		*to = x
+	}
+	stage, err := vision.NewFilter(p, w.log.With("task", t.Name))
+	if err != nil {
+		return nil, "", fmt.Errorf("task %s: %w", t.Name, err)
+	}
+	return stage, "", nil
 }
 
 func (w *workshop) detector(a tiering.Assignment) (pipeline.Stage, string, error) {

@@ -1,10 +1,11 @@
-// Package vision looks at pictures: the stages Resize, Detect and Draw, the
+// Package vision looks at pictures: the stages Filter, Resize, Detect and Draw, the
 // detectors, and the codec of links. It is the frame path's use of OpenCV,
 // through gocv and a few C++ functions beside it.
 //
 //   - [Detector]: OpenCV's HOG people detector (Dalal and Triggs, CVPR 2005),
 //     darknet YOLO networks, YOLOX networks in ONNX. A model is checked and
 //     tried when it is loaded; what it runs on is found out, not assumed.
+//   - [Filter]: skips frames that hardly differ (package adaptation/filter).
 //   - [Resize] (T_reduce of Houmani et al., Eq. 1), [Detect], [Draw]: stages.
 //   - [Codec]: JPEG, PNG and raw pixels.
 //

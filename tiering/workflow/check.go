@@ -203,13 +203,17 @@ func (c *checker) source(i int) {
 
 // operations are what agents can run for each type of task, the usual first.
 var operations = map[tiering.TaskType][]string{
-	tiering.Preprocess:   {"resize"},
+	tiering.Preprocess:   {"resize", tiering.OperationFilter},
 	tiering.ShallowModel: {"detect"},
 	tiering.DeepModel:    {"detect"},
 	tiering.Postprocess:  {"draw"},
 }
 
 func operationOf(t tiering.TaskType) string { return operations[t][0] }
+
+func filters(t *task) bool {
+	return t.Type == tiering.Preprocess && t.Operation != nil && *t.Operation == tiering.OperationFilter
+}
 
 func analyses(t tiering.TaskType) bool { return t == tiering.ShallowModel || t == tiering.DeepModel }
 
@@ -228,6 +232,9 @@ func (c *checker) task(i int) {
 	}
 	if t.Replicas != nil && (*t.Replicas < 1 || *t.Replicas > maxReplicas) {
 		c.add(field+".replicas", "%d is out of range; use 1 to %d", *t.Replicas, maxReplicas)
+	}
+	if t.Replicas != nil && filters(t) {
+		c.add(field+".replicas", "a filter compares the frames of a source with each other, so there is one on each node with a source; remove the key")
 	}
 	c.taskModels(field, t)
 	c.taskResources(field, t)
@@ -308,8 +315,31 @@ func (c *checker) taskSettings(field string, t *task) {
 			c.add(field+".retain", "%d is out of range; keep 1 to %d pictures", *r, maxRetain)
 		}
 	}
+	c.filterSettings(field, t)
 	if t.Settings.Publish != nil && t.Type != tiering.Postprocess {
 		c.add(field+".publish", "only a %s task is asked whether to publish its pictures, and detections always are published; remove the key", tiering.Postprocess)
+	}
+}
+
+// filterSettings are those of a filter.
+func (c *checker) filterSettings(field string, t *task) {
+	s := &t.Settings
+	for _, x := range []struct {
+		name string
+		v    *float64
+	}{{"accuracy", s.Accuracy}, {"threshold", s.Threshold}} {
+		switch {
+		case x.v == nil:
+		case !filters(t):
+			c.add(field+"."+x.name, "only a %s task with operation: %s has it; remove the key", tiering.Preprocess, tiering.OperationFilter)
+		case x.name == "accuracy" && !(*x.v > 0 && *x.v <= 1):
+			c.add(field+".accuracy", "%g is out of range; use the share of accuracy to keep, above 0 and at most 1", *x.v)
+		case !(*x.v >= 0 && *x.v <= 1):
+			c.add(field+".threshold", "%g is out of range; use a share of the picture, from 0 to 1", *x.v)
+		}
+	}
+	if filters(t) && s.Accuracy != nil && s.Threshold != nil {
+		c.add(field+".threshold", "the threshold is learnt to keep the accuracy; remove one of the two keys")
 	}
 }
 
@@ -328,6 +358,11 @@ func (c *checker) link(i int) {
 		if o.To == l.To && (o.From == l.From || c.covers(o.From, l.From) || c.covers(l.From, o.From)) {
 			c.add(field, "%s leads from %q to %q already; keep one", yamlfile.Item("spec.links", j), o.From, o.To)
 			break
+		}
+	}
+	if to, ok := c.names[l.To]; ok && to >= 0 && filters(&c.in.Spec.Tasks[to]) {
+		if from, known := c.names[l.From]; known && from >= 0 {
+			c.add(field+".from", "a filter looks at frames as they are captured, on their source's node; link sources to %q", l.To)
 		}
 	}
 	transports := []tiering.Transport{tiering.QUIC, tiering.MQTT}

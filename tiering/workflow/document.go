@@ -21,6 +21,7 @@ const (
 	defaultQuality     = 90 // JPEG
 	defaultReplicas    = 1
 	defaultBackend     = "cpu"
+	defaultKept        = 0.95 // accuracy that a filter keeps
 )
 
 // document is the form of a workflow document; schema.json describes it for
@@ -95,6 +96,9 @@ type resources struct {
 type settings struct {
 	Retain  *int  `yaml:"retain"`
 	Publish *bool `yaml:"publish"`
+
+	Accuracy  *float64 `yaml:"accuracy"`
+	Threshold *float64 `yaml:"threshold"`
 }
 
 type link struct {

@@ -40,6 +40,13 @@ func (c *checker) graph() {
 		}
 		c.resolutions = append(c.resolutions, c.resolution(i, way))
 	}
+	for t := range spec.Tasks {
+		if filters(&spec.Tasks[t]) && reached[t] && !slices.ContainsFunc(c.order, func(o int) bool {
+			return reach(slices.Clone(next[t]), next)[o] && analyses(spec.Tasks[o].Type)
+		}) {
+			c.add(yamlfile.Item("spec.tasks", t)+".name", "nothing analyses what the filter %q lets pass; link it to a task with models, or to one that leads there", spec.Tasks[t].Name)
+		}
+	}
 	for t, on := range reached {
 		if !on {
 			c.add(yamlfile.Item("spec.tasks", t)+".name", "no frames reach task %q; link a source or a task that is reached to it", spec.Tasks[t].Name)

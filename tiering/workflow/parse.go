@@ -68,7 +68,7 @@ func expandTask(t *task, models *catalog.Catalog) []tiering.Task {
 		Request:   tiering.Resources{CPU: int64(t.Resources.CPU), Memory: int64(t.Resources.Memory), Disk: int64(t.Resources.Disk)},
 		Store:     t.Store,
 		Replicas:  or(t.Replicas, defaultReplicas),
-		Settings:  t.Settings.expand(),
+		Settings:  expandSettings(t),
 	}
 	if len(t.Models) == 0 {
 		return []tiering.Task{base}
@@ -150,8 +150,23 @@ func expandLink(from string, l link) tiering.Link {
 	return out
 }
 
+// expandSettings fills in what a filter keeps where the document is silent.
+func expandSettings(t *task) map[string]string {
+	s := t.Settings
+	if filters(t) && s.Accuracy == nil && s.Threshold == nil {
+		s.Accuracy = new(defaultKept)
+	}
+	return s.expand()
+}
+
 func (s settings) expand() map[string]string {
 	out := map[string]string{}
+	if s.Accuracy != nil {
+		out["accuracy"] = strconv.FormatFloat(*s.Accuracy, 'g', -1, 64)
+	}
+	if s.Threshold != nil {
+		out["threshold"] = strconv.FormatFloat(*s.Threshold, 'g', -1, 64)
+	}
 	if s.Retain != nil {
 		out["retain"] = strconv.Itoa(*s.Retain)
 	}

@@ -29,7 +29,7 @@ func TestSchemaRefusesBadForms(t *testing.T) {
 	s := schematest.Compile(t, Schema())
 	for _, name := range []string{
 		"unknown-key", "missing-keys", "wrong-types", "header", "names", "objectives", "source-values",
-		"task-types", "models-misplaced", "links-values", "resources", "empty-lists", "settings", "adaptation",
+		"task-types", "models-misplaced", "links-values", "resources", "empty-lists", "settings", "adaptation", "filter",
 	} {
 		if schematest.Validate(t, s, filepath.Join("testdata/bad", name+".yaml")) == nil {
 			t.Errorf("%s is accepted", name)

@@ -1,0 +1,131 @@
+package vision
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/weft-mesh/weft/adaptation/filter"
+	"github.com/weft-mesh/weft/pipeline"
+)
+
+// maxFiltered is of how many sources a filter keeps what it has learnt; a
+// workflow has no more.
+const maxFiltered = 1000
+
+// Filter is the stage that lets no frame go further that hardly differs from the
+// last one of its source that did. It leaves pictures as they are.
+type Filter struct {
+	params  filter.Params
+	log     *slog.Logger
+	sources map[string]*filtered
+	turn    uint64
+
+	mu    sync.Mutex
+	heard []heard // not taken in yet: as many as frames are on their way at most
+}
+
+// heard is what became of a sample.
+type heard struct {
+	source *filter.Source
+	sample *filter.Sample
+	found  *pipeline.Finding // nil: nobody knows
+}
+
+// filtered is one source.
+type filtered struct {
+	epoch  uint32
+	used   uint64
+	source *filter.Source
+	state  filter.State
+}
+
+// NewFilter returns the stage. An error is filter.ErrParams.
+func NewFilter(p filter.Params, log *slog.Logger) (*Filter, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return &Filter{params: p, log: log, sources: map[string]*filtered{}}, nil
+}
+
+// Process returns pipeline.ErrFiltered of a frame that need not be analysed.
+func (s *Filter) Process(_ context.Context, f *pipeline.Frame) error {
+	img, err := Codec{}.Decode(f.Image)
+	if err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
+	view, err := filter.NewView(img.Width, img.Height, img.Data)
+	if err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
+	s.listen()
+	x, err := s.of(f.ID)
+	if err != nil {
+		return err
+	}
+	pass, sample := x.source.Look(view, filter.Kind{Resolution: f.Quality, Model: f.Analyser})
+	if state := x.source.State(); state != x.state {
+		x.state = state
+		s.log.Info("filter has learnt", "source", f.ID.Source, "skips", state.Learnt, "threshold", state.Threshold,
+			"accuracy_kept", state.Accuracy, "analysed", state.Analysed)
+	}
+	if !pass {
+		return pipeline.ErrFiltered
+	}
+	if sample != nil {
+		f.Ask = true
+		f.Follow(func(o pipeline.Outcome) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.heard = append(s.heard, heard{x.source, sample, o.Found})
+		})
+	}
+	return nil
+}
+
+// of is the state of a frame's source, which begins anew when the source does.
+func (s *Filter) of(id pipeline.FrameID) (*filtered, error) {
+	s.turn++
+	x := s.sources[id.Source]
+	if x == nil || x.epoch != id.Epoch {
+		source, err := filter.New(s.params)
+		if err != nil {
+			return nil, err
+		}
+		x = &filtered{epoch: id.Epoch, source: source, state: source.State()}
+		if len(s.sources) >= maxFiltered {
+			s.forget()
+		}
+		s.sources[id.Source] = x
+	}
+	x.used = s.turn
+	return x, nil
+}
+
+// forget lets go of the source that had no frame for longest.
+func (s *Filter) forget() {
+	var oldest string
+	for name, x := range s.sources {
+		if oldest == "" || x.used < s.sources[oldest].used {
+			oldest = name
+		}
+	}
+	delete(s.sources, oldest)
+}
+
+// listen takes in what has become of samples. It is not done by whoever tells of
+// it, which must not be held up.
+func (s *Filter) listen() {
+	s.mu.Lock()
+	all := s.heard
+	s.heard = nil
+	s.mu.Unlock()
+	for _, h := range all {
+		if h.found == nil {
+			h.source.Missed(h.sample)
+		} else {
+			h.source.Found(h.sample, h.found.Detections)
+		}
+	}
+}
