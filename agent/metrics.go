@@ -16,6 +16,7 @@ type metrics struct {
 
 	build, instances, info                 *prometheus.Desc
 	captured, delivered, inFlight, dropped *prometheus.Desc
+	filtered, stageFiltered                *prometheus.Desc
 	received, processed, bytes             *prometheus.Desc
 	stageDropped                           *prometheus.Desc
 	waiting, outbox                        *prometheus.Desc
@@ -36,26 +37,28 @@ func (a *Agent) Metrics() prometheus.Collector {
 	}
 	source, stage := []string{"workflow", "source"}, []string{"workflow", "task", "replica"}
 	return &metrics{
-		agent:        a,
-		build:        desc("build_info", "Always 1; the labels say what runs.", "version", "node", "tier"),
-		instances:    desc("instances", "Sources and stages, by status.", "status"),
-		info:         desc("instance_info", "Always 1; the labels say which placement runs, since which start, and how.", "instance", "epoch", "status"),
-		captured:     desc("frames_captured_total", "Frames that a source captured.", source...),
-		delivered:    desc("frames_delivered_total", "Frames that reached the end of their workflow.", source...),
-		inFlight:     desc("frames_in_flight", "Frames captured and not yet accounted for.", source...),
-		dropped:      desc("frames_dropped_total", "Frames dropped anywhere in the mesh, by reason.", slices.Concat(source, []string{"reason"})...),
-		latency:      desc("frame_latency_seconds", "Capture to delivery, of delivered frames.", source...),
-		capture:      desc("capture_duration_seconds", "Grabbing and decoding a picture at its source.", source...),
-		received:     desc("stage_frames_received_total", "Frames that a stage was handed.", stage...),
-		processed:    desc("stage_frames_processed_total", "Frames that a stage has worked on.", stage...),
-		bytes:        desc("stage_received_bytes_total", "Bytes of pictures that a stage got from other nodes.", stage...),
-		stageDropped: desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
-		waiting:      desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
-		outbox:       desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
-		detections:   desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
-		judgedFrames: desc("stage_judged_frames_total", "Frames analysed of which it was known what they show.", stage...),
-		judged:       desc("stage_judged_objects_total", "Objects in such frames: right (found), wrong (found, and not there) or missed.", slices.Concat(stage, []string{"outcome"})...),
-		span:         desc("stage_duration_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
+		agent:         a,
+		build:         desc("build_info", "Always 1; the labels say what runs.", "version", "node", "tier"),
+		instances:     desc("instances", "Sources and stages, by status.", "status"),
+		info:          desc("instance_info", "Always 1; the labels say which placement runs, since which start, and how.", "instance", "epoch", "status"),
+		captured:      desc("frames_captured_total", "Frames that a source captured.", source...),
+		delivered:     desc("frames_delivered_total", "Frames that reached the end of their workflow.", source...),
+		inFlight:      desc("frames_in_flight", "Frames captured and not yet accounted for.", source...),
+		dropped:       desc("frames_dropped_total", "Frames dropped anywhere in the mesh, by reason.", slices.Concat(source, []string{"reason"})...),
+		latency:       desc("frame_latency_seconds", "Capture to delivery, of delivered frames.", source...),
+		capture:       desc("capture_duration_seconds", "Grabbing and decoding a picture at its source.", source...),
+		filtered:      desc("frames_filtered_total", "Frames that were not analysed, since they hardly differ from an earlier one.", source...),
+		received:      desc("stage_frames_received_total", "Frames that a stage was handed.", stage...),
+		processed:     desc("stage_frames_processed_total", "Frames that a stage has worked on.", stage...),
+		bytes:         desc("stage_received_bytes_total", "Bytes of pictures that a stage got from other nodes.", stage...),
+		stageDropped:  desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
+		stageFiltered: desc("stage_frames_filtered_total", "Frames that a filter let go no further.", stage...),
+		waiting:       desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
+		outbox:        desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
+		detections:    desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
+		judgedFrames:  desc("stage_judged_frames_total", "Frames analysed of which it was known what they show.", stage...),
+		judged:        desc("stage_judged_objects_total", "Objects in such frames: right (found), wrong (found, and not there) or missed.", slices.Concat(stage, []string{"outcome"})...),
+		span:          desc("stage_duration_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
 	}
 }
 
@@ -64,7 +67,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.build, m.instances, m.info, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
 		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections,
-		m.judgedFrames, m.judged, m.span,
+		m.judgedFrames, m.judged, m.span, m.filtered, m.stageFiltered,
 	} {
 		ch <- d
 	}
@@ -103,6 +106,7 @@ func (m *metrics) source(s sink, r *pipeline.SourceReport) {
 	l := []string{r.Workflow, r.Source}
 	s.counter(m.captured, r.Frames.Captured, l...)
 	s.counter(m.delivered, r.Frames.Delivered, l...)
+	s.counter(m.filtered, r.Frames.Filtered, l...)
 	s.gauge(m.inFlight, int(r.Frames.InFlight), l...)
 	s.counters(m.dropped, byName(r.Frames.Dropped), l...)
 	s.summary(m.latency, r.Latency, l...)
@@ -114,6 +118,9 @@ func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {
 	s.counter(m.received, r.Received, l...)
 	s.counter(m.processed, r.Processed, l...)
 	s.counter(m.bytes, r.Bytes, l...)
+	if r.Filtered > 0 { // of filters only
+		s.counter(m.stageFiltered, r.Filtered, l...)
+	}
 	s.counters(m.stageDropped, byName(r.Dropped), l...)
 	s.counters(m.detections, r.Detections, l...)
 	if j := r.Judged; j != nil {

@@ -50,8 +50,12 @@ func (p *progress) status(elapsed time.Duration, s api.WorkflowStatus, failed er
 	}
 	p.said = now
 	f := s.Frames
-	line := fmt.Sprintf("%3.0f s  %-8s  %5d captured  %5d delivered  %4d dropped  %3d in flight  p50 %8s  p95 %8s",
-		elapsed.Seconds(), s.Status, f.Captured, f.Delivered, f.Lost(), f.InFlight, ms(s.LatencyMS.P50), ms(s.LatencyMS.P95))
+	filtered := ""
+	if f.Filtered > 0 {
+		filtered = fmt.Sprintf("  %5d filtered", f.Filtered)
+	}
+	line := fmt.Sprintf("%3.0f s  %-8s  %5d captured  %5d delivered%s  %4d dropped  %3d in flight  p50 %8s  p95 %8s",
+		elapsed.Seconds(), s.Status, f.Captured, f.Delivered, filtered, f.Lost(), f.InFlight, ms(s.LatencyMS.P50), ms(s.LatencyMS.P95))
 	if found := tally(s.Detections); found != "" {
 		line += "  " + clean(found)
 	}

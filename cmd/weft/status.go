@@ -39,7 +39,10 @@ func showStatus(p *page, s api.WorkflowStatus) {
 	p.linef("workflow %s is %s%s\n", s.Workflow, s.Status, reason)
 	showTotals(p, s.Frames, s.LatencyMS, s.Detections, s.Judged)
 
-	var rows [][]string
+	var (
+		rows     [][]string
+		filtered []uint64
+	)
 	for _, x := range s.Sources {
 		quality := ""
 		if x.Quality != nil && x.Quality.Every > 0 {
@@ -49,19 +52,21 @@ func showStatus(p *page, s api.WorkflowStatus) {
 			x.Source, x.Node, string(x.Status), quality, fmt.Sprint(x.Frames.Captured), fmt.Sprint(x.Frames.Delivered),
 			fmt.Sprint(x.Frames.Lost()), fmt.Sprint(x.Frames.InFlight), pair(x.LatencyMS), x.Message,
 		})
+		filtered = append(filtered, x.Frames.Filtered)
 	}
 	p.linef("")
-	p.table("SOURCE|NODE|STATUS|QUALITY|>CAPTURED|>DELIVERED|>DROPPED|>IN FLIGHT|>LATENCY p50/p95 ms|MESSAGE", rows)
+	p.filtered("SOURCE|NODE|STATUS|QUALITY|>CAPTURED|>DELIVERED|>DROPPED|>IN FLIGHT|>LATENCY p50/p95 ms|MESSAGE", rows, 6, filtered)
 
-	rows = nil
+	rows, filtered = nil, nil
 	for _, x := range s.Stages {
 		rows = append(rows, []string{
 			x.Task, fmt.Sprint(x.Instances), string(x.Status), x.Backend, fmt.Sprint(x.Processed),
 			pair(x.ExecuteMS), pair(x.QueueMS), pair(x.TransferMS), x.Message,
 		})
+		filtered = append(filtered, x.Filtered)
 	}
 	p.linef("")
-	p.table("STAGE|>INSTANCES|STATUS|BACKEND|>FRAMES|>EXECUTE p50/p95 ms|>QUEUE|>TRANSFER|MESSAGE", rows)
+	p.filtered("STAGE|>INSTANCES|STATUS|BACKEND|>FRAMES|>EXECUTE p50/p95 ms|>QUEUE|>TRANSFER|MESSAGE", rows, 5, filtered)
 
 	if len(s.Placements) == 0 {
 		return
@@ -91,13 +96,29 @@ func showTotals(p *page, f pipeline.Counts, latency api.Quantiles, found map[str
 	if len(f.Dropped) > 0 {
 		dropped = " (" + strings.ReplaceAll(tally(f.Dropped), "_", " ") + ")"
 	}
-	p.linef("frames   %d captured = %d delivered + %d dropped%s + %d in flight", f.Captured, f.Delivered, f.Lost(), dropped, f.InFlight)
+	filtered := ""
+	if f.Filtered > 0 {
+		filtered = fmt.Sprintf(" + %d filtered", f.Filtered)
+	}
+	p.linef("frames   %d captured = %d delivered%s + %d dropped%s + %d in flight", f.Captured, f.Delivered, filtered, f.Lost(), dropped, f.InFlight)
 	p.linef("latency  p50 %s, p95 %s, p99 %s, from capture to result", ms(latency.P50), ms(latency.P95), ms(latency.P99))
 	p.linef("found    %s", cmp.Or(clean(tally(found)), "nothing"))
 	if judged != nil {
 		p.linef("F1       %.3f: %d found rightly, %d wrongly, %d missed, in %d frames of which it is known what they show",
 			judged.F1(), judged.Right, judged.Wrong, judged.Missed, judged.Frames)
 	}
+}
+
+// filtered is a table with the frames that were filtered as the column at, if
+// any were.
+func (p *page) filtered(header string, rows [][]string, at int, counts []uint64) {
+	if slices.Max(append(counts, 0)) > 0 {
+		header = strings.Join(slices.Insert(strings.Split(header, "|"), at, ">FILTERED"), "|")
+		for i := range rows {
+			rows[i] = slices.Insert(rows[i], at, fmt.Sprint(counts[i]))
+		}
+	}
+	p.table(header, rows)
 }
 
 // troubles are what keeps a workflow from running as it should, in words.

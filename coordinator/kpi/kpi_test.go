@@ -388,8 +388,9 @@ func TestSumsAgainstModel(t *testing.T) {
 					if s.node == node && s.running {
 						f := &s.rep.Frames
 						f.Captured += rapid.Uint64Range(0, 9).Draw(t, "captured")
-						f.Delivered = rapid.Uint64Range(f.Delivered, f.Captured).Draw(t, "delivered")
-						f.InFlight = f.Captured - f.Delivered
+						f.Delivered = rapid.Uint64Range(f.Delivered, f.Captured-f.Filtered).Draw(t, "delivered")
+						f.Filtered = rapid.Uint64Range(f.Filtered, f.Filtered+f.Captured-f.Delivered-f.Filtered).Draw(t, "filtered")
+						f.InFlight = f.Captured - f.Delivered - f.Filtered
 					}
 				}
 				send(node)
@@ -425,6 +426,7 @@ func TestSumsAgainstModel(t *testing.T) {
 				for _, s := range starts {
 					want.Captured += s.rep.Frames.Captured
 					want.Delivered += s.rep.Frames.Delivered
+					want.Filtered += s.rep.Frames.Filtered
 					if n, _ := m.Snapshot().Node(s.node); s.running && n.Alive() {
 						want.InFlight += s.rep.Frames.InFlight
 					} else {
@@ -432,7 +434,7 @@ func TestSumsAgainstModel(t *testing.T) {
 					}
 				}
 				got := m.status(r).Frames
-				if got.Captured != want.Captured || got.Delivered != want.Delivered || got.InFlight != want.InFlight || got.Dropped[pipeline.ReasonLost] != lost || !got.Balanced() {
+				if got.Captured != want.Captured || got.Delivered != want.Delivered || got.Filtered != want.Filtered || got.InFlight != want.InFlight || got.Dropped[pipeline.ReasonLost] != lost || !got.Balanced() {
 					t.Fatalf("got %+v, want %+v and %d lost", got, want, lost)
 				}
 			},

@@ -66,6 +66,7 @@ type Stage struct {
 	Backend    string                     `json:"backend,omitempty"` // effective one of a detector
 	Received   uint64                     `json:"received"`
 	Processed  uint64                     `json:"processed"`
+	Filtered   uint64                     `json:"filtered,omitempty"`
 	Bytes      uint64                     `json:"received_bytes"` // of pictures that came from other nodes
 	Dropped    map[pipeline.Reason]uint64 `json:"dropped"`
 	ExecuteMS  Quantiles                  `json:"execute_ms"`
@@ -127,7 +128,7 @@ func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, run
 	known, f1 := judged(t.judged)
 	return Stage{
 		Task: name, Instances: h.count, Status: h.status, Message: h.message, Backend: h.backend,
-		Received: t.received, Processed: t.processed, Bytes: t.bytes, Dropped: t.dropped,
+		Received: t.received, Processed: t.processed, Filtered: t.filtered, Bytes: t.bytes, Dropped: t.dropped,
 		ExecuteMS: quantiles(t.execute), QueueMS: quantiles(t.queue),
 		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
 		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce, Judged: known, F1: f1,

@@ -19,6 +19,7 @@ type sourceTotals struct {
 
 type taskTotals struct {
 	received, processed, bytes       uint64
+	filtered                         uint64
 	dropped                          map[pipeline.Reason]uint64
 	queue, transfer, reduce, execute *pipeline.Histogram
 	detections                       map[string]uint64
@@ -63,6 +64,7 @@ func (t *totals) add(e *reported, gone bool) {
 		s := t.task(r.Task)
 		s.received += r.Received
 		s.processed += r.Processed
+		s.filtered += r.Filtered
 		s.bytes += r.Bytes
 		accumulate(s.dropped, r.Dropped)
 		accumulate(s.detections, r.Detections)
@@ -88,6 +90,7 @@ func (t *totals) merge(o *totals) {
 		s := t.task(name)
 		s.received += x.received
 		s.processed += x.processed
+		s.filtered += x.filtered
 		s.bytes += x.bytes
 		accumulate(s.dropped, x.dropped)
 		accumulate(s.detections, x.detections)

@@ -233,9 +233,9 @@ func (c *checking) node(n *NodeSeen) {
 	before := !c.answered[n.Name] && n.PID == c.pids[n.Name]
 	c.answered[n.Name] = true
 	for _, f := range n.Sources {
-		if f.Captured != f.Delivered+f.Dropped+f.InFlight {
-			c.bad("sum "+f.Source, AddsUp, "source %s captured %d frames, of which %d were delivered, %d dropped, %d are in flight: %d are missing",
-				f.Source, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
+		if f.Captured != f.Delivered+f.Filtered+f.Dropped+f.InFlight {
+			c.bad("sum "+f.Source, AddsUp, "source %s captured %d frames, of which %d were delivered, %d filtered, %d dropped, %d are in flight: %d are missing",
+				f.Source, f.Captured, f.Delivered, f.Filtered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Filtered+f.Dropped+f.InFlight))
 		}
 		c.captured.add(before, f.Source, "", f.Captured)
 		c.delivered.add(before, f.Source, "", f.Delivered)
@@ -254,9 +254,9 @@ func (c *checking) coordinator(s *CoordinatorSeen) {
 		c.before = s.State
 	}
 	if s.State != nil && s.State.Frames != nil {
-		if f := s.State.Frames; f.Captured != f.Delivered+f.Dropped+f.InFlight {
-			c.bad("sum of "+s.Name, AddsUp, "the leader %s counts %d frames captured, %d delivered, %d dropped, %d in flight: %d are missing",
-				s.Name, f.Captured, f.Delivered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Dropped+f.InFlight))
+		if f := s.State.Frames; f.Captured != f.Delivered+f.Filtered+f.Dropped+f.InFlight {
+			c.bad("sum of "+s.Name, AddsUp, "the leader %s counts %d frames captured, %d delivered, %d filtered, %d dropped, %d in flight: %d are missing",
+				s.Name, f.Captured, f.Delivered, f.Filtered, f.Dropped, f.InFlight, int64(f.Captured)-int64(f.Delivered+f.Filtered+f.Dropped+f.InFlight))
 		}
 	}
 	if s.State != nil {

@@ -51,7 +51,7 @@ func newStage(t *testing.T, faults ...Fault) *stage {
 		s.coord[c] = &CoordinatorSeen{Name: c, Answered: true, Leader: "c1", Index: 10}
 	}
 	s.nodes["edge"].Instances = []Instance{{"cam", 1, "running"}, {"resize", 2, "running"}}
-	s.nodes["edge"].Sources = []Frames{{Source: "cam", Captured: 1001, Delivered: 900, Dropped: 100, InFlight: 1}}
+	s.nodes["edge"].Sources = []Frames{{Source: "cam", Captured: 1051, Delivered: 900, Filtered: 50, Dropped: 100, InFlight: 1}}
 	s.nodes["fog"].Instances = []Instance{{"detect", 3, "running"}}
 	s.nodes["fog"].Stages = []Work{{"detect", "0", 900}}
 	return s

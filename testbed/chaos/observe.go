@@ -141,7 +141,7 @@ func (o *observer) process(node string) *NodeSeen {
 
 // watched are the metrics that node asks for.
 var watched = url.Values{"name[]": {
-	"weft_instance_info", "weft_frames_captured_total", "weft_frames_delivered_total", "weft_frames_dropped_total",
+	"weft_instance_info", "weft_frames_captured_total", "weft_frames_delivered_total", "weft_frames_filtered_total", "weft_frames_dropped_total",
 	"weft_frames_in_flight", "weft_stage_frames_processed_total",
 }}
 
@@ -179,6 +179,9 @@ func (o *observer) node(ctx context.Context, node string) *NodeSeen {
 	}
 	for _, m := range families["weft_frames_delivered_total"].GetMetric() {
 		of(m).Delivered = uint64(m.GetCounter().GetValue())
+	}
+	for _, m := range families["weft_frames_filtered_total"].GetMetric() {
+		of(m).Filtered = uint64(m.GetCounter().GetValue())
 	}
 	for _, m := range families["weft_frames_dropped_total"].GetMetric() {
 		f, n := of(m), uint64(m.GetCounter().GetValue())
@@ -260,7 +263,7 @@ func (o *observer) coordinator(ctx context.Context, node, workflow string, full 
 	}
 	if m.Leader == node {
 		if w, err := client.Workflow(ctx, workflow); err == nil {
-			s.Frames = &Frames{Captured: w.Frames.Captured, Delivered: w.Frames.Delivered, Dropped: w.Frames.Lost(), InFlight: w.Frames.InFlight}
+			s.Frames = &Frames{Captured: w.Frames.Captured, Delivered: w.Frames.Delivered, Filtered: w.Frames.Filtered, Dropped: w.Frames.Lost(), InFlight: w.Frames.InFlight}
 		}
 	}
 	seen.State = s

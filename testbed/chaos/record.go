@@ -81,6 +81,7 @@ type Frames struct {
 	Source    string `json:"source"`
 	Captured  uint64 `json:"captured"`
 	Delivered uint64 `json:"delivered"`
+	Filtered  uint64 `json:"filtered,omitempty"`
 	Dropped   uint64 `json:"dropped"` // for any reason
 	InFlight  uint64 `json:"in_flight"`
 	// Why they were dropped: frames by reason.

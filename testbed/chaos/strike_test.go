@@ -220,10 +220,12 @@ func TestWhatANodeSaysOfItself(t *testing.T) {
 weft_instance_info{epoch="4294967295",instance="people/resize#0",status="running"} 1
 weft_instance_info{epoch="7",instance="people/cam-1#0",status="ended"} 1
 # TYPE weft_frames_captured_total counter
-weft_frames_captured_total{source="cam-1",workflow="people"} 10
+weft_frames_captured_total{source="cam-1",workflow="people"} 14
 weft_frames_captured_total{source="cam-1",workflow="other"} 99
 # TYPE weft_frames_delivered_total counter
 weft_frames_delivered_total{source="cam-1",workflow="people"} 5
+# TYPE weft_frames_filtered_total counter
+weft_frames_filtered_total{source="cam-1",workflow="people"} 4
 # TYPE weft_frames_dropped_total counter
 weft_frames_dropped_total{reason="link",source="cam-1",workflow="people"} 1
 weft_frames_dropped_total{reason="deadline",source="cam-1",workflow="people"} 2
@@ -236,7 +238,7 @@ weft_stage_frames_processed_total{replica="1",task="resize",workflow="people"} 8
 	want := &NodeSeen{
 		Name: "edge-1", PID: 1, Up: true, Answered: true,
 		Instances: []Instance{{"people/cam-1#0", 7, "ended"}, {"people/resize#0", 4294967295, "running"}},
-		Sources:   []Frames{{"cam-1", 10, 5, 3, 2, map[string]uint64{"link": 1, "deadline": 2}}}, Stages: []Work{{"resize", "1", 8}},
+		Sources:   []Frames{{"cam-1", 14, 5, 4, 3, 2, map[string]uint64{"link": 1, "deadline": 2}}}, Stages: []Work{{"resize", "1", 8}},
 	}
 	if got := r.observer.node(t.Context(), "edge-1"); !reflect.DeepEqual(got, want) {
 		t.Errorf("seen %+v\nwant %+v", got, want)

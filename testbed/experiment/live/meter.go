@@ -40,7 +40,7 @@ func (m *meter) add(s api.WorkflowStatus, now time.Time) {
 		// What was in flight in instances that have ended is lost.
 		f := &unknown.Frames
 		f.Captured, f.InFlight = minus(m.last.Frames.Captured, s.Frames.Captured), 0
-		f.Dropped[pipeline.ReasonLost] += minus(f.Captured, f.Delivered+f.Lost())
+		f.Dropped[pipeline.ReasonLost] += minus(f.Captured, f.Delivered+f.Filtered+f.Lost())
 		m.base, m.last, m.behind = sum(m.base, unknown), s, time.Time{}
 	}
 }
@@ -84,6 +84,7 @@ func sum(a, b api.WorkflowStatus) api.WorkflowStatus {
 		if y := stageOf(a, x.Task); y != nil {
 			x.Received += y.Received
 			x.Processed += y.Processed
+			x.Filtered += y.Filtered
 			x.Bytes += y.Bytes
 			x.Dropped = pipeline.Counts{Dropped: x.Dropped}.Plus(pipeline.Counts{Dropped: y.Dropped}).Dropped
 			x.Queue, x.Transfer = merged(y.Queue, x.Queue), merged(y.Transfer, x.Transfer)
@@ -106,6 +107,7 @@ func less(s, earlier api.WorkflowStatus) api.WorkflowStatus {
 			continue
 		}
 		x.Received, x.Processed, x.Bytes = minus(x.Received, y.Received), minus(x.Processed, y.Processed), minus(x.Bytes, y.Bytes)
+		x.Filtered = minus(x.Filtered, y.Filtered)
 		x.Dropped = since(pipeline.Counts{Dropped: x.Dropped}, pipeline.Counts{Dropped: y.Dropped}).Dropped
 		x.Execute, x.Reduce = x.Execute.Since(y.Execute), x.Reduce.Since(y.Reduce)
 		x.Transfer, x.Queue = x.Transfer.Since(y.Transfer), x.Queue.Since(y.Queue)
@@ -143,7 +145,7 @@ func stageOf(s api.WorkflowStatus, task string) *api.StageStatus {
 func since(end, start pipeline.Counts) pipeline.Counts {
 	out := pipeline.Counts{
 		Captured: minus(end.Captured, start.Captured) + start.InFlight, Delivered: minus(end.Delivered, start.Delivered),
-		InFlight: end.InFlight, Dropped: map[pipeline.Reason]uint64{},
+		Filtered: minus(end.Filtered, start.Filtered), InFlight: end.InFlight, Dropped: map[pipeline.Reason]uint64{},
 	}
 	for reason, n := range end.Dropped {
 		if d := minus(n, start.Dropped[reason]); d > 0 {
