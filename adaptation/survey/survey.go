@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/weft-mesh/weft/adaptation/quality"
@@ -292,7 +293,7 @@ func (s *surveyor) options(c *quality.Class) error {
 			return err
 		}
 		for ; q.Every == 1 || q.Every <= mostSkipped && s.rated(t.Model, c.FPS/float64(q.Every)); q.Every++ {
-			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: accuracy.Of(q, c.FPS), Path: path})
+			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: s.kept() * accuracy.Of(q, c.FPS), Path: path})
 		}
 	}
 	return nil
@@ -302,6 +303,18 @@ func (s *surveyor) options(c *quality.Class) error {
 // many frames a second: below the least that was measured nothing is known.
 func (s *surveyor) rated(m *tiering.Model, fps float64) bool {
 	return s.knobs.Rate && slices.ContainsFunc(m.Rates, func(r tiering.Rate) bool { return r.FPS <= fps })
+}
+
+// kept is the share of accuracy that the filters on the way keep. What one with
+// a fixed threshold keeps nobody knows; it counts as all.
+func (s *surveyor) kept() float64 {
+	kept := 1.0
+	for _, g := range s.groups {
+		if share, err := strconv.ParseFloat(g.tasks[0].Settings["accuracy"], 64); err == nil {
+			kept *= share
+		}
+	}
+	return kept
 }
 
 func (s *surveyor) accuracy(m *tiering.Model) (*quality.ModelAccuracy, error) {

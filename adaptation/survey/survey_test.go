@@ -277,6 +277,26 @@ func TestParams(t *testing.T) {
 	}
 }
 
+// A filter leaves only so much of the accuracy.
+func TestFilterCostsAccuracy(t *testing.T) {
+	best := func(settings map[string]string) float64 {
+		in := paper(1)
+		in.Workflow.Tasks[0].Settings = settings
+		v, err := survey.View(in, resolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Classes[0].Options[0].Accuracy
+	}
+	whole := best(nil)
+	if got, want := best(map[string]string{"accuracy": "0.9"}), 0.9*whole; math.Abs(got-want) > 1e-9 {
+		t.Errorf("accuracy %g, want %g", got, want)
+	}
+	if got := best(map[string]string{"threshold": "0.1"}); got != whole {
+		t.Errorf("accuracy %g with a fixed threshold, of which nothing is known; want %g", got, whole)
+	}
+}
+
 // Each knob offers what it may change, and nothing above what the document asks
 // for.
 func TestKnobs(t *testing.T) {

@@ -30,6 +30,7 @@ type world struct {
 	index   uint64
 	now     time.Time
 	fps     float64
+	passes  float64               // share of frames that a filter lets pass
 	work    map[int]time.Duration // by resolution
 	reports *kpi.Reports
 	leader  *Leader
@@ -41,7 +42,7 @@ type world struct {
 
 func newWorld(t *testing.T, sources int) *world {
 	w := &world{
-		Machine: state.New(), t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), fps: 2,
+		Machine: state.New(), t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), fps: 2, passes: 1,
 		work:    map[int]time.Duration{416: 80 * time.Millisecond, 512: 150 * time.Millisecond},
 		reports: kpi.New(), sources: map[string]*pipeline.SourceReport{}, stages: map[string]*pipeline.StageReport{},
 	}
@@ -195,8 +196,12 @@ func (w *world) frames() {
 // flow has a source's frames of one second pass.
 func (w *world) flow(s *pipeline.SourceReport, q tiering.Quality) {
 	stage := w.stages[fmt.Sprintf("streets/detect@%d#0", q.Resolution)]
-	for range int(w.fps) {
+	for i := range int(w.fps) {
 		s.Frames.Captured++
+		if float64(i) >= w.passes*w.fps {
+			s.Frames.Filtered++
+			continue
+		}
 		s.Frames.Delivered++
 		s.Capture.Record(2 * time.Millisecond)
 		s.Latency.Record(w.work[q.Resolution] + 25*time.Millisecond)
@@ -295,6 +300,28 @@ func TestItFollowsTheLoad(t *testing.T) {
 	w.pass(6 * period)
 	if n := w.reduced(); n != 0 {
 		t.Errorf("%d are still reduced: %s", n, w.status().Decision.Why)
+	}
+}
+
+// What a filter takes out is no load: cameras that would have to be reduced are
+// not, and are again when more is to be seen.
+func TestFilteredFramesAreNoLoad(t *testing.T) {
+	w := newWorld(t, 2)
+	w.fps = 10
+	w.work = map[int]time.Duration{416: 30 * time.Millisecond, 512: 150 * time.Millisecond}
+	w.pass(4 * period)
+	if n := w.reduced(); n == 0 {
+		t.Fatalf("none is reduced without a filter: %s", w.status().Decision.Why)
+	}
+	w.passes = 0.2
+	w.pass(10 * period)
+	if n := w.reduced(); n != 0 {
+		t.Errorf("%d are reduced though a fifth of the frames passes: %s", n, w.status().Decision.Why)
+	}
+	w.passes = 1
+	w.pass(10 * period)
+	if n := w.reduced(); n == 0 {
+		t.Errorf("none is reduced when all frames pass again: %s", w.status().Decision.Why)
 	}
 }
 

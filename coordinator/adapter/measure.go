@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"math"
 	"time"
 
 	"github.com/weft-mesh/weft/adaptation/survey"
@@ -21,6 +22,14 @@ const fewest = 3
 // is full up to a second, and would say that nothing at all can pass there.
 const unhindered = 0.1
 
+// gentle is the weight of a period's share of filtered frames, and steps is how
+// finely the share is told: it varies with what cameras see, and decisions are
+// not to follow each change.
+const (
+	gentle = 0.3
+	steps  = 20
+)
+
 // meter follows what the frames of one workflow take. Reports grow for as long
 // as an instance runs; what a period adds is what is measured.
 type meter struct {
@@ -32,7 +41,12 @@ type meter struct {
 	rates   map[string]float64       // frames captured a second, by source
 	worked  map[string]bool          // tasks
 	unused  map[string]*unused       // by task
+	// filtered is the moving mean of the share of frames that filters took out.
+	filtered float64
 }
+
+// passes is the share of frames that filters let pass.
+func (m *meter) passes() float64 { return max(1, math.Ceil((1-m.filtered)*steps)) / steps }
 
 // unused is how long a task has had no frames, or has had some.
 type unused struct {
@@ -66,6 +80,7 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 	m.worked = map[string]bool{}
 	last := make(map[start]kpi.Instance, len(now))
 	var capture sum
+	var captured, filtered uint64
 	stages := map[string]*sums{}
 	for _, i := range now {
 		k := start{i.ID, i.Node, 0}
@@ -83,6 +98,8 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 			}
 			if n := i.Source.Frames.Captured - min(was.Frames.Captured, i.Source.Frames.Captured); seen && elapsed > 0 {
 				m.rates[i.Source.Source] = float64(n) / elapsed.Seconds()
+				captured += n
+				filtered += i.Source.Frames.Filtered - min(was.Frames.Filtered, i.Source.Frames.Filtered)
 			}
 		case i.Stage != nil:
 			k.epoch = i.Stage.Epoch
@@ -100,6 +117,9 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 		last[k] = i
 	}
 	m.last = last
+	if captured >= fewest {
+		m.filtered += gentle * (min(1, float64(filtered)/float64(captured)) - m.filtered)
+	}
 	if capture.n >= fewest {
 		m.costs.Capture = capture.blend(m.costs.Capture)
 	}
