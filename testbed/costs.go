@@ -42,6 +42,8 @@ type TaskCosts struct {
 	Bytes *int64 `json:"bytes,omitempty"`
 	// Start is from the assignment until the stage takes frames, on one core.
 	Start *time.Duration `json:"start,omitempty"`
+	// Filtered is the share of its frames, 0–1, that a filter lets go no further.
+	Filtered *float64 `json:"filtered,omitempty"`
 }
 
 // Time is a random duration, drawn from the gamma distribution: constant where
@@ -70,6 +72,7 @@ func (c Costs) Or(o Costs) Costs {
 		t.Receive = cmp.Or(x.Receive, t.Receive)
 		t.Bytes = cmp.Or(x.Bytes, t.Bytes)
 		t.Start = cmp.Or(x.Start, t.Start)
+		t.Filtered = cmp.Or(x.Filtered, t.Filtered)
 		tasks[name] = t
 	}
 	c.Tasks = tasks

@@ -130,6 +130,8 @@ type taskForm struct {
 	Receive *timeForm       `yaml:"receive"`
 	Bytes   *quantity.Bytes `yaml:"bytes"`
 	Start   *time.Duration  `yaml:"start"`
+
+	Filtered *float64 `yaml:"filtered"`
 }
 
 type timeForm struct {

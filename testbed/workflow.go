@@ -198,8 +198,12 @@ func (c *checker) costTasks(spec *tiering.Workflow) {
 		known = append(known, t.Name)
 	}
 	for _, name := range sortedKeys(c.in.Spec.Costs.Tasks) {
-		if !slices.Contains(known, name) {
-			c.unknown(yamlfile.Key("spec.costs.tasks", name), "task", name, known)
+		field := yamlfile.Key("spec.costs.tasks", name)
+		t, ok := spec.Task(name)
+		if !ok {
+			c.unknown(field, "task", name, known)
+		} else if c.in.Spec.Costs.Tasks[name].Filtered != nil && t.Operation != tiering.OperationFilter {
+			c.add(field+".filtered", "%s is no filter; remove the key", name)
 		}
 	}
 }

@@ -36,6 +36,8 @@ type taskForm struct {
 	Receive *timeForm `json:"receive,omitempty"`
 	Bytes   *size     `json:"bytes,omitempty"`
 	Start   *duration `json:"start,omitempty"`
+
+	Filtered *float64 `json:"filtered,omitempty"`
 }
 
 type timeForm struct {
@@ -107,6 +109,9 @@ func formOf(c testbed.Costs) costsForm {
 			n := size(max(*t.Bytes, 0))
 			x.Bytes = &n
 		}
+		if f := t.Filtered; f != nil && finite(*f) {
+			x.Filtered = new(min(max(*f, 0), 1))
+		}
 		out.Tasks[name] = x
 	}
 	return out
@@ -173,6 +178,9 @@ func encodeCostsYAML(c testbed.Costs) []byte {
 			fmt.Fprintf(&b, "    bytes: %dB\n", *t.Bytes)
 		}
 		length("    ", "start", t.Start)
+		if t.Filtered != nil {
+			fmt.Fprintf(&b, "    filtered: %v\n", *t.Filtered)
+		}
 	}
 	return []byte(b.String())
 }
@@ -210,6 +218,8 @@ func measuredCosts(r *Result) testbed.Costs {
 			Receive: meanTime(ts, func(t testbed.TaskCosts) *testbed.Time { return t.Receive }),
 			Bytes:   whole[int64](mean(ts, func(t testbed.TaskCosts) *int64 { return t.Bytes })),
 			Start:   whole[time.Duration](mean(ts, func(t testbed.TaskCosts) *time.Duration { return t.Start })),
+
+			Filtered: fraction(mean(ts, func(t testbed.TaskCosts) *float64 { return t.Filtered })),
 		}
 	}
 	return out

@@ -23,7 +23,10 @@ func metrics(sc *testbed.Scenario, rec *testbed.Recording, found map[int]Recover
 	out["captured_frames"] = float64(t.Frames.Captured)
 	out["delivered_frames"] = float64(t.Frames.Delivered)
 	if t.Frames.Captured > 0 {
-		out["delivered_fraction"] = float64(t.Frames.Delivered) / float64(t.Frames.Captured)
+		out["delivered_fraction"] = float64(t.Frames.Delivered) / float64(max(t.Frames.Captured-t.Frames.Filtered, 1))
+	}
+	if t.Frames.Filtered > 0 {
+		out["filtered_frames"] = float64(t.Frames.Filtered)
 	}
 	out["throughput_fps"] = t.Throughput
 	for _, r := range dropped {

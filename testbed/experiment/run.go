@@ -40,7 +40,7 @@ func newRun(dir string) (*Run, error) {
 	for _, r := range reasons {
 		drops = append(drops, "dropped_"+string(r))
 	}
-	series := []string{"t_s", "sources", "captured", "delivered", "in_flight"}
+	series := []string{"t_s", "sources", "captured", "delivered", "filtered", "in_flight"}
 	series = append(series, drops...)
 	series = append(series, "throughput_fps", "latency_frames", "latency_mean_ms", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 	r := &Run{}
@@ -74,7 +74,7 @@ func (r *Run) Sample(s testbed.Sample) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := seconds(s.At)
-	row := []string{at, strconv.Itoa(s.Sources), count(s.Frames.Captured), count(s.Frames.Delivered), count(s.Frames.InFlight)}
+	row := []string{at, strconv.Itoa(s.Sources), count(s.Frames.Captured), count(s.Frames.Delivered), count(s.Frames.Filtered), count(s.Frames.InFlight)}
 	row = append(row, dropColumns(s.Frames.Dropped)...)
 	since := s.At - r.last.At
 	if !r.started || since <= 0 {

@@ -28,7 +28,8 @@ const summaryFormat = 1
 //
 //	captured_frames, delivered_frames         in the measured time
 //	dropped_frames.REASON
-//	delivered_fraction                        delivered of captured
+//	delivered_fraction                        delivered of captured, less filtered
+//	filtered_frames                           if there are any
 //	throughput_fps                            delivered a second
 //	latency_ms.mean, .p50, .p95, .p99         capture to result, of delivered frames
 //	f1_estimated                              of analysed frames, from what is known of the models

@@ -135,7 +135,7 @@ func TestTables(t *testing.T) {
 		run.Sample(testbed.Sample{At: -500 * time.Millisecond, Sources: 2, Nodes: node(time.Second), Frames: pipeline.Counts{Captured: 3, InFlight: 3}}),
 		run.Sample(testbed.Sample{
 			At: 1500 * time.Millisecond, Sources: 2, Nodes: node(1500 * time.Millisecond),
-			Frames:  pipeline.Counts{Captured: 10, Delivered: 5, InFlight: 1, Dropped: map[pipeline.Reason]uint64{"link": 2, "new": 1, "newer": 1}},
+			Frames:  pipeline.Counts{Captured: 14, Delivered: 5, Filtered: 4, InFlight: 1, Dropped: map[pipeline.Reason]uint64{"link": 2, "new": 1, "newer": 1}},
 			Latency: testbed.Latency{Frames: 5, Mean: 1500 * time.Microsecond, P50: time.Millisecond, P95: 2 * time.Millisecond, P99: 2345678 * time.Nanosecond},
 			Stages:  []testbed.StageSample{{Task: "a,b", Received: 9, Processed: 8, Dropped: map[pipeline.Reason]uint64{"stage": 1}}},
 		}),
@@ -151,9 +151,9 @@ func TestTables(t *testing.T) {
 	}
 	// Rows are there before the tables are closed.
 	for name, want := range map[string]string{
-		"series.csv": "t_s,sources,captured,delivered,in_flight,dropped_queue_full,dropped_deadline,dropped_link,dropped_no_route,dropped_stage,dropped_oversized,dropped_malformed,dropped_shutdown,dropped_lost,dropped_other,throughput_fps,latency_frames,latency_mean_ms,latency_p50_ms,latency_p95_ms,latency_p99_ms\n" +
-			"-0.5,2,3,0,3,0,0,0,0,0,0,0,0,0,0,,0,,,,\n" +
-			"1.5,2,10,5,1,0,0,2,0,0,0,0,0,0,2,2.5,5,1.5,1,2,2.346\n",
+		"series.csv": "t_s,sources,captured,delivered,filtered,in_flight,dropped_queue_full,dropped_deadline,dropped_link,dropped_no_route,dropped_stage,dropped_oversized,dropped_malformed,dropped_shutdown,dropped_lost,dropped_other,throughput_fps,latency_frames,latency_mean_ms,latency_p50_ms,latency_p95_ms,latency_p99_ms\n" +
+			"-0.5,2,3,0,0,3,0,0,0,0,0,0,0,0,0,0,,0,,,,\n" +
+			"1.5,2,14,5,4,1,0,0,2,0,0,0,0,0,0,2,2.5,5,1.5,1,2,2.346\n",
 		"stages.csv": "t_s,task,received,processed,dropped_queue_full,dropped_deadline,dropped_link,dropped_no_route,dropped_stage,dropped_oversized,dropped_malformed,dropped_shutdown,dropped_lost,dropped_other\n" +
 			"1.5,\"a,b\",9,8,0,0,0,0,1,0,0,0,0,0\n",
 		"nodes.csv":  "t_s,node,up,cpu_cores,memory_bytes\n-0.5,n,true,,7\n1.5,n,true,0.25,7\n",

@@ -88,7 +88,7 @@ func (x *instance) report() pipeline.StageReport {
 		status = pipeline.StatusRunning
 	}
 	return pipeline.StageReport{
-		Status: status, Received: x.received, Processed: x.processed, Dropped: dropped(x.dropped),
+		Status: status, Received: x.received, Processed: x.processed, Filtered: x.filtered, Dropped: dropped(x.dropped),
 		Queue: x.waits.Clone(), Transfer: x.transfers.Clone(), Execute: x.works.Clone(),
 	}
 }

@@ -41,6 +41,7 @@ func check(s *testbed.Scenario, w *tiering.Workflow, c testbed.Costs, scale floa
 		x := c.Tasks[t.Name]
 		need(x.Work != nil || !worked(w, t, s), "tasks.%s.work", t.Name)
 		need(x.Start != nil, "tasks.%s.start", t.Name)
+		need(x.Filtered != nil || t.Operation != tiering.OperationFilter, "tasks.%s.filtered", t.Name)
 	}
 	if len(names) > 0 {
 		return missing(names)
@@ -118,7 +119,7 @@ func value[T any](p *T) (v T) {
 func taskOf(name string, c testbed.TaskCosts) task {
 	t := task{
 		name: name, work: timingOf(c.Work), send: timingOf(c.Send), receive: timingOf(c.Receive),
-		bytes: -1, start: value(c.Start),
+		bytes: -1, start: value(c.Start), filtered: value(c.Filtered),
 	}
 	if c.Bytes != nil {
 		t.bytes = *c.Bytes

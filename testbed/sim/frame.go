@@ -20,12 +20,13 @@ const (
 	noRoute
 	shutdown
 	lost
-	reasons // how many
+	filtered // no loss
+	reasons  // how many
 )
 
 var reasonNames = [reasons]pipeline.Reason{
 	pipeline.ReasonNone, pipeline.ReasonQueueFull, pipeline.ReasonDeadline, pipeline.ReasonLink,
-	pipeline.ReasonNoRoute, pipeline.ReasonShutdown, pipeline.ReasonLost,
+	pipeline.ReasonNoRoute, pipeline.ReasonShutdown, pipeline.ReasonLost, pipeline.ReasonFiltered,
 }
 
 // place is where a frame is.
@@ -127,7 +128,7 @@ func (p *plane) split(i int32, n int, each func(part int32, k int)) {
 		each(i, 0)
 		return
 	}
-	p.frames[i].place, p.frames[i].parts = inParts, int32(n)
+	p.frames[i].place, p.frames[i].parts, p.frames[i].why = inParts, int32(n), filtered
 	// All are made before any is handed on: the first may be settled at once.
 	first := len(p.scratch)
 	for range n {
@@ -216,7 +217,7 @@ func (p *plane) settle(i int32, why reason) {
 		return
 	}
 	whole := &p.frames[f.parent]
-	if whole.why == delivered {
+	if whole.why == filtered || whole.why == delivered && why != filtered {
 		whole.why = why
 	}
 	whole.age = max(whole.age, f.age)

@@ -100,6 +100,7 @@ type task struct {
 	send, receive timing
 	bytes         int64 // negative: not known
 	start         time.Duration
+	filtered      float64 // share of its frames that go no further
 }
 
 // timing is a testbed.Time; one that is not known has a negative mean.

@@ -63,7 +63,7 @@ func (p *plane) invariants() error {
 // at every moment, queues are bounded, and memory is.
 func TestConservation(t *testing.T) {
 	base := setting{sources: 3, coordinators: 3, fps: 6, length: 8 * time.Second, timeline: []string{"at: 1s, sources: +2"}}
-	scenarios := []*testbed.Scenario{base.scenario(t), adapting(base, "period: 1s").scenario(t), adapting(base, "period: 3s").scenario(t)}
+	scenarios := []*testbed.Scenario{base.scenario(t), filtering(adapting(base, "period: 1s"), 0.3).scenario(t), adapting(base, "period: 3s").scenario(t)}
 	nodes := []string{"edge-1", "edge-2", "fog-1", "cloud-1", "cloud-2", "cloud-3"}
 	ends := []testbed.End{{Tier: tiering.Edge}, {Tier: tiering.Fog}, {Tier: tiering.Cloud}, {Node: "edge-1"}, {Node: "fog-1"}, {Node: "cloud-1"}}
 	rapid.Check(t, func(t *rapid.T) {

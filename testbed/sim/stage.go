@@ -23,7 +23,7 @@ type instance struct {
 	seen                     uint64 // of received, when it was looked last
 	seenAt, stopAt           time.Duration
 
-	processed               uint64
+	processed, filtered     uint64
 	dropped                 [reasons]uint64
 	waits, transfers, works *pipeline.Histogram
 }
@@ -201,10 +201,15 @@ func (p *plane) worked(f, i int32) {
 	x := &p.instances[i]
 	x.busy = false
 	d := p.now() - p.frames[f].taken
-	x.processed++
 	x.works.Record(d)
-	p.stats.processed(x.task, d)
-	p.forward(x.router, f)
+	if t := &p.tasks[x.task]; t.filtered > 0 && x.draws.Chance(t.filtered) {
+		x.filtered++
+		p.finish(f, filtered)
+	} else {
+		x.processed++
+		p.stats.processed(x.task, d)
+		p.forward(x.router, f)
+	}
 	if x = &p.instances[i]; x.stopping && !x.ready && !x.ended {
 		p.endInstance(i)
 		return

@@ -105,14 +105,14 @@ func (c *counts) settle(why reason, n uint64) {
 
 func (c *counts) export() pipeline.Counts {
 	return pipeline.Counts{
-		Captured: c.captured, Delivered: c.fates[delivered], InFlight: c.open, Dropped: dropped(c.fates),
+		Captured: c.captured, Delivered: c.fates[delivered], Filtered: c.fates[filtered], InFlight: c.open, Dropped: dropped(c.fates),
 	}
 }
 
 func dropped(fates [reasons]uint64) map[pipeline.Reason]uint64 {
 	out := map[pipeline.Reason]uint64{}
 	for r, n := range fates {
-		if reason(r) != delivered && n > 0 {
+		if reason(r) != delivered && reason(r) != filtered && n > 0 {
 			out[reasonNames[r]] = n
 		}
 	}

@@ -49,9 +49,19 @@ func (k *calibration) costs() testbed.Costs {
 		}
 		w := work[x.Task]
 		w.Mean = time.Duration(n.share * float64(w.Mean))
-		out.Tasks[x.Task] = testbed.TaskCosts{Work: &w, Send: &send, Receive: &side, Bytes: &bytes, Start: new(k.started)}
+		out.Tasks[x.Task] = testbed.TaskCosts{Work: &w, Send: &send, Receive: &side, Bytes: &bytes, Start: new(k.started), Filtered: k.filtered(x)}
 	}
 	return out.Or(k.Scenario.Costs)
+}
+
+// filtered is the share of its frames that a filter let go no further; nil: the
+// task is none.
+func (k *calibration) filtered(x *stageStatus) *float64 {
+	t, ok := k.spec.Task(x.Task)
+	if !ok || t.Operation != tiering.OperationFilter {
+		return nil
+	}
+	return new(float64(x.Filtered) / float64(max(x.Filtered+x.Processed, 1)))
 }
 
 // idleCosts are the cores that weftd takes without frames: an agent's, and what

@@ -19,6 +19,9 @@ func NewStream(seed uint64, name string) Stream {
 	return Stream{rand.New(rand.NewPCG(seed, h.Sum64()))}
 }
 
+// Chance is true with that probability.
+func (s Stream) Chance(p float64) bool { return s.rng.Float64() < p }
+
 // Uniform draws from [0, d); 0 if d is not positive.
 func (s Stream) Uniform(d time.Duration) time.Duration {
 	if d <= 0 {
