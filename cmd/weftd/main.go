@@ -109,7 +109,7 @@ func rootCommand() *cobra.Command {
 	f.StringSliceVar(&over.join, "join", nil, "gossip addresses of nodes to join (overrides join)")
 	f.TextVar(&over.level, "log-level", slog.LevelInfo, "debug, info, warn or error (overrides log.level)")
 	over.levelSet = func() bool { return f.Changed("log-level") }
-	root.AddCommand(devCommand(), recoverCommand(), evalCommand(), profileCommand(), &cobra.Command{
+	root.AddCommand(devCommand(), recoverCommand(), evalCommand(), filterCommand(), profileCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "weftd", version) },
 	})

@@ -8,5 +8,8 @@
 // sees is the detector's own scaling, the network, and thinning out the boxes,
 // of the unsure ones as well, which adds about a millisecond.
 //
-// The daemon's `eval` and tests use it.
+// [RunFilters] measures what frame filters (adaptation/filter) are worth with a
+// detector, on the made streets.
+//
+// The daemon's `eval`, its `filter` and tests use it.
 package eval

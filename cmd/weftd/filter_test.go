@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// weftdFilter starts `weftd filter` of the detector that needs no files.
+func weftdFilter(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = exec.Command(self, append([]string{"filter", "hog-people", "-r", "512"}, args...)...)
+	cmd.Env = append(os.Environ(), asDaemon+"=1")
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+func TestFilter(t *testing.T) {
+	cmd, stdout, stderr := weftdFilter(t, "--scenes", "12,10:30", "--frames", "60", "--fps", "5", "--accuracy", "0.9", "--threshold", "0.5", "-o", "json")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	var got filterReport
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	if got.Model != "hog-people" || got.Resolution != 512 || len(got.Scenes) != 2 || len(got.Mean) != 2 {
+		t.Fatalf("%s", stdout)
+	}
+	for i, s := range got.Scenes {
+		if s.Seed != []uint64{12, 10}[i] || s.Density != []int{100, 30}[i] || s.FPS != 5 || s.Frames != 60 || len(s.Filters) != 2 {
+			t.Errorf("scene %d: %+v", i, s)
+			continue
+		}
+		// Until three runs are seen all frames pass; with half of the picture as the
+		// threshold, one in sixteen.
+		if learnt, fixed := s.Filters[0], s.Filters[1]; learnt.Analysed < 48./60 || fixed.Analysed != 4./60 {
+			t.Errorf("seed %d: %+v", s.Seed, s.Filters)
+		}
+	}
+}
+
+func TestFilterTable(t *testing.T) {
+	cmd, stdout, stderr := weftdFilter(t, "--scenes", "12", "--frames", "3", "--accuracy", "0.9", "--threshold", "0.5")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	for _, want := range []string{"SCENE   OBJECTS  F1", "KEEP 0.9", "AT 0.5", "12:100", "mean", "hog-people at 512, 3 frames a scene"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+}
+
+func TestFilterRefuses(t *testing.T) {
+	for _, tc := range []struct{ args, says string }{
+		{"--scenes seven", "use a seed"}, {"--scenes 7:900", "density 900"}, {"--accuracy 2", "accuracy is 2"}, {"--accuracy 0", "use the share to keep"},
+		{"--threshold 2", "threshold is 2"}, {"--frames 0", "nothing to measure"}, {"-o xml", "use text or json"}, {"--fps -3", "frames a second"},
+	} {
+		cmd, _, stderr := weftdFilter(t, strings.Fields(tc.args)...)
+		err := cmd.Run()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), tc.says) {
+			t.Errorf("%s: %v, %s", tc.args, err, stderr)
+		}
+	}
+}
