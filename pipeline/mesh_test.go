@@ -36,6 +36,7 @@ type meshConfig struct {
 	deadline time.Duration
 	detect   time.Duration // a frame
 	network  MemoryConfig
+	edge     Stage // in place of the resize; nil: it
 }
 
 const meshQueue = 4
@@ -54,11 +55,14 @@ func newMesh(t *testing.T, cfg meshConfig) *mesh {
 		boards[node] = NewSwitchboard()
 		m.join(t, node, boards[node])
 	}
+	if cfg.edge == nil {
+		cfg.edge = m.work(5 * time.Millisecond)
+	}
 	steps := []struct {
 		group, node string
 		stage       Stage
 	}{
-		{"resize", "edge", m.work(5 * time.Millisecond)}, {"detect", "fog", m.work(cfg.detect)}, {"draw", "cloud", m.draw()},
+		{"resize", "edge", cfg.edge}, {"detect", "fog", m.work(cfg.detect)}, {"draw", "cloud", m.draw()},
 	}
 	for i, s := range steps {
 		router := m.router(t, s.group, s.node, boards[s.node])
@@ -123,6 +127,7 @@ func (m *mesh) work(d time.Duration) Stage {
 			return ctx.Err()
 		}
 		f.Image = Image{Format: BGR, Width: 2, Height: 2, Data: make([]byte, 12)}
+		f.Model, f.Detections = "street", []Detection{{Label: fmt.Sprint(f.ID.Seq)}}
 		return nil
 	})
 }
@@ -261,6 +266,55 @@ func TestMeshSpans(t *testing.T) {
 			t.Errorf("transfer %s, want 10ms", got)
 		}
 		m.stop(feed)
+	})
+}
+
+// A filter on the camera's node takes frames out, which are no loss, and is told
+// by the others' outcomes what was found in them, over two links that cut.
+func TestMeshFilter(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var (
+			mu            sync.Mutex
+			found, missed int
+		)
+		cfg := meshConfig{fps: 20, deadline: 500 * time.Millisecond, detect: 30 * time.Millisecond}
+		cfg.network.Delay, cfg.network.Cut, cfg.network.Rand = 5*time.Millisecond, 0.02, rand.New(rand.NewPCG(3, 4))
+		cfg.edge = stageFunc(func(_ context.Context, f *Frame) error {
+			if f.ID.Seq%3 != 0 {
+				return ErrFiltered
+			}
+			f.Ask = true
+			f.Image = Image{Format: BGR, Width: 2, Height: 2, Data: make([]byte, 12)}
+			want := fmt.Sprint(f.ID.Seq)
+			f.Follow(func(o Outcome) {
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case o.Found == nil:
+					missed++
+				case !o.Delivered() || o.Found.Model != "street" || len(o.Found.Detections) != 1 || o.Found.Detections[0].Label != want:
+					t.Errorf("frame %s: %+v, found %+v", want, o, *o.Found)
+				default:
+					found++
+				}
+			})
+			return nil
+		})
+		m := newMesh(t, cfg)
+		feed := start(t, m.feed.Run)
+		for range 400 {
+			<-time.After(50 * time.Millisecond)
+			m.check(t)
+		}
+		m.stop(feed)
+		<-time.After(cfg.deadline + lostAfter)
+		c := m.check(t)
+		if c.InFlight != 0 || c.Filtered < 250 || c.Delivered < 100 || c.Lost() == 0 || uint64(found) != c.Delivered || uint64(missed) != c.Lost() {
+			t.Errorf("%+v, %d found, %d missed", c, found, missed)
+		}
+		if r := m.runners["resize"].Report(); r.Filtered != c.Filtered || r.Received != r.Processed+r.Filtered {
+			t.Errorf("the filter reports %d received, %d processed, %d filtered", r.Received, r.Processed, r.Filtered)
+		}
 	})
 }
 

@@ -8,6 +8,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // weftdFilter starts `weftd filter` of the detector that needs no files.
@@ -22,6 +25,30 @@ func weftdFilter(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *b
 	cmd.Env = append(os.Environ(), asDaemon+"=1")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
+}
+
+// A camera at which nothing moves: the filter on its node learns from the
+// outcomes of frames that other nodes analyse, and then hardly any is sent.
+func TestAStillCameraIsFiltered(t *testing.T) {
+	m := startDev(t, devOptions{})
+	doc := people("street:?seed=10&fps=5&density=1&width=320&height=240", 5, "[512]")
+	doc = strings.Replace(doc, "  tasks:\n", "  tasks:\n    - {name: still, type: preprocess, operation: filter, settings: {accuracy: 0.9}, resources: {cpu: 100m, memory: 64MiB}}\n", 1)
+	doc = strings.Replace(doc, "{from: sources, to: resize}", "{from: sources, to: still}\n    - {from: still, to: resize}", 1)
+	submit(t, m.Client, doc)
+	eventually(t, 3*time.Minute, "20 frames are filtered", func() bool { return status(t, m.Client, "people").Frames.Filtered >= 20 })
+
+	s := status(t, m.Client, "people")
+	mustBalance(t, s.Frames)
+	for _, p := range s.Placements {
+		if (p.Task == "still" || p.Task == "resize") && p.Tier != tiering.Edge {
+			t.Errorf("%s runs on the %v, want the edge", p.Task, p.Tier)
+		}
+	}
+	for _, x := range s.Stages {
+		if x.Task == "still" && (x.Filtered < 20 || x.Processed < 48 || x.Received < x.Filtered+x.Processed) || x.Task != "still" && x.Filtered != 0 {
+			t.Errorf("%s: %d received, %d processed, %d filtered", x.Task, x.Received, x.Processed, x.Filtered)
+		}
+	}
 }
 
 func TestFilter(t *testing.T) {
