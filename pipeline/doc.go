@@ -20,7 +20,7 @@
 // once: [Frame.Settle] says that it was delivered or why it was dropped. A
 // link that has handed a frame to its peer settles it with what the peer says
 // of it, so an outcome travels back hop by hop to the source, whose [Ledger]
-// holds captured = delivered + dropped by reason + in flight. What is never
+// holds captured = delivered + filtered + dropped by reason + in flight. What is never
 // heard of again (a node died) is settled as [ReasonLost] by the ledger.
 //
 // # Time

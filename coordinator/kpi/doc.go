@@ -10,7 +10,7 @@
 // # Frames that nobody will settle
 //
 // An agent accounts for the frames of its sources: captured = delivered +
-// dropped by reason + in flight. When its node fails or its source has ended,
+// filtered + dropped by reason + in flight. When its node fails or its source has ended,
 // nobody will say what became of those in flight; they are counted as dropped
 // because they were lost, so that the sum stays true. If the node turns out to
 // live after all, its next report corrects that.

@@ -10,7 +10,7 @@ import (
 
 // The bounds of what waits to be published.
 const (
-	maxSettlements = 8192 // of all peers; a few dozen bytes each
+	maxSettlements = 8192 // of all peers; a few dozen bytes each, and what was found where that was asked
 	maxBatch       = 100  // settlements in a message: fits its header whatever they say
 	maxClocks      = 64   // pings and pongs
 	maxResults     = 256  // detections

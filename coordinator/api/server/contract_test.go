@@ -227,7 +227,11 @@ func (c *comparison) compare(where string, ref *openapi3.SchemaRef, t reflect.Ty
 			return
 		}
 		c.compare(where+"{}", s.AdditionalProperties.Schema, t.Elem())
-		if names := c.constants(t.Key()); len(names) > 0 {
+		names := c.constants(t.Key())
+		if t.Key() == reflect.TypeFor[pipeline.Reason]() {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == string(pipeline.ReasonFiltered) }) // is no drop
+		}
+		if len(names) > 0 {
 			c.enum(where+" keys", s.PropertyNames.Value, names)
 		}
 	case t.Kind() == reflect.String:
