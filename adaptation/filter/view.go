@@ -65,6 +65,9 @@ const (
 // does. It is symmetric. A change of the light that is the same everywhere is
 // none.
 func (v *View) Difference(o *View) float64 {
+	if v.cells == o.cells { // a picture that is stuck
+		return 0
+	}
 	var counts [511]int
 	for i := range v.cells {
 		counts[255+int(v.cells[i])-int(o.cells[i])]++
