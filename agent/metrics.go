@@ -56,7 +56,7 @@ func (a *Agent) Metrics() prometheus.Collector {
 		waiting:       desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
 		outbox:        desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
 		detections:    desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
-		judgedFrames:  desc("stage_judged_frames_total", "Frames analysed of which it was known what they show.", stage...),
+		judgedFrames:  desc("stage_judged_frames_total", "Frames analysed, or filtered, of which it was known what they show.", stage...),
 		judged:        desc("stage_judged_objects_total", "Objects in such frames: right (found), wrong (found, and not there) or missed.", slices.Concat(stage, []string{"outcome"})...),
 		span:          desc("stage_duration_seconds", "What frames' time at a stage was spent on.", slices.Concat(stage, []string{"span"})...),
 	}

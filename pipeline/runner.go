@@ -139,12 +139,7 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	err := guard(func() error { return r.stage.Process(ctx, f) })
 	end := time.Now()
 	if errors.Is(err, ErrFiltered) {
-		r.execute.Record(end.Sub(start))
-		r.mu.Lock()
-		r.filtered++
-		r.message = ""
-		r.mu.Unlock()
-		f.Settle(Outcome{Reason: ReasonFiltered, Stage: r.cfg.Group, Age: f.Age(end)})
+		r.filter(f, end.Sub(start), end)
 		return
 	}
 	if err != nil {
@@ -167,8 +162,8 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	}
 	analysed = !analysed && f.Model != ""
 	var judged Judged
-	if analysed && f.Truth != nil && r.cfg.Judge != nil {
-		judged = r.cfg.Judge(f.Detections, f.Truth)
+	if analysed {
+		judged = r.judge(f)
 	}
 	r.mu.Lock()
 	r.processed++
@@ -181,6 +176,27 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	}
 	r.mu.Unlock()
 	r.next.Forward(f)
+}
+
+// judge says how right a frame's detections are, if it is known what it shows.
+func (r *Runner) judge(f *Frame) Judged {
+	if f.Model == "" || f.Truth == nil || r.cfg.Judge == nil {
+		return Judged{}
+	}
+	return r.cfg.Judge(f.Detections, f.Truth)
+}
+
+// filter ends a frame that the stage lets go no further. The detections that it
+// has are those that are shown in its place.
+func (r *Runner) filter(f *Frame, executed time.Duration, now time.Time) {
+	r.execute.Record(executed)
+	judged := r.judge(f)
+	r.mu.Lock()
+	r.filtered++
+	r.judged = r.judged.Plus(judged)
+	r.message = ""
+	r.mu.Unlock()
+	f.Settle(Outcome{Reason: ReasonFiltered, Stage: r.cfg.Group, Age: f.Age(now)})
 }
 
 func (r *Runner) failed(ctx context.Context, f *Frame, err error, now time.Time) {

@@ -169,11 +169,15 @@ func TestRunnerFilters(t *testing.T) {
 		stage := stageFunc(func(_ context.Context, f *Frame) error {
 			pass(time.Millisecond)
 			if f.ID.Seq%4 != 0 {
+				if f.ID.Seq%4 == 1 { // it is known what is shown in its place
+					f.Model, f.Truth = "street", []Truth{}
+				}
 				return fmt.Errorf("like the last: %w", ErrFiltered)
 			}
 			return nil
 		})
-		r := newTestRunner(t, RunnerConfig{Queue: 100}, stage, nil)
+		judge := func([]Detection, []Truth) Judged { return Judged{Frames: 1, Right: 2} }
+		r := newTestRunner(t, RunnerConfig{Queue: 100, Judge: judge}, stage, nil)
 		defer start(t, r.Run)()
 		var c fates
 		for seq := range uint64(20) {
@@ -182,7 +186,7 @@ func TestRunnerFilters(t *testing.T) {
 		pass(time.Second)
 		c.want(t, map[Reason]int{ReasonNone: 5, ReasonFiltered: 15})
 		rep := r.Report()
-		if rep.Processed != 5 || rep.Filtered != 15 || len(rep.Dropped) != 0 || rep.Message != "" || rep.Execute.Count() != 20 {
+		if rep.Processed != 5 || rep.Filtered != 15 || len(rep.Dropped) != 0 || rep.Message != "" || rep.Execute.Count() != 20 || rep.Judged == nil || *rep.Judged != (Judged{Frames: 5, Right: 10}) {
 			t.Errorf("report %+v", rep)
 		}
 	})

@@ -13,7 +13,7 @@ var (
 	ErrLate        = errors.New("deadline passed")
 	ErrClosed      = errors.New("closed")
 	// ErrFiltered is what a filter's Process returns of a frame that need not be
-	// analysed.
+	// analysed. It may have put in the detections that are shown in its place.
 	ErrFiltered = errors.New("filtered")
 )
 

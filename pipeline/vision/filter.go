@@ -28,8 +28,9 @@ type Filter struct {
 
 // heard is what became of a sample.
 type heard struct {
-	source *filter.Source
-	sample *filter.Sample
+	of     *filtered
+	seq    uint64
+	sample *filter.Sample    // nil: it is only to be shown
 	found  *pipeline.Finding // nil: nobody knows
 }
 
@@ -39,6 +40,11 @@ type filtered struct {
 	used   uint64
 	source *filter.Source
 	state  filter.State
+
+	// shown is the newest finding that was heard of, of the frame since. It is
+	// kept where it is known what frames show, to say how right it still is.
+	shown *pipeline.Finding
+	since uint64
 }
 
 // NewFilter returns the stage. An error is filter.ErrParams.
@@ -71,14 +77,18 @@ func (s *Filter) Process(_ context.Context, f *pipeline.Frame) error {
 			"accuracy_kept", state.Accuracy, "analysed", state.Analysed)
 	}
 	if !pass {
+		if f.Truth != nil && x.shown != nil {
+			f.Model, f.Detections = x.shown.Model, x.shown.Detections
+		}
 		return pipeline.ErrFiltered
 	}
-	if sample != nil {
+	if sample != nil || f.Truth != nil {
 		f.Ask = true
+		seq := f.ID.Seq
 		f.Follow(func(o pipeline.Outcome) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.heard = append(s.heard, heard{x.source, sample, o.Found})
+			s.heard = append(s.heard, heard{x, seq, sample, o.Found})
 		})
 	}
 	return nil
@@ -122,10 +132,15 @@ func (s *Filter) listen() {
 	s.heard = nil
 	s.mu.Unlock()
 	for _, h := range all {
-		if h.found == nil {
-			h.source.Missed(h.sample)
-		} else {
-			h.source.Found(h.sample, h.found.Detections)
+		if h.found != nil && h.seq > h.of.since {
+			h.of.shown, h.of.since = h.found, h.seq
+		}
+		switch {
+		case h.sample == nil:
+		case h.found == nil:
+			h.of.source.Missed(h.sample)
+		default:
+			h.of.source.Found(h.sample, h.found.Detections)
 		}
 	}
 }

@@ -109,12 +109,45 @@ func TestFilterLeavesPicturesAlone(t *testing.T) {
 	if err := s.Process(t.Context(), f); err != nil || f.Image.Format != pipeline.JPEG || &f.Image.Data[0] != &jpeg.Data[0] || f.Ask {
 		t.Errorf("%v: %s, asks: %t", err, f.Image.Format, f.Ask)
 	}
-	if err := s.Process(t.Context(), f); !errors.Is(err, pipeline.ErrFiltered) {
+	if err := s.Process(t.Context(), f); !errors.Is(err, pipeline.ErrFiltered) || f.Model != "" {
 		t.Errorf("the same again: %v", err)
 	}
 	f.Image.Data = f.Image.Data[:40]
 	if err := s.Process(t.Context(), f); err == nil || errors.Is(err, pipeline.ErrFiltered) {
 		t.Errorf("half a picture: %v", err)
+	}
+}
+
+// Where it is known what frames show, a filtered one has what is shown in its
+// place: the newest that was found, and heard of.
+func TestFilterSaysWhatIsShown(t *testing.T) {
+	s, err := NewFilter(filter.Params{Threshold: 1}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames, _ := streetFrames(t, street.Options{Seed: 1, Width: 320, Height: 240}, 1, 40)
+	var asked []*pipeline.Frame
+	told := 0
+	for i, f := range frames {
+		f.Truth = []pipeline.Truth{}
+		switch err := s.Process(t.Context(), f); {
+		case err == nil && f.Ask:
+			asked = append(asked, f)
+		case err == nil || !errors.Is(err, pipeline.ErrFiltered):
+			t.Fatalf("frame %d: %v, asks: %t", i, err, f.Ask)
+		case told == 0 && f.Model != "" || told > 0 && (len(f.Detections) != 1 || f.Detections[0].Label != fmt.Sprint(told)):
+			t.Errorf("frame %d shows %v of %q, want what was found in frame %d", i, f.Detections, f.Model, told)
+		}
+		if i%16 == 5 { // later ones first: what is old is not shown any more
+			for k := len(asked) - 1; k >= 0; k-- {
+				seq := asked[k].ID.Seq
+				told = max(told, int(seq))
+				asked[k].Settle(pipeline.Outcome{Found: &pipeline.Finding{Model: "street", Detections: []pipeline.Detection{{Label: fmt.Sprint(seq)}}}})
+			}
+		}
+	}
+	if len(asked) != 3 {
+		t.Errorf("%d frames passed, want one in 16", len(asked))
 	}
 }
 
