@@ -59,7 +59,7 @@ func TestEval(t *testing.T) {
 // What fewer frames cost, on films that are drawn.
 func TestEvalOverRates(t *testing.T) {
 	picture := filepath.Join(t.TempDir(), "rates.png")
-	cmd, stdout, stderr := weftdEval(t, "hog-people", "-r", "512", "-d", "street:seeds=2-3", "--fps", "5", "--every", "1,3", "--frames", "4", "-o", "json", "--plot", picture)
+	cmd, stdout, stderr := command(t, "eval", "hog-people", "-r", "512", "-d", "street:seeds=2-3", "--fps", "5", "--every", "1,3", "--frames", "4", "-o", "json", "--plot", picture)
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}

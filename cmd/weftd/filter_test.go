@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,15 +15,7 @@ import (
 // weftdFilter starts `weftd filter` of the detector that needs no files.
 func weftdFilter(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
-	cmd = exec.Command(self, append([]string{"filter", "hog-people", "-r", "512"}, args...)...)
-	cmd.Env = append(os.Environ(), asDaemon+"=1")
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	return cmd, stdout, stderr
+	return command(t, append([]string{"filter", "hog-people", "-r", "512"}, args...)...)
 }
 
 // A camera at which nothing moves: the filter on its node learns from the
