@@ -22,7 +22,7 @@ func weftdFilter(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *b
 // outcomes of frames that other nodes analyse, and then hardly any is sent.
 func TestAStillCameraIsFiltered(t *testing.T) {
 	m := startDev(t, devOptions{})
-	doc := people("street:?seed=10&fps=5&density=1&width=320&height=240", 5, "[512]")
+	doc := strings.Replace(people("street:?seed=10&fps=5", 5, "[320]"), "hog-people", "street", 1) // which sees nothing there
 	doc = strings.Replace(doc, "  tasks:\n", "  tasks:\n    - {name: still, type: preprocess, operation: filter, settings: {accuracy: 0.9}, resources: {cpu: 100m, memory: 64MiB}}\n", 1)
 	doc = strings.Replace(doc, "{from: sources, to: resize}", "{from: sources, to: still}\n    - {from: still, to: resize}", 1)
 	submit(t, m.Client, doc)
