@@ -10,7 +10,7 @@ RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation chaos soak fuzz lint vulncheck tidy setup train-street clean
+.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation experiment-adaptation-emulated chaos soak fuzz lint vulncheck tidy setup train-street clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,9 +66,18 @@ agreement: ## Emulate and simulate one scenario at light load and at overload, a
 	@scripts/clip out/media '$(VIDEO)'
 	$(AS_ROOT) scripts/agreement examples/testbed/small.yaml out/agreement
 
-experiment-adaptation: ## Run every distribution of qualities in the simulator, and compare what adaptation chooses (RUNS=3 seeds, FLAGS=…)
+ARM_RUNS = $(if $(filter command line,$(origin RUNS)),$(RUNS),3)
+
+experiment-adaptation: ## Run every distribution of qualities in the simulator, and what adaptation chooses, with each knob (RUNS=3 seeds, FLAGS=…)
 	@$(MAKE) --no-print-directory build
-	bin/weft testbed adaptation examples/testbed/adaptation.yaml --repeat $(if $(filter command line,$(origin RUNS)),$(RUNS),3) --out out/adaptation $(FLAGS)
+	bin/weft testbed adaptation examples/testbed/adaptation.yaml --repeat $(ARM_RUNS) --out out/adaptation $(FLAGS)
+	bin/weft testbed adaptation examples/testbed/adaptation-filter.yaml --repeat $(ARM_RUNS) --out out/adaptation/filter $(FLAGS)
+	bin/weft testbed adaptation examples/testbed/adaptation-coco.yaml --repeat $(ARM_RUNS) --out out/adaptation/coco $(FLAGS)
+
+experiment-adaptation-emulated: ## The same with four cameras on emulated machines and links, as root; ten minutes a seed
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) bin/weft testbed adaptation examples/testbed/adaptation-small.yaml --emulated --repeat $(ARM_RUNS) --out out/adaptation-emulated $(FLAGS)
 
 ROUNDS ?= 10
 SEED   ?= 1

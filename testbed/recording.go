@@ -134,6 +134,7 @@ type Totals struct {
 type SourceTotals struct {
 	Source              string
 	Captured, Delivered uint64
+	Filtered            uint64 // by a filter: what was found before is shown
 }
 
 // StageTotals describe one task.

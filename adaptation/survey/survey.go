@@ -293,7 +293,7 @@ func (s *surveyor) options(c *quality.Class) error {
 			return err
 		}
 		for ; q.Every == 1 || q.Every <= mostSkipped && s.rated(t.Model, c.FPS/float64(q.Every)); q.Every++ {
-			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: s.kept() * accuracy.Of(q, c.FPS), Path: path})
+			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: FilterKeeps(s.Workflow) * accuracy.Of(q, c.FPS), Path: path})
 		}
 	}
 	return nil
@@ -305,12 +305,12 @@ func (s *surveyor) rated(m *tiering.Model, fps float64) bool {
 	return s.knobs.Rate && slices.ContainsFunc(m.Rates, func(r tiering.Rate) bool { return r.FPS <= fps })
 }
 
-// kept is the share of accuracy that the filters on the way keep. What one with
-// a fixed threshold keeps nobody knows; it counts as all.
-func (s *surveyor) kept() float64 {
+// FilterKeeps is the share of accuracy that a workflow's filters keep. What one
+// with a fixed threshold keeps nobody knows; it counts as all.
+func FilterKeeps(w *tiering.Workflow) float64 {
 	kept := 1.0
-	for _, g := range s.groups {
-		if share, err := strconv.ParseFloat(g.tasks[0].Settings["accuracy"], 64); err == nil {
+	for i := range w.Tasks {
+		if share, err := strconv.ParseFloat(w.Tasks[i].Settings["accuracy"], 64); err == nil {
 			kept *= share
 		}
 	}

@@ -176,7 +176,7 @@ func TestChaosPrint(t *testing.T) {
 func TestAdaptationExperiment(t *testing.T) {
 	t.Chdir(t.TempDir())
 	// In a quarter of the time, which under the race detector is long enough.
-	scenario := shortened(t, "adaptation.yaml", "warmup: 60s", "warmup: 20s", "duration: 2m", "duration: 25s")
+	scenario := shortened(t, "adaptation-coco.yaml", "warmup: 60s", "warmup: 20s", "duration: 2m", "duration: 25s")
 	s := decode[experiment.ArmsSummary](t, weft(t, "", "testbed", "adaptation", scenario, "--repeat", "1", "--out", "a", "-o", "json").want(t, exitOK, ""))
 	if len(s.Arms) != 12+2+3+4+2 || s.Ratio < 0.95 || !s.SingleUnchanged || s.MakespanReduction < 0.5 {
 		t.Errorf("%+v", s)
@@ -198,7 +198,7 @@ func TestAdaptationExperiment(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	few := shortened(t, "adaptation.yaml", "warmup: 60s", "warmup: 10s", "duration: 2m", "duration: 10s", "{name: cam, count: 11,", "{name: cam, count: 2,")
+	few := shortened(t, "adaptation-coco.yaml", "warmup: 60s", "warmup: 10s", "duration: 2m", "duration: 10s", "{name: cam, count: 11,", "{name: cam, count: 2,")
 	weft(t, "", "testbed", "adaptation", few, "--repeat", "1", "--out", "a", "--at-least", "1.5").want(t, exitFailure, "adaptation falls short: it reaches ")
 	weft(t, "", "testbed", "adaptation", filepath.Join(examples, "people14.yaml")).want(t, exitFailure, "its sources cam-1 and gate-1 differ in resolution or rate; make them alike")
 }
@@ -214,7 +214,7 @@ func shortened(t *testing.T, name string, pairs ...string) string {
 		}
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
-	for _, workflow := range []string{"people.yaml", "cameras.yaml"} {
+	for _, workflow := range []string{"people.yaml", "cameras.yaml", "cameras-coco.yaml", "cameras-small.yaml"} {
 		write(t, workflow, read(t, filepath.Join(examples, workflow)))
 	}
 	return write(t, name, text)

@@ -53,6 +53,7 @@ type workflow struct {
 	measured time.Time // when the meter was read last
 	due      time.Time // of the next decision
 	rates    map[string]float64
+	joined   map[string]time.Time // since when the document has a source
 	running  []string // sources and tasks that had an instance at the last decision
 	state    quality.State
 	status   Status
@@ -62,6 +63,8 @@ type workflow struct {
 type memory struct {
 	State quality.State      `json:"state"`
 	Rates map[string]float64 `json:"rates"` // frames a second, by source
+	// Joined says since when the document has a source.
+	Joined map[string]time.Time `json:"joined,omitempty"`
 }
 
 // Status is how the adaptation of a workflow is doing. It is never changed once
@@ -147,6 +150,7 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 	if err != nil {
 		return l.idle(snap, w, mind, err, now, time.Hour)
 	}
+	mind.come(w.Spec, now)
 	placements := serving(snap, w.Name)
 	here := running(placements)
 	if now.Before(mind.due) && slices.Equal(here, mind.running) {
@@ -156,7 +160,7 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
 	view, err := survey.View(survey.Input{
 		Workflow: w.Spec, Placements: placements, Rates: mind.load(), Costs: mind.meter.costs, RTT: l.rtt,
-		Joined: func(string) time.Time { return w.Submitted }, Profiled: profiled(snap),
+		Joined: func(name string) time.Time { return mind.joined[name] }, Profiled: profiled(snap),
 	}, params.Knobs)
 	if err != nil {
 		again := params.Period
@@ -188,14 +192,29 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 	}
 	mind.version, mind.due, mind.running = w.Version, now, nil
 	if a, ok := snap.Adaptation(w.Name); ok && len(a.Memory) > 0 {
-		m := memory{Rates: mind.rates}
+		m := memory{Rates: mind.rates, Joined: mind.joined}
 		if err := json.Unmarshal(a.Memory, &m); err == nil {
-			mind.state, mind.rates = m.State, m.Rates
+			mind.state, mind.rates, mind.joined = m.State, m.Rates, m.Joined
 		} else {
 			l.log.Warn("adaptation begins anew", "workflow", w.Name, "error", err)
 		}
 	}
 	return mind
+}
+
+// come notes since when the document has which sources. Of those that came
+// together, one that is named before another counts as older by next to nothing.
+func (mind *workflow) come(w *tiering.Workflow, now time.Time) {
+	joined := make(map[string]time.Time, len(w.Sources))
+	for i := range w.Sources {
+		name := w.Sources[i].Name
+		at, ok := mind.joined[name]
+		if !ok {
+			at = now.Add(time.Duration(i))
+		}
+		joined[name] = at
+	}
+	mind.joined = joined
 }
 
 // measure reads what frames took, and holds the last decision against it.
@@ -306,7 +325,7 @@ func (l *Leader) commit(snap *state.Snapshot, w *state.Workflow, mind *workflow,
 	if maps.Equal(before.Qualities, next.Qualities) && maps.EqualFunc(before.Held, next.Held, func(string, string) bool { return true }) {
 		return nil
 	}
-	kept, err := json.Marshal(memory{d.State, mind.rates})
+	kept, err := json.Marshal(memory{d.State, mind.rates, mind.joined})
 	if err != nil {
 		return err
 	}

@@ -300,7 +300,7 @@ func SummarizeArms(arms []Arm, runs [][]ArmRun) *ArmsSummary {
 			Makespan: mean(func(r *ArmRun) float64 { return r.Makespan }), F1: mean(func(r *ArmRun) float64 { return r.F1 }),
 			Utility: mean(func(r *ArmRun) float64 { return r.Utility }), Latency: mean(func(r *ArmRun) float64 { return 1000 * r.Latency }),
 			Stale:     mean(func(r *ArmRun) float64 { return 1000 * r.Stale }),
-			Delivered: mean(func(r *ArmRun) float64 { return float64(r.Delivered) * r.Stands / r.Asked }),
+			Delivered: mean((*ArmRun).shown),
 		})
 	}
 	for i := range s.Arms {

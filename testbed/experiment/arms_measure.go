@@ -21,6 +21,7 @@ type ArmRun struct {
 	// of it.
 	Asked               float64
 	Captured, Delivered uint64
+	Filtered            uint64  // hardly differ from one that was analysed, and show what was found in it
 	Latency             float64 // seconds, mean, of delivered frames
 	P95                 float64
 	// Stands is how many of the frames asked for one that is analysed stands for,
@@ -79,12 +80,14 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 		p.sources++
 		p.asked += s.FPS * duration
 		p.delivered += t.Sources[i].Delivered
+		p.filtered += t.Sources[i].Filtered
 	}
 	for _, r := range slices.Sorted(maps.Keys(pools)) {
 		p := pools[r]
-		takes := duration * max(1, p.asked/(float64(max(1, p.delivered))*out.Stands))
+		takes := duration * max(1, p.asked/(float64(max(1, p.delivered+p.filtered))*out.Stands))
 		out.Asked += p.asked
 		out.Delivered += p.delivered
+		out.Filtered += p.filtered
 		out.Makespan += takes * float64(p.sources) / float64(len(a.Scenario.Sources))
 		out.Longest = max(out.Longest, takes)
 	}
@@ -95,24 +98,30 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 	if w.Adapting != nil {
 		theta = w.Adapting.Theta
 	}
-	share := min(1, float64(out.Delivered)*out.Stands/out.Asked)
+	share := min(1, out.shown())
 	out.Utility = share*(out.F1-theta*(out.Latency+out.Stale)) - (1-share)*theta*w.Objectives.Deadline.Seconds()
 	out.Decisions = adapted(rec)
 	return out, nil
 }
+
+// shown is which part of the frames asked for is analysed, or shows what was
+// found in one that was.
+func (r *ArmRun) shown() float64 { return float64(r.Delivered+r.Filtered) * r.Stands / r.Asked }
 
 // pool is the sources of one resolution.
 type pool struct {
 	sources   int
 	asked     float64
 	delivered uint64
+	filtered  uint64
 }
 
 // f1 is the mean F1 of what is seen on the frames that were analysed and on
 // those that they stand for. Of the former it is that of these themselves, where
 // it is known what they show; otherwise what was measured of the model at the
 // resolution, or lies on the curve through that. Of the others it is less by what
-// fewer frames cost.
+// fewer frames cost. Of those that a filter takes out it is known, or else it
+// is what the filter is to keep at the least.
 func f1(w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
 	var judged pipeline.Judged
 	for _, s := range t.Stages {
@@ -145,7 +154,11 @@ func f1(w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
 	if frames == 0 {
 		return 0, nil
 	}
-	return sum / frames, nil
+	sum /= frames
+	if judged.Frames == 0 {
+		sum *= survey.FilterKeeps(w)
+	}
+	return sum, nil
 }
 
 func accuracyOf(m *tiering.Model) (float64, error) {

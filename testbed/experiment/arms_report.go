@@ -121,7 +121,7 @@ func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary, trials 
 		rows = append(rows, []string{
 			name, strconv.Itoa(len(arms[i].Scenario.Sources)),
 			cell(1, func(r *ArmRun) float64 { return r.Makespan }), cell(1, func(r *ArmRun) float64 { return r.Longest }),
-			cell(100, func(r *ArmRun) float64 { return float64(r.Delivered) * r.Stands / r.Asked }), cell(1000, func(r *ArmRun) float64 { return r.Latency }), skipped(runs[i], cell),
+			cell(100, (*ArmRun).shown), cell(1000, func(r *ArmRun) float64 { return r.Latency }), skipped(runs[i], cell),
 			cell(1, func(r *ArmRun) float64 { return r.F1 }), cell(1, func(r *ArmRun) float64 { return r.Utility }),
 		})
 	}

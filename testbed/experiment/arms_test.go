@@ -22,7 +22,7 @@ import (
 // adaptation is the example, with the document and the workflow's edited.
 func adaptation(t *testing.T, edit ...string) (*testbed.Scenario, error) {
 	t.Helper()
-	const file = "../../examples/testbed/adaptation.yaml"
+	const file = "../../examples/testbed/adaptation-coco.yaml"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestNoArms(t *testing.T) {
 		edit []string
 		want string
 	}{
-		"no rule":        {[]string{"adaptation: {rule: utility}", ""}, "cameras.yaml has no rule of adaptation to replace; write adaptation: {rule: utility} under spec"},
+		"no rule":        {[]string{"adaptation: {rule: utility}", ""}, "cameras-coco.yaml has no rule of adaptation to replace; write adaptation: {rule: utility} under spec"},
 		"one resolution": {[]string{"resolutions: [416, 512]", "resolutions: [512]", `"detect:mobilenetv2-yolov3-nano@416": {work: {mean: 37ms, cv: 0.3}, send: 2.6ms, receive: 2.6ms, bytes: 54kB, start: 0.5s}`, ""}, "one resolution up to 512"},
 		"which model":    {[]string{"resolutions: [320]", "resolutions: [416]", "yolo-fastest-1.1@320", "yolo-fastest-1.1@416"}, "offers 416 of mobilenetv2-yolov3-nano and yolo-fastest-1.1, and a fixed distribution does not say which"},
 		"sources differ": {[]string{"count: 11,", "count: 10,", "  # The first decision", "    - {name: other, uri: \"video:vtest.avi?loop=true\", fps: 5}\n\n  # The first decision"}, "differ in resolution or rate"},
@@ -165,6 +165,22 @@ func TestMeasureArmJudged(t *testing.T) {
 	}
 	if want := 2 * 600.0 / (2*600 + 60 + 140); math.Abs(r.F1-want) > 1e-12 {
 		t.Errorf("F1 is %g, want %g", r.F1, want)
+	}
+}
+
+// Frames that a filter takes out are shown, as long as the others are delivered.
+func TestMeasureArmFiltered(t *testing.T) {
+	a := &arms(t)[1]
+	rec := told(1, 100*time.Millisecond, 300, 900, 600, 600, 600)
+	for i := range rec.Totals.Sources {
+		rec.Totals.Sources[i].Filtered = 400
+	}
+	r, err := a.Measure(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Makespan != 100 || r.Filtered != 1200 || math.Abs(r.Utility-(r.F1-0.2*r.Latency)) > 1e-9 {
+		t.Errorf("%+v", r)
 	}
 }
 

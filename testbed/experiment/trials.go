@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft-mesh/weft/adaptation/survey"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/tiering"
@@ -64,7 +65,7 @@ func floorArm(s *testbed.Scenario, w *tiering.Workflow) (Arm, error) {
 	if err != nil {
 		return Arm{}, err
 	}
-	if x, err = x.Asking(round(0.75*reached[0]+0.25*reached[1], 4)); err != nil {
+	if x, err = x.Asking(round(survey.FilterKeeps(w)*(0.75*reached[0]+0.25*reached[1]), 4)); err != nil {
 		return Arm{}, err
 	}
 	first := (len(s.Sources) + 2) / 3

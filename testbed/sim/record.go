@@ -137,6 +137,7 @@ func (c *control) total() {
 			if f := &c.feeds[i]; f.source == s.Name {
 				x.Captured += f.counts.captured - f.before.captured
 				x.Delivered += f.counts.fates[delivered] - f.before.fates[delivered]
+				x.Filtered += f.counts.fates[filtered] - f.before.fates[filtered]
 			}
 		}
 		t.Sources = append(t.Sources, x)

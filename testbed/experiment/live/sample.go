@@ -182,6 +182,7 @@ func (r *run) total(start, end *reading) {
 		was := sourceOf(start.status, s.Source).Frames
 		t.Sources = append(t.Sources, testbed.SourceTotals{
 			Source: s.Source, Captured: minus(s.Frames.Captured, was.Captured), Delivered: minus(s.Frames.Delivered, was.Delivered),
+			Filtered: minus(s.Frames.Filtered, was.Filtered),
 		})
 	}
 	for i, s := range end.stages {
