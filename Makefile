@@ -29,9 +29,9 @@ AT_ONCE ?= $(shell echo $$(($$(nproc) + 2)))
 test: ## Install what tests need, and run them all with the race detector
 	@scripts/setup test
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) test -race -vet all -timeout 9m -p $(AT_ONCE) $$($(GO) list ./... | grep -v /testbed/emulation)
+	$(GO) test -race -vet all -timeout 20m -p $(AT_ONCE) $$($(GO) list ./... | grep -v /testbed/emulation)
 	@echo "==> the emulation by itself: it measures links, and runs at real-time priority"
-	$(GO) test -race -vet all -timeout 9m -p 1 ./testbed/emulation/...
+	$(GO) test -race -vet all -timeout 20m -p 1 ./testbed/emulation/...
 
 demo: ## Detect what moves in two streets, or people in VIDEO=file, on a whole mesh (FOR=seconds)
 	@scripts/setup demo
