@@ -275,7 +275,7 @@ func TestClientSaysWhyNobodyAnswers(t *testing.T) {
 			m.addrs[1] + ": there is no leader",
 			"10.0.0.1: address 10.0.0.1: missing port in address",
 			m.addrs[3] + ": tls: first record does not look like a TLS handshake",
-			m.addrs[4] + ": it is no coordinator of this mesh (wrong role: spiffe://test/agent/cloud/b may not act as [coordinator] here)",
+			m.addrs[4] + ": it is no coordinator of this mesh (wrong role: spiffe://test/agent/edge/b may not act as [coordinator] here)",
 		} {
 			if i >= len(parts) || !strings.HasPrefix(parts[i], want) {
 				t.Errorf("part %d of %q, want %q…", i, parts, want)

@@ -98,9 +98,9 @@ func TestAgreesWithPyTorch(t *testing.T) {
 // It is as accurate as the catalogue says, as far as a few scenes can tell.
 func TestAccuracy(t *testing.T) {
 	if testing.Short() {
-		t.Skip("detects on 80 scenes")
+		t.Skip("detects on 32 scenes")
 	}
-	const tolerance = 0.04
+	const tolerance = 0.06
 	m := model(t)
 	for _, resolution := range []int{416, 512} {
 		t.Run(fmt.Sprint(resolution), func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAccuracy(t *testing.T) {
 			if want == 0 {
 				t.Fatal("the catalogue has no F1 for it")
 			}
-			set, err := dataset.Open("street:seeds=1-40", dataset.Words{})
+			set, err := dataset.Open("street:seeds=1-16", dataset.Words{})
 			if err != nil {
 				t.Fatal(err)
 			}
