@@ -133,7 +133,7 @@ func (o *adaptationOptions) emulate(ctx context.Context, a *experiment.Arm, run 
 	if err != nil {
 		return nil, err
 	}
-	out, err := emulate(ctx, a.Scenario, run, o.ground, rec, show, o.ground.log(lineWriter{show}))
+	out, err := emulate(ctx, a.Scenario, run, o.ground, false, rec, show, o.ground.log(lineWriter{show}))
 	return out, errors.Join(err, rec.Close())
 }
 

@@ -216,7 +216,7 @@ It needs root. Nothing of this machine's own network is touched.`,
 			}
 			runErr := func() error {
 				for run := 1; run <= o.repeat; run++ {
-					one, err := emulate(cmd.Context(), s, run, ground, rec, show, log)
+					one, err := emulate(cmd.Context(), s, run, ground, true, rec, show, log)
 					if one != nil {
 						res.Recordings = append(res.Recordings, *one)
 					}
@@ -273,8 +273,9 @@ func agree(dir string, within float64) error {
 }
 
 // emulate carries out one run, counted from 1. The recording has the costs
-// that were measured before it, unless the scenario states all.
-func emulate(ctx context.Context, s *testbed.Scenario, run int, ground groundOptions, rec *experiment.Recorder, show *progress, log *slog.Logger) (out *testbed.Recording, err error) {
+// that were measured before it, if that is asked for and the scenario does not
+// state all.
+func emulate(ctx context.Context, s *testbed.Scenario, run int, ground groundOptions, measure bool, rec *experiment.Recorder, show *progress, log *slog.Logger) (out *testbed.Recording, err error) {
 	defer show.end()
 	// Keys and pictures are not for a folder that is handed on; logs are.
 	dir, err := os.MkdirTemp("", "weft-testbed-")
@@ -300,7 +301,7 @@ func emulate(ctx context.Context, s *testbed.Scenario, run int, ground groundOpt
 			return err
 		}
 		costs := s.Costs
-		if !costs.Complete() {
+		if measure && !costs.Complete() {
 			var err error
 			if costs, err = live.Calibrate(ctx, c); err != nil {
 				return err

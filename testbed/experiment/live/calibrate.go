@@ -47,11 +47,27 @@ var ErrCalibration = errors.New("calibration failed")
 // stops it again. Each time is that on one core of this machine. What the
 // scenario states itself replaces what was measured.
 func Calibrate(ctx context.Context, c *Config) (testbed.Costs, error) {
-	k := &calibration{Config: c}
+	fixed, err := unadapted(c.Scenario)
+	if err != nil {
+		return testbed.Costs{}, fmt.Errorf("%w: %w", ErrCalibration, err)
+	}
+	own := *c
+	own.Scenario = fixed
+	k := &calibration{Config: &own}
 	if err := k.measure(ctx); err != nil {
 		return testbed.Costs{}, fmt.Errorf("%w: %w", ErrCalibration, err)
 	}
 	return k.costs(), nil
+}
+
+// unadapted is a scenario whose sources keep the resolution that they are given:
+// every detector is to have frames.
+func unadapted(s *testbed.Scenario) (*testbed.Scenario, error) {
+	w, err := s.WorkflowSpec(nil)
+	if err != nil || w.Adapting == nil {
+		return s, err
+	}
+	return s.Adapting(s.Sources, tiering.AdaptOff, nil)
 }
 
 // calibration is one calibration: the CPU time of the nodes without frames and
