@@ -54,7 +54,7 @@ type workflow struct {
 	due      time.Time // of the next decision
 	rates    map[string]float64
 	joined   map[string]time.Time // since when the document has a source
-	running  []string // sources and tasks that had an instance at the last decision
+	running  []string             // sources and tasks that had an instance at the last decision
 	state    quality.State
 	status   Status
 }
