@@ -78,13 +78,20 @@ func TestExamplesHaveRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
 			switch name {
-			case "houmani", "nineteen":
+			case "houmani", "nineteen", "adaptation", "adaptation-filter", "adaptation-small":
 				light, heavy = "detect@416", "detect@512"
-			case "adaptation":
+			case "adaptation-coco":
 				light, heavy = "detect:mobilenetv2-yolov3-nano@416", "detect:mobilenetv2-yolov3-nano@512"
 			}
+			wants := map[string]tiering.Tier{"resize": tiering.Edge, light: tiering.Fog, heavy: tiering.Cloud, "draw": tiering.Cloud}
+			switch name {
+			case "adaptation-filter":
+				wants["still"] = tiering.Edge
+			case "adaptation-small": // nothing is drawn
+				delete(wants, "draw")
+			}
 			got := place(t, s)
-			for task, want := range map[string]tiering.Tier{"resize": tiering.Edge, light: tiering.Fog, heavy: tiering.Cloud, "draw": tiering.Cloud} {
+			for task, want := range wants {
 				if len(got[task]) != 1 || got[task][want] == 0 {
 					t.Errorf("%s is on %v, want the %s only", task, got[task], want)
 				}
