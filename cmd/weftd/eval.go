@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -287,7 +288,8 @@ func (o *evalOptions) draw(r *eval.Result, report *eval.Report) error {
 	return os.WriteFile(o.plot, png, 0o644)
 }
 
-func (o *evalOptions) print(cmd *cobra.Command, report *eval.Report) error {
+// print writes a report as the output that was asked for.
+func (o *evalOptions) print(cmd *cobra.Command, report interface{ Write(w io.Writer) error }) error {
 	if o.output == "text" {
 		return report.Write(cmd.OutOrStdout())
 	}

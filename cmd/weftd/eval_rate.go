@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -100,7 +99,7 @@ func (o *evalOptions) rates(cmd *cobra.Command) error {
 	report := result.Report(eval.Subject{
 		Model: model.Name, Resolution: o.resolution, Dataset: o.dataset, Confidence: model.Confidence, NMS: model.NMS, Backend: d.Backend(),
 	}, o.rate.film)
-	if err := errors.Join(o.drawRates(report), o.printRates(cmd, report)); err != nil {
+	if err := errors.Join(o.drawRates(report), o.print(cmd, report)); err != nil {
 		return err
 	}
 	if interrupted {
@@ -126,14 +125,4 @@ func (o *evalOptions) drawRates(r *eval.RateReport) error {
 		return err
 	}
 	return os.WriteFile(o.plot, png, 0o644)
-}
-
-func (o *evalOptions) printRates(cmd *cobra.Command, r *eval.RateReport) error {
-	if o.output == "text" {
-		return r.Write(cmd.OutOrStdout())
-	}
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
