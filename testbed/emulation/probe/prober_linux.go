@@ -138,6 +138,7 @@ type job struct {
 	flow     *flow        // of the attempt
 	verdicts []testbed.Verdict
 	failed   bool
+	final    bool // failed, and a busy machine cannot be why
 }
 
 func (j *job) verdict(v ...testbed.Verdict) {
@@ -214,8 +215,8 @@ func (r *run) measure(ctx context.Context) error {
 	return nil
 }
 
-// phase measures jobs, and those that fail again: the machine may have been
-// busy with something else.
+// phase measures jobs, and those that fail again if the machine may be why: it
+// may have been busy with something else.
 func (r *run) phase(ctx context.Context, what string, jobs []*job, tries int, measure func(context.Context, string, []*job, int) error) error {
 	if len(jobs) == 0 {
 		return nil
@@ -226,13 +227,11 @@ func (r *run) phase(ctx context.Context, what string, jobs []*job, tries int, me
 		if err := measure(ctx, what, todo, attempt); err != nil {
 			return err
 		}
-		var failed []*job
+		var again []*job
 		for _, j := range todo {
-			if j.failed {
-				failed = append(failed, j)
+			if j.failed && !j.final {
+				again = append(again, j)
 			}
-		}
-		for _, j := range failed {
 			for _, v := range j.verdicts {
 				if !v.OK {
 					r.Log.Info("link is not as asked", "from", j.check.From, "to", j.check.To,
@@ -240,14 +239,14 @@ func (r *run) phase(ctx context.Context, what string, jobs []*job, tries int, me
 				}
 			}
 		}
-		if len(failed) == 0 || attempt == tries {
+		if len(again) == 0 || attempt == tries {
 			break
 		}
 		if err := wait(ctx, respite); err != nil {
 			return err
 		}
 		var err error
-		if todo, err = r.passable(ctx, failed); err != nil {
+		if todo, err = r.passable(ctx, again); err != nil {
 			return err
 		}
 		if len(todo) == 0 {

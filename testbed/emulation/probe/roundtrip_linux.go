@@ -105,7 +105,9 @@ func (r *run) roundTrips(ctx context.Context, what string, jobs []*job, attempt 
 		j.check.RoundTrip = median
 		j.verdict(v)
 		if j.link.Jitter+j.back.Jitter > 0 {
-			j.verdict(v, judgeJitter(j.link, j.back, trips, r.alpha))
+			jittery, less := judgeJitter(j.link, j.back, trips, r.alpha)
+			j.verdict(v, jittery)
+			j.final = less
 		}
 		r.progress(what, attempt)
 	}

@@ -67,11 +67,12 @@ func judgeTrips(out, back testbed.Link, header int, trips []time.Duration, sent 
 }
 
 // judgeJitter compares the distance of the quartiles of round trips with that
-// of the sum of two uniform delays; outliers of a busy machine are outside.
-func judgeJitter(out, back testbed.Link, trips []time.Duration, alpha float64) testbed.Verdict {
+// of the sum of two uniform delays; outliers of a busy machine are outside. It
+// returns too whether there is less than asked, which no busy machine causes.
+func judgeJitter(out, back testbed.Link, trips []time.Duration, alpha float64) (v testbed.Verdict, less bool) {
 	j := (out.Jitter + back.Jitter) / 2
 	if len(trips) < minAnswers {
-		return testbed.Verdict{What: jitter, Asked: "± " + ms(j), Found: fmt.Sprintf("%d answers", len(trips))}
+		return testbed.Verdict{What: jitter, Asked: "± " + ms(j), Found: fmt.Sprintf("%d answers", len(trips))}, false
 	}
 	found := time.Duration(float64(at(trips, 0.75)-at(trips, 0.25)) / quartilesApart)
 	// The variance of the distance is 2 j²/n, by the densities at the quartiles.
@@ -83,7 +84,7 @@ func judgeJitter(out, back testbed.Link, trips []time.Duration, alpha float64) t
 		OK:    low <= found && found <= high,
 		Asked: fmt.Sprintf("± %s (%s–%s)", ms(j), bare(low), ms(high)),
 		Found: "± " + ms(found),
-	}
+	}, found < low
 }
 
 // judgeLoss compares what was lost of a stream with what was asked.
