@@ -22,7 +22,7 @@ import (
 const (
 	// raftProtocol keeps a certificate's other uses (API, frame links) apart
 	// from Raft in the TLS handshake.
-	raftProtocol     = "weft-raft/3"
+	raftProtocol     = "weft-raft/4"
 	handshakeTimeout = 10 * time.Second
 	rpcTimeout       = 10 * time.Second
 	maxPooled        = 3 // connections kept open to each other coordinator

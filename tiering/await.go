@@ -9,9 +9,8 @@ import (
 
 // Await is Schedule for a mesh whose nodes get models from each other. Where
 // the workflow would fit if every node had its models, and somebody can hand out
-// those that are missing, the plan places nothing yet: it says for which models
-// the workflow waits, and on which nodes. Instances that could not go on as the
-// workflow has them now are removed.
+// those that are missing, the plan changes nothing yet: it says for which models
+// the workflow waits, and on which nodes. What runs of it goes on until then.
 func Await(v *View, w *Workflow, rng *rand.Rand) (*Plan, error) {
 	plan, err := Schedule(v, w, rng)
 	if !errors.Is(err, ErrRefused) {
@@ -26,18 +25,13 @@ func Await(v *View, w *Workflow, rng *rand.Rand) (*Plan, error) {
 		return nil, err // its own words: that of the mesh as it is
 	}
 	out := &Plan{
-		Workflow: w.Name, Index: v.index, Categories: then.Categories,
+		Workflow: w.Name, Index: v.index, Awaits: true, Categories: then.Categories,
 		Reservations: []Reservation{}, Place: []Placement{}, Keep: []Placement{}, Adjust: []Adjustment{}, Remove: []string{},
 	}
 	waits := map[string][]string{} // nodes by task
 	for _, p := range slices.Concat(then.Place, then.Keep) {
 		if t, ok := w.Task(p.Task); ok && !p.Source && v.lacks(p.Node, t) && !slices.Contains(waits[p.Task], p.Node) {
 			waits[p.Task] = append(waits[p.Task], p.Node)
-		}
-	}
-	for _, p := range v.Placements(w.Name) {
-		if t, ok := w.Task(p.Task); ok && !p.Source && v.lacks(p.Node, t) {
-			out.Remove = append(out.Remove, p.ID)
 		}
 	}
 	for i := range w.Tasks {

@@ -75,8 +75,11 @@ type Adjustment struct {
 // Plan is what is to change in the mesh for one workflow. It holds only while
 // the state is what it was at Index; the state machine re-checks it.
 type Plan struct {
-	Workflow     string              `json:"workflow"`
-	Index        uint64              `json:"index"`
+	Workflow string `json:"workflow"`
+	Index    uint64 `json:"index"`
+	// Awaits: the plan changes nothing, for the workflow waits for models that
+	// nodes are to get first; Unplaced says for which.
+	Awaits       bool                `json:"awaits,omitempty"`
 	Categories   map[string]Category `json:"categories"` // by task name
 	Reservations []Reservation       `json:"reservations"`
 	Place        []Placement         `json:"place"` // new, or moved to another node

@@ -67,8 +67,11 @@ a workflow document; - is standard input.`,
 			return env.print(cmd.OutOrStdout(), p, func(out *page) {
 				showPlan(out, p)
 				outcome := "submitted"
-				if !p.Changes {
+				switch {
+				case !p.Changes:
 					outcome += "; everything stays where it is"
+				case p.Plan.Awaits:
+					outcome += "; it starts when its models have come, and what runs under its name goes on until then"
 				}
 				out.linef("\nworkflow %s %s", p.Plan.Workflow, outcome)
 			})

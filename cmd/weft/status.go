@@ -36,7 +36,11 @@ func showStatus(p *page, s api.WorkflowStatus) {
 	if s.Reason != "" {
 		reason = ": " + clean(s.Reason)
 	}
-	p.linef("workflow %s is %s%s\n", s.Workflow, s.Status, reason)
+	p.linef("workflow %s is %s%s", s.Workflow, s.Status, reason)
+	if n := s.Next; n != nil {
+		p.linef("version %d waits to take the place of version %d: %s", n.Version, s.Version, clean(n.Reason))
+	}
+	p.linef("")
 	showTotals(p, s.Frames, s.LatencyMS, s.Detections, s.Judged)
 
 	var (
@@ -139,6 +143,9 @@ func troubles(s api.WorkflowStatus) []string {
 	}
 	if s.Reason != "" {
 		out = append(out, clean(fmt.Sprintf("workflow %s is %s: %s", s.Workflow, s.Status, s.Reason)))
+	}
+	if n := s.Next; n != nil {
+		out = append(out, clean(fmt.Sprintf("workflow %s version %d waits: %s", s.Workflow, n.Version, n.Reason)))
 	}
 	for _, x := range s.Sources {
 		what := "source " + x.Source

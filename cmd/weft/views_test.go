@@ -137,6 +137,27 @@ func TestPlansOfEveryKind(t *testing.T) {
 	golden(t, "plan-adjusts.txt", weftWith(t, t.Context(), f.config, people, "workflow", "plan", "-").want(t, exitChanges, "").out)
 }
 
+// TestAVersionThatWaits: what runs, and beside it what takes its place and why it
+// does not yet.
+func TestAVersionThatWaits(t *testing.T) {
+	f := startFake(t)
+	shows := func(c called, want string) {
+		t.Helper()
+		if out := c.want(t, exitOK, "").out; !strings.Contains(out, want) {
+			t.Errorf("shown:\n%s\nwant %q", out, want)
+		}
+	}
+	next := &api.NextVersion{Version: 3, Reason: "detect@512: waiting for model yolox on fog-1"}
+	f.answer("GET /v1/workflows/people", api.WorkflowStatus{Workflow: "people", Version: 2, Status: "running", Next: next})
+	shows(weft(t, f.config, "workflow", "status", "people"), "workflow people is running\nversion 3 waits to take the place of version 2: detect@512: waiting for model yolox on fog-1\n\n")
+	f.answer("GET /v1/workflows", []api.Workflow{{Name: "people", Version: 2, Status: "running", Reason: "gate stays", Next: next}})
+	shows(weft(t, f.config, "workflow", "list"), "gate stays; version 3 waits: detect@512: waiting for model yolox on fog-1")
+	f.answer("POST /v1/workflows", api.Planned{Changes: true, Plan: &tiering.Plan{
+		Workflow: "people", Awaits: true, Unplaced: []tiering.Unplaced{{Name: "detect@512", Reason: "waiting for model yolox on fog-1"}},
+	}})
+	shows(weftWith(t, t.Context(), f.config, people, "workflow", "submit", "-"), "! detect@512 is on no node: waiting for model yolox on fog-1\n\nworkflow people submitted; it starts when its models have come, and what runs under its name goes on until then")
+}
+
 func TestWordsOfCoordinators(t *testing.T) {
 	f := startFake(t)
 	f.fail("GET /v1/nodes", api.Error{Status: 503, Code: api.CodeNoLeader, Detail: "there is no leader at the moment"})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,9 +108,13 @@ func showWorkflows(p *page, ws []api.Workflow) {
 	now := time.Now()
 	var rows [][]string
 	for _, x := range ws {
+		why := x.Reason
+		if n := x.Next; n != nil {
+			why = strings.TrimPrefix(fmt.Sprintf("%s; version %d waits: %s", why, n.Version, n.Reason), "; ")
+		}
 		rows = append(rows, []string{
 			x.Name, x.Status, ago(now, x.Since), fmt.Sprint(x.Version),
-			fmt.Sprint(x.Sources), fmt.Sprint(x.Tasks), fmt.Sprint(x.Instances), x.Reason,
+			fmt.Sprint(x.Sources), fmt.Sprint(x.Tasks), fmt.Sprint(x.Instances), why,
 		})
 	}
 	p.table("WORKFLOW|STATUS|>SINCE|>VERSION|>SOURCES|>TASKS|>INSTANCES|WHY", rows)

@@ -47,13 +47,12 @@ spec:
 `, carsModel)
 }
 
-// TestModelsTravelOverTheMesh: only the coordinator, on which nothing runs, has
-// the model's files. The nodes that need them get them from it, and the workflow
-// waits for that. Then its files are damaged unseen, and a node that comes later
-// refuses them, and gets them from another when there is one.
-func TestModelsTravelOverTheMesh(t *testing.T) {
+// modelFarm is a coordinator, on which nothing runs and which has the files of
+// carsModel, and nodes of which fog-1 and edge-1 run; fog-1 hands out its own.
+func modelFarm(t *testing.T) (f *farm, m *catalog.Model, dir func(node string) string, whole func(node string) bool) {
+	t.Helper()
 	from := filepath.Join(testData(t), "detectors")
-	f := &farm{t: t, dir: t.TempDir(), ca: newCA(t), processes: map[string]*process{}}
+	f = &farm{t: t, dir: t.TempDir(), ca: newCA(t), processes: map[string]*process{}}
 	writeKey(t, f.dir)
 	t.Cleanup(f.stopAll)
 	at, apiAt := freePort(t), freePort(t)
@@ -74,9 +73,9 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 	}
 	change("coord-1", "expect: 3", "expect: 1")
 	change("fog-1", `http: "127.0.0.1:0"`, `http: "0.0.0.0:0"`) // where others reach it
-	m, _ := catalog.Builtin().Lookup(carsModel)
-	dir := func(node string) string { return filepath.Join(f.dir, node, "models") }
-	whole := func(node string) bool { return store.New(dir(node), catalog.Builtin(), nil).Usable(m) == nil }
+	m, _ = catalog.Builtin().Lookup(carsModel)
+	dir = func(node string) string { return filepath.Join(f.dir, node, "models") }
+	whole = func(node string) bool { return store.New(dir(node), catalog.Builtin(), nil).Usable(m) == nil }
 	if err := os.MkdirAll(dir("coord-1"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +98,36 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 	f.Client = api.NewClient(func() []string { return []string{apiAt} }, id.ClientTLS(pki.Coordinator))
 	t.Cleanup(f.Close)
 	eventually(t, time.Minute, "three nodes are alive", func() bool { return alive(t, f.Client) == 3 })
+	return f, m, dir, whole
+}
+
+// flip changes a bit in the middle of a file, as its size and time do not show;
+// twice is as before.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestModelsTravelOverTheMesh: only the coordinator, on which nothing runs, has
+// the model's files. The nodes that need them get them from it, and the workflow
+// waits for that. Then its files are damaged unseen, and a node that comes later
+// refuses them, and gets them from another when there is one.
+func TestModelsTravelOverTheMesh(t *testing.T) {
+	f, m, dir, whole := modelFarm(t)
 	if whole("fog-1") || whole("edge-1") {
 		t.Fatal("they have it already")
 	}
@@ -117,22 +146,7 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 	eventually(t, time.Minute, "the edge node has its model", func() bool { return whole("edge-1") })
 
 	// Damaged on the coordinator's disk, as its size and time do not show.
-	weights := filepath.Join(dir("coord-1"), m.Files[1].Name)
-	info, err := os.Stat(weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)/2] ^= 1
-	if err := os.WriteFile(weights, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(weights, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
+	flip(t, filepath.Join(dir("coord-1"), m.Files[1].Name))
 	f.kill("fog-1")
 	f.start("fog-2")
 	eventually(t, time.Minute, "fog-2 refuses what it gets", func() bool {
@@ -155,6 +169,43 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 		i := slices.IndexFunc(all, func(m api.Model) bool { return m.Name == carsModel })
 		return err == nil && len(all[i].Awaited) == 0 && slices.Contains(all[i].Nodes, "fog-2")
 	})
+}
+
+// TestAWorkflowRunsOnWhileItsNextModelComes: a workflow that runs is submitted with
+// a model that does not arrive for now. Frames go on with the detector that it
+// has, and its status says what it waits for; when the model comes it is taken.
+func TestAWorkflowRunsOnWhileItsNextModelComes(t *testing.T) {
+	f, m, dir, whole := modelFarm(t)
+	weights := filepath.Join(dir("coord-1"), m.Files[1].Name)
+	flip(t, weights) // who gets it refuses it
+	submit(t, f.Client, strings.ReplaceAll(cars(), "{name: "+carsModel+", resolutions: [320]}", "{name: hog-people, resolutions: [512]}"))
+	status := func() api.WorkflowStatus {
+		s, err := f.Workflow(t.Context(), "cars")
+		if err != nil {
+			return api.WorkflowStatus{}
+		}
+		return s
+	}
+	eventually(t, time.Minute, "frames are analysed", func() bool { s := status(); return where(s, "detect@512") == "fog-1" && s.Frames.Delivered > 0 })
+	if p := submit(t, f.Client, cars()); !p.Plan.Awaits || !p.Changes {
+		t.Errorf("planned %+v", p.Plan)
+	}
+	eventually(t, time.Minute, "the workflow says what it waits for", func() bool {
+		n := status().Next
+		return n != nil && n.Version == 2 && strings.Contains(n.Reason, "detect@320: waiting for model "+carsModel+" on fog-1; fog-1: cannot get the file ")
+	})
+	before := status()
+	eventually(t, time.Minute, "frames are analysed all the while", func() bool { return status().Frames.Delivered >= before.Frames.Delivered+4 })
+	if s := status(); s.Status != "running" || s.Version != 1 || s.Next == nil || whole("fog-1") {
+		t.Errorf("version %d is %s: %s; next %+v", s.Version, s.Status, s.Reason, s.Next)
+	}
+	flip(t, weights)
+	eventually(t, 2*time.Minute, "the new version runs", func() bool {
+		s := status()
+		return s.Version == 2 && s.Status == "running" && s.Next == nil && where(s, "detect@320") == "fog-1"
+	})
+	before = status()
+	eventually(t, time.Minute, "frames are analysed with it", func() bool { return status().Frames.Delivered >= before.Frames.Delivered+4 })
 }
 
 // Files are handed out where certificates are asked for, and nowhere else.

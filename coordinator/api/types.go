@@ -18,6 +18,8 @@ type (
 	QualityStatus = adapter.Status
 	// SourceQuality is what was estimated and measured of one of them.
 	SourceQuality = adapter.Source
+	// NextVersion is what takes the place of a workflow when its models have come.
+	NextVersion = kpi.Next
 	// SourceStatus is how one source is doing.
 	SourceStatus = kpi.Source
 	// StageStatus is how the instances of one task are doing.
@@ -107,6 +109,8 @@ type Workflow struct {
 	Sources   int       `json:"sources"`
 	Tasks     int       `json:"tasks"`
 	Instances int       `json:"instances"` // placed
+	// Next is the version that waits to take its place; nil: there is none.
+	Next *NextVersion `json:"next,omitempty"`
 }
 
 // Planned is what submitting a workflow would change, or has changed.

@@ -20,6 +20,7 @@ type Workflow struct {
 	Status     state.Status        `json:"status"`
 	Reason     string              `json:"reason,omitempty"`
 	Since      time.Time           `json:"since"`
+	Next       *Next               `json:"next,omitempty"` // nil: there is none
 	Frames     pipeline.Counts     `json:"frames"`
 	Latency    *pipeline.Histogram `json:"latency"` // capture to delivery
 	LatencyMS  Quantiles           `json:"latency_ms"`
@@ -30,6 +31,42 @@ type Workflow struct {
 	Judged     *pipeline.Judged    `json:"judged,omitempty"`
 	F1         *float64            `json:"f1,omitempty"`
 	Placements []tiering.Placement `json:"placements"`
+}
+
+// Next is the version of a workflow that takes the place of the one that runs
+// when its models have come.
+type Next struct {
+	Version   uint64    `json:"version"`
+	Submitted time.Time `json:"submitted"`
+	Reason    string    `json:"reason"` // what it waits for
+}
+
+// NextOf returns what takes the place of a workflow; nil: nothing does.
+func NextOf(w *state.Workflow) *Next {
+	if w.Next == nil {
+		return nil
+	}
+	return &Next{w.Next.Version, w.Next.Submitted, w.Next.Reason}
+}
+
+// next is NextOf with why nodes cannot get the models, as far as they say.
+func (s *Reports) next(w *state.Workflow, snap *state.Snapshot) *Next {
+	n := NextOf(w)
+	if n == nil {
+		return nil
+	}
+	var models []string
+	for _, u := range w.Next.Unplaced {
+		if t, ok := w.Next.Spec.Task(u.Name); ok && t.Model != nil && !slices.Contains(models, t.Model.Name) {
+			models = append(models, t.Model.Name)
+		}
+	}
+	why := []string{n.Reason}
+	for _, m := range models {
+		why = append(why, s.lacking(m, snap)...)
+	}
+	n.Reason = strings.Join(why, "; ")
+	return n
 }
 
 // judged is how right detections were, and their F1; nil: of no frame it is known.
@@ -87,7 +124,7 @@ type Stage struct {
 func (s *Reports) Status(w *state.Workflow, snap *state.Snapshot) Workflow {
 	sum, running := s.gather(w.Name, snap)
 	out := Workflow{
-		Workflow: w.Name, Version: w.Version, Status: w.Status, Reason: w.Reason, Since: w.Since,
+		Workflow: w.Name, Version: w.Version, Status: w.Status, Reason: w.Reason, Since: w.Since, Next: s.next(w, snap),
 		Frames: pipeline.Counts{Dropped: map[pipeline.Reason]uint64{}}, Latency: pipeline.NewHistogram(),
 		Sources: []Source{}, Stages: []Stage{}, Detections: map[string]uint64{},
 		Placements: snap.PlacementsOf(w.Name),

@@ -9,9 +9,9 @@ import (
 )
 
 // Profiled is of what a node is to say what it costs there: the models of
-// workflows that are not stopped, at their resolutions, that run on the node, or
-// could. It has to have the model. At the edge, and on nodes that offer no
-// processor, no detector is placed by itself.
+// workflows that are not stopped, and of what waits to take their place, at their
+// resolutions, that run on the node, or could. It has to have the model. At the
+// edge, and on nodes that offer no processor, no detector is placed by itself.
 func Profiled(snap *state.Snapshot, node string) []profile.Key {
 	n, ok := snap.Node(node)
 	if !ok {
@@ -23,14 +23,16 @@ func Profiled(snap *state.Snapshot, node string) []profile.Key {
 			continue
 		}
 		placements := snap.PlacementsOf(w.Name)
-		for i := range w.Spec.Tasks {
-			t := &w.Spec.Tasks[i]
-			if t.Model == nil || !n.HasModel(t.Model.Name) {
-				continue
-			}
-			here := slices.ContainsFunc(placements, func(p tiering.Placement) bool { return p.Node == node && p.Task == t.Name })
-			if here || n.Tier != tiering.Edge && n.Capacity.CPU > 0 {
-				out = append(out, KeyOn(&n.Node, t))
+		for _, spec := range w.Specs() {
+			for i := range spec.Tasks {
+				t := &spec.Tasks[i]
+				if t.Model == nil || !n.HasModel(t.Model.Name) {
+					continue
+				}
+				here := slices.ContainsFunc(placements, func(p tiering.Placement) bool { return p.Node == node && p.Task == t.Name })
+				if here || n.Tier != tiering.Edge && n.Capacity.CPU > 0 {
+					out = append(out, KeyOn(&n.Node, t))
+				}
 			}
 		}
 	}

@@ -163,10 +163,23 @@ func (q *Queue) Wait(p *Proposal) error {
 func submission(snap *state.Snapshot, w *tiering.Workflow, document string, plan *tiering.Plan, at time.Time) (cmd *state.SubmitWorkflow, stopped bool) {
 	old, known := snap.Workflow(w.Name)
 	stopped = known && old.Status == state.Stopped
-	if known && !stopped && plan.Empty() && old.Document == document && state.Same(old.Spec, w) {
-		return nil, false
+	if plan.Empty() && Same(snap, w, plan) {
+		if _, was := old.Latest(); was == document {
+			return nil, false
+		}
 	}
 	return &state.SubmitWorkflow{Workflow: w, Document: document, Plan: plan, At: at}, stopped
+}
+
+// Same reports whether a workflow is, by its plan, what was submitted last under
+// its name: what runs, unless another version waits to take its place.
+func Same(snap *state.Snapshot, w *tiering.Workflow, plan *tiering.Plan) bool {
+	old, ok := snap.Workflow(w.Name)
+	if !ok || old.Status == state.Stopped || old.Next != nil && !plan.Awaits {
+		return false
+	}
+	was, _ := old.Latest()
+	return state.Same(was, w)
 }
 
 // Overtaken reports whether a plan was refused because the state had moved on.

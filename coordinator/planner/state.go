@@ -30,18 +30,21 @@ type Leader struct {
 	rtt     tiering.RoundTrips
 	log     *slog.Logger
 	missing map[string]time.Time // since when membership does not list a node
-	refused map[string]attempt   // by workflow
+	refused map[due]uint64       // revision at which a version could not be placed
 	stuck   map[string]uint64    // revision at which a placement could not leave its node
 	began   map[aMove]uint64     // revision as of which there is a move, or later
 }
 
-// attempt is what a workflow was when it could not be placed. While it is the
-// same there is no point in trying again.
-type attempt struct{ revision, version uint64 }
+// due is a version of a workflow that does not run in full. While the state is
+// what it was when it could not be placed there is no point in trying again.
+type due struct {
+	workflow string
+	version  uint64
+}
 
 // New returns the leader of a new term. rtt may be nil.
 func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
-	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[string]attempt{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
+	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[due]uint64{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
 }
 
 // Schedule is tiering.Await with a random source that follows from the state,
@@ -51,7 +54,7 @@ func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
 }
 
 // Wanted are the models that a node is to have, sorted: those of the workflows
-// that are not stopped. A node at the edge runs no detector by itself, so it is
+// that are not stopped, and of what waits to take their place. A node at the edge runs no detector by itself, so it is
 // to have only those of the workflows whose sources are attached to it or placed
 // there.
 func Wanted(snap *state.Snapshot, node string) []string {
@@ -64,10 +67,12 @@ func Wanted(snap *state.Snapshot, node string) []string {
 		if w.Status == state.Stopped {
 			continue
 		}
-		attached := slices.ContainsFunc(w.Spec.Sources, func(s tiering.Source) bool { return s.Node == node })
-		placed := func(p tiering.Placement) bool { return p.Node == node }
-		if n.Tier != tiering.Edge || attached || slices.ContainsFunc(snap.PlacementsOf(w.Name), placed) {
-			out = append(out, w.Spec.Models()...)
+		placed := slices.ContainsFunc(snap.PlacementsOf(w.Name), func(p tiering.Placement) bool { return p.Node == node })
+		for _, spec := range w.Specs() {
+			attached := slices.ContainsFunc(spec.Sources, func(s tiering.Source) bool { return s.Node == node })
+			if n.Tier != tiering.Edge || attached || placed {
+				out = append(out, spec.Models()...)
+			}
 		}
 	}
 	slices.Sort(out)

@@ -78,7 +78,9 @@ type ForgetNode struct {
 }
 
 // SubmitWorkflow stores a workflow, new or in place of the one of that name,
-// together with the plan that places it: both or neither.
+// together with the plan that places it: both or neither. Where the plan awaits
+// models and an older version has instances, that goes on, and the new one is
+// kept as its Next until a plan places it.
 type SubmitWorkflow struct {
 	Workflow *tiering.Workflow `json:"workflow"`
 	Document string            `json:"document"`
@@ -94,7 +96,8 @@ type StopWorkflow struct {
 }
 
 // CommitPlan places tasks of a workflow. Version is the version of the
-// workflow that the plan was made for.
+// workflow that the plan was made for. If it is the one that waits, it takes the
+// place of the one that runs, unless the plan still awaits models.
 type CommitPlan struct {
 	Plan    *tiering.Plan `json:"plan"`
 	Version uint64        `json:"version"`
@@ -108,6 +111,9 @@ type SetWorkflowStatus struct {
 	Status Status    `json:"status"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Next is the version of which it is said, if it is the one that waits: it
+	// is Pending, and how the one that runs is doing is another matter.
+	Next uint64 `json:"next,omitempty"`
 }
 
 // SetNodeDrain begins or ends the draining of a node. A draining node gets

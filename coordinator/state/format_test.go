@@ -140,8 +140,28 @@ func profiles() []Command {
 	}
 }
 
+// awaited goes on from commands with a version that waits for a model, and then
+// cannot be placed.
+func awaited() []Command {
+	w := pipelineOf("people", 1)
+	w.Tasks[1].Model.Name = "yolox"
+	plan := func(why string) *tiering.Plan {
+		return &tiering.Plan{
+			Workflow: "people", Index: 13, Awaits: true, Categories: map[string]tiering.Category{}, Reservations: []tiering.Reservation{},
+			Place: []tiering.Placement{}, Keep: []tiering.Placement{}, Adjust: []tiering.Adjustment{}, Remove: []string{},
+			Unplaced: []tiering.Unplaced{{Name: "detect@416", Reason: why}},
+		}
+	}
+	return []Command{
+		&SubmitWorkflow{Workflow: w, Document: "kind: Workflow\n# new\n", Plan: plan("waiting for model yolox on fog-2"), At: at(40)},
+		&SetWorkflowStatus{Name: "people", Status: Pending, Reason: "fog is short of 1 core", Next: 2, At: at(41)},
+		&CommitPlan{Plan: plan("waiting for model yolox on fog-2, fog-3"), Version: 2, At: at(42)},
+	}
+}
+
 func TestGoldenCommands(t *testing.T) {
 	goldenCommands(t, "adaptations.golden", adaptations())
+	goldenCommands(t, "awaited.golden", awaited())
 	goldenCommands(t, "commands.golden", commands())
 	goldenCommands(t, "drains.golden", drains())
 	goldenCommands(t, "makers.golden", makers())
@@ -171,6 +191,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	goldenSnapshot(t, "made.golden", append(commands(), makers()...))
 	goldenSnapshot(t, "adapted.golden", append(commands(), adaptations()...))
 	goldenSnapshot(t, "profiled.golden", append(commands(), profiles()...))
+	goldenSnapshot(t, "waiting.golden", append(commands(), awaited()...))
 }
 
 func goldenSnapshot(t *testing.T, file string, commands []Command) {
@@ -256,7 +277,7 @@ func TestPersistReportsWriteErrors(t *testing.T) {
 // FuzzApply feeds bytes to the log: they are refused as corrupt, or they are a
 // command that comes back from its encoding and is applied alike everywhere.
 func FuzzApply(f *testing.F) {
-	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles()) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles(), awaited()) {
 		entry, err := Encode(cmd)
 		if err != nil {
 			f.Fatal(err)
@@ -320,7 +341,7 @@ func FuzzApply(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	m := newFixture(f)
 	f.Add(persist(f, m.Snapshot()))
-	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles()) {
+	for _, cmd := range slices.Concat(commands(), drains(), adaptations(), profiles(), awaited()) {
 		m.do(cmd)
 		f.Add(persist(f, m.Snapshot()))
 	}
@@ -356,6 +377,7 @@ func FuzzRestoreRecord(f *testing.F) {
 	add(recordCluster, cluster{Key: clusterKey, Name: "demo"})
 	add(recordNode, Node{Node: node("fog-1", tiering.Fog, 4), Status: tiering.NodeAlive, Since: at(0)})
 	add(recordWorkflow, Workflow{Name: "people", Spec: pipelineOf("people", 1), Status: Running})
+	add(recordWorkflow, Workflow{Name: "people", Spec: pipelineOf("people", 1), Status: Running, Next: &Submission{Spec: pipelineOf("people", 2), Version: 2}})
 	add(recordToken, Token{ID: "0123456789abcdef", Name: "ci", Scope: ScopeRead})
 	add(recordAdaptation, Adaptation{Workflow: "people", Adaptation: tiering.Adaptation{
 		Qualities: map[string]tiering.Quality{"cam": {Model: "yolo", Resolution: 416, Every: 2}}, Held: map[string]string{"cam": "0.9 is asked for"},

@@ -20,7 +20,9 @@ type model struct {
 	nodes      map[string]tiering.Node
 	alive      map[string]bool
 	drain      map[string]bool
-	versions   map[string]uint64
+	versions   map[string]uint64 // that run, or ran
+	latest     map[string]uint64
+	next       map[string]*tiering.Workflow // that wait
 	specs      map[string]*tiering.Workflow // not stopped
 	placements map[string]tiering.Placement
 }
@@ -83,6 +85,23 @@ func (m *model) carryOut(spec *tiering.Workflow, p *tiering.Plan) (map[string]ti
 		}
 	}
 	return after, ok
+}
+
+// run has a workflow run in place of whatever there was under its name.
+func (m *model) run(spec *tiering.Workflow) {
+	m.latest[spec.Name]++
+	m.versions[spec.Name], m.specs[spec.Name] = m.latest[spec.Name], spec
+	delete(m.next, spec.Name)
+}
+
+// has reports whether a workflow has instances.
+func (m *model) has(workflow string) bool {
+	for _, x := range m.placements {
+		if x.Workflow == workflow {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *model) free(placements map[string]tiering.Placement, node string) tiering.Resources {
@@ -178,6 +197,7 @@ func TestMachineAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
 			nodes: map[string]tiering.Node{}, alive: map[string]bool{}, drain: map[string]bool{}, versions: map[string]uint64{},
+			latest: map[string]uint64{}, next: map[string]*tiering.Workflow{},
 			specs: map[string]*tiering.Workflow{}, placements: map[string]tiering.Placement{},
 		}
 		machine, replica := New(), New()
@@ -314,8 +334,29 @@ func TestMachineAgainstModel(t *testing.T) {
 				after, ok := m.carryOut(stale.spec, stale.plan)
 				expect(do(&SubmitWorkflow{Workflow: stale.spec, Document: "d", Plan: stale.plan, At: at(int(index))}), ok)
 				if ok {
-					m.placements, m.specs[stale.spec.Name] = after, stale.spec
-					m.versions[stale.spec.Name]++
+					m.placements = after
+					m.run(stale.spec)
+				}
+			},
+			"await": func(t *rapid.T) {
+				spec := pipelineOf(rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow"), rapid.IntRange(1, 3).Draw(t, "detectors"))
+				plan := &tiering.Plan{Workflow: spec.Name, Awaits: true, Unplaced: []tiering.Unplaced{{Name: "detect@416", Reason: "waits"}}}
+				expect(do(&SubmitWorkflow{Workflow: spec, Document: "d", Plan: plan, At: at(int(index))}), true)
+				if m.has(spec.Name) && !Same(m.specs[spec.Name], spec) {
+					m.latest[spec.Name]++
+					m.next[spec.Name] = spec
+				} else {
+					m.run(spec)
+				}
+			},
+			"wait": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow")
+				_, waits := m.next[name]
+				plan := &tiering.Plan{Workflow: name, Awaits: true, Unplaced: []tiering.Unplaced{{Name: "detect@416", Reason: rapid.SampledFrom([]string{"waits", "still"}).Draw(t, "why")}}}
+				if rapid.Bool().Draw(t, "for models") {
+					expect(do(&CommitPlan{Plan: plan, Version: m.latest[name], At: at(int(index))}), m.specs[name] != nil)
+				} else if m.latest[name] > 0 {
+					expect(do(&SetWorkflowStatus{Name: name, Status: Pending, Reason: "no room", Next: m.latest[name], At: at(int(index))}), waits)
 				}
 			},
 			"commit": func(t *rapid.T) {
@@ -324,20 +365,32 @@ func TestMachineAgainstModel(t *testing.T) {
 				}
 				name := stale.spec.Name
 				spec, running := m.specs[name]
+				version := m.versions[name]
+				if next := m.next[name]; next != nil && rapid.Bool().Draw(t, "what waits") {
+					spec, version = next, m.latest[name]
+				}
 				ok := running
 				var after map[string]tiering.Placement
 				if running {
 					after, ok = m.carryOut(spec, stale.plan)
 				}
-				expect(do(&CommitPlan{Plan: stale.plan, Version: m.versions[name], At: at(int(index))}), ok)
+				expect(do(&CommitPlan{Plan: stale.plan, Version: version, At: at(int(index))}), ok)
 				if ok {
 					m.placements = after
+					if version != m.versions[name] {
+						m.versions[name], m.specs[name] = version, spec
+						delete(m.next, name)
+					}
 				}
 			},
 			"stop": func(t *rapid.T) {
 				name := rapid.SampledFrom([]string{"people", "cars"}).Draw(t, "workflow")
 				expect(do(&StopWorkflow{Name: name, At: at(int(index))}), m.versions[name] > 0)
 				delete(m.specs, name)
+				delete(m.next, name)
+				if m.latest[name] > 0 {
+					m.versions[name] = m.latest[name]
+				}
 				maps.DeleteFunc(m.placements, func(_ string, x tiering.Placement) bool { return x.Workflow == name })
 			},
 			"restart": func(t *rapid.T) {
@@ -408,8 +461,11 @@ func compare(t *rapid.T, m *model, machine, replica *Machine) {
 	}
 	for _, w := range s.Workflows() {
 		_, running := m.specs[w.Name]
-		if w.Version != m.versions[w.Name] || (w.Status == Stopped) == running {
+		if w.Version != m.versions[w.Name] || (w.Status == Stopped) == running || running && !Same(w.Spec, m.specs[w.Name]) {
 			t.Fatalf("workflow %s: version %d, %s", w.Name, w.Version, w.Status)
+		}
+		if next := m.next[w.Name]; (w.Next != nil) != (next != nil) || next != nil && (w.Next.Version != m.latest[w.Name] || !Same(w.Next.Spec, next)) {
+			t.Fatalf("workflow %s: %+v waits, want %+v", w.Name, w.Next, next)
 		}
 		dead := slices.ContainsFunc(s.PlacementsOf(w.Name), func(p tiering.Placement) bool { return !m.alive[p.Node] && !m.alive[p.From] })
 		// A forgotten node cannot be seen to change a workflow's status: it was dead before.

@@ -220,7 +220,9 @@ func (c codec) readRecord(r record, into *change) error {
 	case recordNode:
 		return readInto(c, r.Body, into, tableNodes, func(v *Node) bool { return v.ID != "" })
 	case recordWorkflow:
-		return readInto(c, r.Body, into, tableWorkflows, func(v *Workflow) bool { return v.Name != "" && v.Spec != nil })
+		return readInto(c, r.Body, into, tableWorkflows, func(v *Workflow) bool {
+			return v.Name != "" && v.Spec != nil && (v.Next == nil || v.Next.Spec != nil)
+		})
 	case recordPlacement:
 		return readInto(c, r.Body, into, tablePlacements, func(v *tiering.Placement) bool {
 			return v.ID != "" && v.Workflow != "" && v.Node != ""

@@ -45,9 +45,40 @@ type Workflow struct {
 	Reason    string            `json:"reason,omitempty"` // also of what stays on a draining node
 	Since     time.Time         `json:"since"`            // of the status
 	// Unplaced are the sources and tasks that the last plan went without.
-	Unplaced    []tiering.Unplaced `json:"unplaced,omitempty"`
-	CreateIndex uint64             `json:"create_index"`
-	ModifyIndex uint64             `json:"modify_index"`
+	Unplaced []tiering.Unplaced `json:"unplaced,omitempty"`
+	// Next is the version that takes the place of this one when its models have
+	// come; nil: there is none.
+	Next        *Submission `json:"next,omitempty"`
+	CreateIndex uint64      `json:"create_index"`
+	ModifyIndex uint64      `json:"modify_index"`
+}
+
+// Submission is a version of a workflow that waits while an older one runs.
+type Submission struct {
+	Spec      *tiering.Workflow `json:"spec"`
+	Document  string            `json:"document"`
+	Version   uint64            `json:"version"`
+	Submitted time.Time         `json:"submitted"`
+	Reason    string            `json:"reason"` // what it waits for
+	// Unplaced are the tasks whose models it waits for; none: it cannot be
+	// placed for another reason.
+	Unplaced []tiering.Unplaced `json:"unplaced,omitempty"`
+}
+
+// Specs are what the workflow runs and, if there is one, what it is to run next.
+func (w *Workflow) Specs() []*tiering.Workflow {
+	if w.Next == nil {
+		return []*tiering.Workflow{w.Spec}
+	}
+	return []*tiering.Workflow{w.Spec, w.Next.Spec}
+}
+
+// Latest is what was submitted last: what waits or, if nothing does, what runs.
+func (w *Workflow) Latest() (spec *tiering.Workflow, document string) {
+	if w.Next != nil {
+		return w.Next.Spec, w.Next.Document
+	}
+	return w.Spec, w.Document
 }
 
 // Attached reports whether a placement of the workflow is of a source that is

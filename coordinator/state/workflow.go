@@ -22,7 +22,10 @@ func (c *SubmitWorkflow) apply(tx *change) error {
 	}
 	typ := WorkflowSubmitted
 	if old, ok := get[Workflow](tx.txn, tableWorkflows, w.Name); ok {
-		w.Version, w.CreateIndex = old.Version+1, old.CreateIndex
+		w.Version, w.CreateIndex = old.latest()+1, old.CreateIndex
+		if c.Plan.Awaits && tx.runs(old) && !Same(old.Spec, c.Workflow) {
+			return tx.waits(old, &Submission{Spec: c.Workflow, Document: c.Document, Version: w.Version, Submitted: c.At}, c.Plan)
+		}
 		if old.Status != Stopped {
 			typ = WorkflowUpdated
 			w.Status, w.Reason, w.Since = old.Status, old.Reason, old.Since
@@ -55,7 +58,9 @@ func (c *StopWorkflow) apply(tx *change) error {
 	}
 	tx.forget(c.Name)
 	tx.assignments = true
-	tx.setStatus(old, Stopped, "")
+	w := *old
+	w.Version, w.Next = old.latest(), nil
+	tx.setStatus(&w, Stopped, "")
 	tx.event(WorkflowStopped, c.Name, "workflow %s stopped, %d instances released", c.Name, len(placed))
 	return nil
 }
@@ -72,6 +77,14 @@ func (c *CommitPlan) apply(tx *change) error {
 	w := *old
 	if w.Status == Stopped {
 		return fmt.Errorf("%w: workflow %s is stopped", ErrConflict, w.Name)
+	}
+	if n := w.Next; n != nil && n.Version == c.Version {
+		if c.Plan.Awaits {
+			return tx.waits(old, n, c.Plan)
+		}
+		tx.event(WorkflowUpdated, w.Name, "workflow %s version %d takes the place of version %d", w.Name, n.Version, w.Version)
+		w.Spec, w.Document, w.Version, w.Submitted, w.Next = n.Spec, n.Document, n.Version, n.Submitted, nil
+		tx.readapt(w.Spec)
 	}
 	if w.Version != c.Version {
 		return fmt.Errorf("%w: workflow %s is at version %d, the plan was made for version %d", ErrConflict, w.Name, w.Version, c.Version)
@@ -100,11 +113,65 @@ func (c *SetWorkflowStatus) apply(tx *change) error {
 	default:
 		return fmt.Errorf("%w: status %q of a workflow follows from its placements", ErrInvalid, c.Status)
 	}
+	if c.Next != 0 {
+		return tx.stuck(w, c)
+	}
 	if h := tx.health(w); h.status == Running {
 		return fmt.Errorf("%w: workflow %s runs in full", ErrConflict, w.Name)
 	}
 	tx.announce(w, c.Status, c.Reason)
 	return nil
+}
+
+// latest is the newest version that there is of a workflow.
+func (w *Workflow) latest() uint64 {
+	if w.Next != nil {
+		return w.Next.Version
+	}
+	return w.Version
+}
+
+// runs reports whether a workflow has instances that are to go on.
+func (c *change) runs(w *Workflow) bool {
+	return w.Status != Stopped && len(list[tiering.Placement](c.txn, tablePlacements, byWorkflow, w.Name)) > 0
+}
+
+// waits keeps a version of a workflow beside the one that runs, in place of
+// any that waited before.
+func (c *change) waits(old *Workflow, n *Submission, p *tiering.Plan) error {
+	if p.Workflow != old.Name || !p.Empty() {
+		return fmt.Errorf("%w: a plan for workflow %q that awaits models changes something of workflow %q", ErrInvalid, p.Workflow, old.Name)
+	}
+	next := *n
+	next.Unplaced, next.Reason = p.Unplaced, strings.Join(reasons(p.Unplaced), "; ")
+	c.assignments = c.assignments || old.latest() != next.Version // there may be other models to get
+	c.wait(old, &next)
+	return nil
+}
+
+// stuck says why the version that waits cannot be placed, if models are not all.
+func (c *change) stuck(w *Workflow, cmd *SetWorkflowStatus) error {
+	if w.Next == nil || w.Next.Version != cmd.Next || cmd.Status != Pending {
+		return fmt.Errorf("%w: no version %d of workflow %s is to become %s", ErrConflict, cmd.Next, w.Name, cmd.Status)
+	}
+	next := *w.Next
+	next.Unplaced, next.Reason = nil, cmd.Reason
+	c.wait(w, &next)
+	return nil
+}
+
+// wait stores what a workflow is to run next, and says so if it is news.
+func (c *change) wait(old *Workflow, next *Submission) {
+	w := *old
+	w.Next, w.ModifyIndex = next, c.index
+	switch {
+	case old.latest() != next.Version:
+		c.event(WorkflowUpdated, w.Name, "workflow %s version %d: %d sources, %d tasks; version %d goes on until it can run: %s",
+			w.Name, next.Version, len(next.Spec.Sources), len(next.Spec.Tasks), w.Version, next.Reason)
+	case old.Next.Reason != next.Reason:
+		c.event(WorkflowPending, w.Name, "workflow %s version %d waits: %s", w.Name, next.Version, next.Reason)
+	}
+	c.insert(tableWorkflows, &w)
 }
 
 // health is what the placements say of a workflow.
@@ -131,20 +198,26 @@ func (c *change) health(w *Workflow) health {
 	if live == total && len(w.Unplaced) == 0 {
 		return health{Running, strings.Join(stays, "; ")}
 	}
-	var reasons []string
+	var why []string
 	if len(gone) > 0 {
 		slices.Sort(gone)
-		reasons = append(reasons, fmt.Sprintf("%d of %d instances are on nodes that are gone: %s",
+		why = append(why, fmt.Sprintf("%d of %d instances are on nodes that are gone: %s",
 			total-live, total, strings.Join(gone, ", ")))
 	}
-	for _, u := range w.Unplaced {
-		reasons = append(reasons, u.Name+": "+u.Reason)
-	}
-	h := health{Degraded, strings.Join(append(reasons, stays...), "; ")}
+	h := health{Degraded, strings.Join(slices.Concat(why, reasons(w.Unplaced), stays), "; ")}
 	if live == 0 {
 		h.status = Pending
 	}
 	return h
+}
+
+// reasons says why sources and tasks are on no node.
+func reasons(unplaced []tiering.Unplaced) []string {
+	var out []string
+	for _, u := range unplaced {
+		out = append(out, u.Name+": "+u.Reason)
+	}
+	return out
 }
 
 // settle derives a workflow's status from where its instances are.

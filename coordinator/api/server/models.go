@@ -2,9 +2,11 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/coordinator/planner"
@@ -12,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/models/catalog"
 	"github.com/weft-mesh/weft/models/fetch"
 	"github.com/weft-mesh/weft/models/store"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // Library is the models of this node.
@@ -61,12 +64,58 @@ func (s *Server) wanted(snap *state.Snapshot, node string) []catalog.Model {
 	var out []catalog.Model
 	known := s.catalogue()
 	for _, name := range planner.Wanted(snap, node) {
-		m, ok := known.Lookup(name)
-		if ok && !slices.ContainsFunc(m.Files, func(f catalog.File) bool { return f.SHA256 == "" }) {
+		if m, ok := known.Lookup(name); ok && s.unknown(name) == "" {
 			out = append(out, *m)
 		}
 	}
 	return out
+}
+
+// unknown says why nodes are not told to get a model, as far as it is for want of
+// something here; empty: they are.
+func (s *Server) unknown(model string) string {
+	m, ok := s.catalogue().Lookup(model)
+	if !ok {
+		return fmt.Sprintf("coordinator %s has no model %s in its catalogue, so nodes do not get it; add it there with `weft models add`", s.cfg.Node, model)
+	}
+	for _, f := range m.Files {
+		if f.SHA256 == "" {
+			return fmt.Sprintf("coordinator %s knows no digest of %s, so nodes do not get it; have the file there once, with `weft models pull %s`", s.cfg.Node, f.Name, model)
+		}
+	}
+	return ""
+}
+
+// explain adds to what is said of tasks that wait for models what is amiss with
+// them here.
+func (s *Server) explain(status *api.WorkflowStatus) {
+	w, ok := s.control.Snapshot().Workflow(status.Workflow)
+	if !ok || w.Status == state.Stopped {
+		return
+	}
+	for i := range status.Stages {
+		stage := &status.Stages[i]
+		if why := s.unknownOf(w.Spec, w.Unplaced, stage.Task); why != "" {
+			stage.Message = strings.TrimPrefix(stage.Message+"; "+why, "; ")
+		}
+	}
+	if status.Next == nil || w.Next == nil {
+		return
+	}
+	for _, u := range w.Next.Unplaced {
+		if why := s.unknownOf(w.Next.Spec, w.Next.Unplaced, u.Name); why != "" && !strings.Contains(status.Next.Reason, why) {
+			status.Next.Reason += "; " + why
+		}
+	}
+}
+
+// unknownOf is unknown of the model of a task that is on no node.
+func (s *Server) unknownOf(spec *tiering.Workflow, unplaced []tiering.Unplaced, task string) string {
+	t, ok := spec.Task(task)
+	if !ok || t.Model == nil || !slices.ContainsFunc(unplaced, func(u tiering.Unplaced) bool { return u.Name == task }) {
+		return ""
+	}
+	return s.unknown(t.Model.Name)
 }
 
 // getBlob hands out a model's file. A few at a time, since it goes over the

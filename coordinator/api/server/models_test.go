@@ -20,14 +20,22 @@ import (
 )
 
 // shelf is a node's models: the built-in catalogue and one file.
-type shelf struct{ data []byte }
+type shelf struct {
+	data []byte
+	own  *catalog.Catalog // nil: none
+}
 
 func (s *shelf) digest() string {
 	sum := sha256.Sum256(s.data)
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *shelf) Catalogue() *catalog.Catalog { return catalog.Builtin() }
+func (s *shelf) Catalogue() *catalog.Catalog {
+	if s.own != nil {
+		return s.own
+	}
+	return catalog.Builtin()
+}
 
 type blob struct{ *bytes.Reader }
 
@@ -97,6 +105,57 @@ func TestBlobs(t *testing.T) {
 	}
 	if a := c.do("GET", path, ""); a.status != http.StatusOK {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// A workflow waits for models of which this coordinator knows too little to have
+// nodes get them: its status says so, of what runs and of what is to run next.
+func TestModelsThatNodesAreNotToldOf(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	own, err := catalog.Load("own.yaml", []byte("apiVersion: weft/v1\nkind: Catalogue\nmodels:\n  - {name: odd, format: onnx, files: [{role: model, name: odd.onnx}], resolutions: [416], fit: stretch, classes: people}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server.cfg.Library = &shelf{own: own}
+	submit := func(model string, awaits bool) {
+		t.Helper()
+		w := &tiering.Workflow{
+			Name: "cars", Sources: []tiering.Source{{Name: "gate", Node: "edge-1", Resolution: 416}},
+			Tasks: []tiering.Task{{Name: "detect@416", Group: "detect", Type: tiering.DeepModel, Operation: "detect", Model: &tiering.Model{Name: model, Family: model, Resolution: 416}}},
+		}
+		plan := &tiering.Plan{Workflow: "cars", Awaits: awaits, Unplaced: []tiering.Unplaced{{Name: "detect@416", Reason: "waits"}}}
+		if !awaits {
+			plan.Place = []tiering.Placement{{ID: tiering.SlotID("cars", "gate", 0), Workflow: "cars", Task: "gate", Source: true, Node: "edge-1", Tier: tiering.Edge}}
+		}
+		f.apply(&state.SubmitWorkflow{Workflow: w, Plan: plan, At: time.Now()})
+	}
+	said := func() (stage, next string) {
+		t.Helper()
+		s := api.WorkflowStatus{Workflow: "cars", Stages: []api.StageStatus{{Task: "detect@416", Message: "waits"}}}
+		if w, _ := f.Snapshot().Workflow("cars"); w.Next != nil {
+			s.Next = &api.NextVersion{Version: w.Next.Version, Reason: w.Next.Reason}
+		}
+		f.server.explain(&s)
+		if s.Next != nil {
+			next = s.Next.Reason
+		}
+		return s.Stages[0].Message, next
+	}
+	submit("odd", false)
+	if stage, _ := said(); stage != "waits; coordinator c1 knows no digest of odd.onnx, so nodes do not get it; have the file there once, with `weft models pull odd`" {
+		t.Error(stage)
+	}
+	submit("lost", true)
+	if _, next := said(); next != "detect@416: waits; coordinator c1 has no model lost in its catalogue, so nodes do not get it; add it there with `weft models add`" {
+		t.Error(next)
+	}
+	if as := f.server.wanted(f.Snapshot(), "edge-1"); len(as) != 0 {
+		t.Errorf("edge-1 is told of %+v", as)
+	}
+	f.apply(&state.StopWorkflow{Name: "cars", At: time.Now()})
+	if stage, next := said(); stage != "waits" || next != "" {
+		t.Errorf("stopped: %q, %q", stage, next)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/coordinator/api"
+	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/tiering"
 	"github.com/weft-mesh/weft/tiering/sourceuri"
@@ -20,7 +22,7 @@ func (s *Server) getWorkflows(w http.ResponseWriter, _ *http.Request) error {
 		out = append(out, api.Workflow{
 			Name: wf.Name, Status: string(wf.Status), Reason: wf.Reason, Since: wf.Since, Submitted: wf.Submitted,
 			Version: wf.Version, Sources: len(wf.Spec.Sources), Tasks: len(wf.Spec.Tasks),
-			Instances: len(snap.PlacementsOf(wf.Name)),
+			Instances: len(snap.PlacementsOf(wf.Name)), Next: kpi.NextOf(wf),
 		})
 	}
 	return s.reply(w, http.StatusOK, out)
@@ -32,6 +34,7 @@ func (s *Server) getWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.explain(&status)
 	return s.reply(w, http.StatusOK, status)
 }
 
@@ -98,8 +101,7 @@ func (s *Server) document(r *http.Request) (*tiering.Workflow, string, error) {
 // shown. A document that places nothing anew may still change what is placed: a
 // source's rate, an objective.
 func planned(before *state.Snapshot, spec *tiering.Workflow, plan *tiering.Plan) api.Planned {
-	old, known := before.Workflow(spec.Name)
-	same := known && old.Status != state.Stopped && state.Same(old.Spec, spec)
+	same := planner.Same(before, spec, plan)
 	p := *plan
 	p.Reservations, p.Place, p.Keep = orEmpty(p.Reservations), orEmpty(p.Place), orEmpty(p.Keep)
 	p.Adjust, p.Remove = orEmpty(p.Adjust), orEmpty(p.Remove)
