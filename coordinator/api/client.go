@@ -58,13 +58,20 @@ func NewClient(addresses func() []string, tlsConfig *tls.Config) *Client {
 // NewClientVia is NewClient with connections that dial makes, say from inside
 // a network namespace; nil: as usual.
 func NewClientVia(dial DialFunc, addresses func() []string, tlsConfig *tls.Config) *Client {
-	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, nil, dial)}}
+	return newClient(addresses, NewTransport(tlsConfig, nil, dial))
 }
 
 // NewPeerClient is NewClient for a node, whose connections end with its trust in
 // the coordinator.
 func NewPeerClient(peers *pki.Peers, addresses func() []string, tlsConfig *tls.Config) *Client {
-	return &Client{addresses: addresses, http: &http.Client{Transport: NewTransport(tlsConfig, peers, nil)}}
+	return newClient(addresses, NewTransport(tlsConfig, peers, nil))
+}
+
+// newClient follows no redirects: coordinators forward by themselves, and what
+// the caller shows and sends is for those at the addresses.
+func newClient(addresses func() []string, t *Transport) *Client {
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{addresses: addresses, http: &http.Client{Transport: t, CheckRedirect: stay}}
 }
 
 // NewTokenClient is NewClient for a caller that shows a token. tlsConfig has no

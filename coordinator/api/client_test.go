@@ -390,6 +390,7 @@ func TestClientReadsOddAnswers(t *testing.T) {
 	}{
 		{"a proxy's error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad gateway", 502) }, "answered 502 Bad Gateway: bad gateway"},
 		{"an empty error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answered 500 Internal Server Error"},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/nodes", 307) }, "answered 307 Temporary Redirect"},
 		{"another JSON", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); _, _ = io.WriteString(w, `{}`) }, "answered 404 Not Found: {}"},
 		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }, "cannot be read: invalid character 'o'"},
 		{"nothing", func(http.ResponseWriter, *http.Request) {}, "cannot be read: EOF"},
