@@ -41,7 +41,7 @@ func Encode(models ...Model) ([]byte, error) {
 		}
 		out.Models = append(out.Models, e)
 	}
-	b, err := yaml.MarshalWithOptions(out, yaml.OmitEmpty())
+	b, err := yaml.Marshal(out)
 	if err != nil {
 		return nil, fmt.Errorf("encode a catalogue: %w", err)
 	}

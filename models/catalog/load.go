@@ -30,42 +30,42 @@ const (
 type document struct {
 	APIVersion string              `yaml:"apiVersion,required"`
 	Kind       string              `yaml:"kind,required"`
-	ClassLists map[string][]string `yaml:"classLists"`
+	ClassLists map[string][]string `yaml:"classLists,omitempty"`
 	Models     []modelEntry        `yaml:"models,required"`
 }
 
 type modelEntry struct {
 	Name        string      `yaml:"name,required"`
-	Family      string      `yaml:"family"`
+	Family      string      `yaml:"family,omitempty"`
 	Format      Format      `yaml:"format,required"`
-	Files       []fileEntry `yaml:"files"`
+	Files       []fileEntry `yaml:"files,omitempty"`
 	Resolutions []int       `yaml:"resolutions,required"`
 	Fit         tiering.Fit `yaml:"fit,required"`
 	Classes     string      `yaml:"classes,required"`
-	Channels    *Channels   `yaml:"channels"`
-	DivideBy    *float64    `yaml:"divideBy"`
-	Confidence  *float64    `yaml:"confidence"`
-	NMS         *float64    `yaml:"nms"`
-	Accuracy    []figure    `yaml:"accuracy"`
-	Rates       []rate      `yaml:"rates"`
-	Licence     string      `yaml:"licence"`
-	Source      string      `yaml:"source"`
-	Description string      `yaml:"description"`
+	Channels    *Channels   `yaml:"channels,omitempty"`
+	DivideBy    *float64    `yaml:"divideBy,omitempty"`
+	Confidence  *float64    `yaml:"confidence,omitempty"`
+	NMS         *float64    `yaml:"nms,omitempty"`
+	Accuracy    []figure    `yaml:"accuracy,omitempty"`
+	Rates       []rate      `yaml:"rates,omitempty"`
+	Licence     string      `yaml:"licence,omitempty"`
+	Source      string      `yaml:"source,omitempty"`
+	Description string      `yaml:"description,omitempty"`
 }
 
 type fileEntry struct {
 	Role   Role     `yaml:"role,required"`
 	Name   string   `yaml:"name,required"`
-	Size   int64    `yaml:"size"`
-	SHA256 string   `yaml:"sha256"`
-	URLs   []string `yaml:"urls"`
+	Size   int64    `yaml:"size,omitempty"`
+	SHA256 string   `yaml:"sha256,omitempty"`
+	URLs   []string `yaml:"urls,omitempty"`
 }
 
 // figure is an [Accuracy].
 type figure struct {
 	Metric     string  `yaml:"metric,required"`
 	Value      float64 `yaml:"value,required"`
-	Resolution int     `yaml:"resolution"`
+	Resolution int     `yaml:"resolution,omitempty"`
 	Dataset    string  `yaml:"dataset,required"`
 	Source     string  `yaml:"source,required"`
 }

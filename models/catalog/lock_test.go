@@ -145,6 +145,24 @@ func TestEncodeComesBack(t *testing.T) {
 	}
 }
 
+// What was measured to be nothing is a figure like any other.
+func TestEncodeKeepsZeros(t *testing.T) {
+	m := own(t).Models()[0]
+	m.Accuracy = []catalog.Accuracy{{Metric: catalog.F1, Resolution: 416, Dataset: "fog", Source: "me"}}
+	m.Rates = []catalog.Rate{{FPS: 1, Dataset: "fog", Source: "me"}}
+	b, err := catalog.Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := catalog.Load("again.yaml", b)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if got := again.Models(); len(got) != 1 || !reflect.DeepEqual(got[0], m) {
+		t.Errorf("got  %+v\nwant %+v\n%s", got, m, b)
+	}
+}
+
 func TestOverlay(t *testing.T) {
 	builtin := fstest.MapFS{"street/street.cfg": {Data: []byte("built in")}}
 	disk := fstest.MapFS{"street/street.cfg": {Data: []byte("damaged")}, "x.onnx": {Data: []byte("disk")}}
