@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/models/catalog"
@@ -134,6 +136,24 @@ func TestModelsPullVerifyList(t *testing.T) {
 	}
 	models("verify", "odd").want(t, exitFailure, "")
 	models("pull", "odd").want(t, exitFailure, "it has 7 bytes there and not 10")
+
+	// What somebody put there is taken for what it is, and not replaced.
+	mine := filepath.Join(dir, "lost.onnx")
+	if err := os.WriteFile(mine, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	models("pull", "lost").want(t, exitFailure, "it was written to 0s ago")
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(mine, long, long); err != nil {
+		t.Fatal(err)
+	}
+	pull = decode[[]pulled](t, models("pull", "lost", "-o", "json").want(t, exitOK, "is there; no digest of it was known: pinned to sha256:"+digest([]byte("abc"))))
+	if len(pull) != 1 || !pull[0].Pinned || pull[0].Fetched || pull[0].Size != 3 {
+		t.Errorf("pulled %+v", pull)
+	}
+	if err := errors.Join(os.Remove(mine), os.Remove(filepath.Join(dir, catalog.LockFile))); err != nil {
+		t.Fatal(err)
+	}
 
 	models("pull", "lost", "nowhere").want(t, exitFailure, "model lost: cannot get the file lost.onnx: "+s.URL+"/lost.onnx: 404 Not Found\nmodel nowhere: nowhere.onnx: the catalogue does not say where to get it; its source is a friend")
 

@@ -86,6 +86,8 @@ what it is now is kept in models.lock, and has to stay.`,
 
 func (p pulled) String() string {
 	switch {
+	case p.Pinned && !p.Fetched:
+		return fmt.Sprintf("%s  %s, is there; no digest of it was known: pinned to sha256:%s", p.Name, tiering.FormatBytes(p.Size), p.SHA256)
 	case p.Pinned:
 		return fmt.Sprintf("%s  %s, fetched; no digest of it was known: pinned to sha256:%s", p.Name, tiering.FormatBytes(p.Size), p.SHA256)
 	case p.Fetched:
@@ -97,8 +99,13 @@ func (p pulled) String() string {
 // pull gets one file, unless it is there.
 func pull(cmd *cobra.Command, f *fetch.Fetcher, s *store.Store, m catalog.Model, file catalog.File) (pulled, error) {
 	one := pulled{Model: m.Name, Name: file.Name, Size: file.Size, SHA256: file.SHA256}
-	if err := s.Check(file); err == nil {
+	switch err := s.Check(file); {
+	case err == nil:
 		return one, nil
+	case errors.Is(err, store.ErrUnpinned): // what somebody put there is not replaced
+		pin, err := s.Adopt(file.Name)
+		one.Size, one.SHA256, one.Pinned = pin.Size, pin.SHA256, err == nil
+		return one, err
 	}
 	if len(file.URLs) == 0 {
 		return one, fmt.Errorf("%s: the catalogue does not say where to get it; its source is %s", file.Name, m.Source)

@@ -129,18 +129,53 @@ func (s *Store) Usable(m *catalog.Model) error {
 	for _, f := range m.Files {
 		err := s.Check(f)
 		if errors.Is(err, ErrUnpinned) {
-			var have catalog.Pin
-			if have, err = s.Digest(f.Name); err == nil {
-				have.From = "what was there at first"
-				err = s.Pin(f.Name, have)
-			}
-			if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
-				err = nil // what nobody can write to need not be held to what it was
-			}
+			_, err = s.Adopt(f.Name)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// settled is for how long nobody may have written to a file that is pinned to
+// what it is: somebody may still be copying it there.
+const settled = 10 * time.Second
+
+// Adopt pins a file whose digest nobody knows to what it is. What was written a
+// moment ago is ErrUnpinned: it may not be whole yet.
+func (s *Store) Adopt(name string) (catalog.Pin, error) {
+	have, err := s.Digest(name)
+	if err != nil {
+		return have, fmt.Errorf("%s: %w", name, err)
+	}
+	age, err := s.age(name)
+	if err != nil {
+		return have, fmt.Errorf("%s: %w", name, err)
+	}
+	// A clock that was set back since is no reason to wait for it.
+	if age >= 0 && age < settled {
+		return have, fmt.Errorf("%s: %w, and it was written to %s ago: in %s it is taken for what it is now",
+			name, ErrUnpinned, age.Round(time.Second), (settled - age).Round(time.Second))
+	}
+	have.From = "what was there at first"
+	err = s.Pin(name, have)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
+		err = nil // what nobody can write to need not be held to what it was
+	}
+	return have, err
+}
+
+// age is how long ago a file was last written to.
+func (s *Store) age(name string) (time.Duration, error) {
+	f, err := s.open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return time.Since(info.ModTime()), nil
 }
 
 // Available are the names of the models that can be used, sorted, and what is

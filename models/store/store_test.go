@@ -44,6 +44,39 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
+// age has a file be written to so long ago.
+func age(t *testing.T, path string, ago time.Duration) {
+	t.Helper()
+	when := time.Now().Add(-ago)
+	if err := os.Chtimes(path, when, when); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file whose digest nobody knows is not pinned while it is being copied there.
+func TestWhatIsStillWrittenIsNotPinned(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir, load(t, onnx("unknown", "")), nil)
+	c, _, _ := s.Catalogue()
+	m, _ := c.Lookup("unknown")
+	at := filepath.Join(dir, "unknown.onnx")
+	write(t, at, "the first ha")
+	if err := s.Usable(m); !errors.Is(err, ErrUnpinned) || !strings.Contains(err.Error(), "unknown.onnx: nobody knows yet what it has to be, and it was written to 0s ago") {
+		t.Errorf("half copied: %v", err)
+	}
+	if l, err := s.Lock(); err != nil || len(l) > 0 {
+		t.Fatalf("pinned to %+v, %v", l, err)
+	}
+	write(t, at, "the first half, and the second")
+	age(t, at, time.Minute)
+	if err := s.Usable(m); err != nil {
+		t.Error(err)
+	}
+	if l, err := s.Lock(); err != nil || l["unknown.onnx"].SHA256 != digest("the first half, and the second") {
+		t.Errorf("pinned to %+v, %v", l, err)
+	}
+}
+
 func TestAvailable(t *testing.T) {
 	base := load(t, onnx("good", ", sha256: "+digest("good"))+onnx("bad", ", sha256: "+digest("bad"))+onnx("short", ", size: 9")+
 		onnx("absent", ", size: 9")+onnx("unknown", "")+onnx("built-in", ", sha256: "+digest("inside"))+
@@ -52,6 +85,7 @@ func TestAvailable(t *testing.T) {
 	for name, text := range map[string]string{"good": "good", "bad": "dab", "short": "short", "unknown": "what it is", "built-in": "damaged"} {
 		write(t, filepath.Join(dir, name+".onnx"), text)
 	}
+	age(t, filepath.Join(dir, "unknown.onnx"), time.Minute)
 	s := New(dir, base, fstest.MapFS{"built-in.onnx": {Data: []byte("inside")}})
 	c, left, err := s.Catalogue()
 	if err != nil || len(left) != 0 {
@@ -90,10 +124,7 @@ func TestAvailable(t *testing.T) {
 		}
 	}
 	write(t, filepath.Join(dir, "unknown.onnx"), "another!!!")
-	later := time.Now().Add(time.Second)
-	if err := os.Chtimes(filepath.Join(dir, "unknown.onnx"), later, later); err != nil {
-		t.Fatal(err)
-	}
+	age(t, filepath.Join(dir, "unknown.onnx"), -time.Second)
 	if m, _ := c.Lookup("unknown"); !errors.Is(s.Usable(m), ErrDamaged) {
 		t.Errorf("changed since: %v", s.Usable(m))
 	}
