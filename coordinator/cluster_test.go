@@ -440,3 +440,40 @@ func TestVotersFollowMembership(t *testing.T) {
 		t.Fatalf("voters are %s, want %v", got, remaining)
 	}
 }
+
+// A version that waits for a model outlives the leader that took it; what runs
+// goes on until any leader can place it.
+func TestAVersionWaitsUnderAChangeOfLeader(t *testing.T) {
+	cl := newCluster(t, "c1", "c2", "c3")
+	fog, keeper := worker("fog-1", tiering.Fog, 4), worker("cloud-1", tiering.Cloud, 0)
+	keeper.Models, keeper.Addresses.API = append(slices.Clone(keeper.Models), "yolox"), "cloud-1:7949"
+	for _, n := range []tiering.Node{worker("edge-1", tiering.Edge, 1), fog, keeper} {
+		cl.gossip.set(n, tiering.NodeAlive)
+	}
+	cl.alive("edge-1", "fog-1", "cloud-1")
+	cl.submit(people("people", 1))
+	next := people("people", 1)
+	for i := range next.Tasks {
+		if m := next.Tasks[i].Model; m != nil {
+			other := *m
+			other.Name = "yolox"
+			next.Tasks[i].Model = &other
+		}
+	}
+	if err := cl.lead(func(c *Coordinator) error { _, err := c.Submit(t.Context(), next, "next"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	waits := func(s *state.Snapshot) bool {
+		w, ok := s.Workflow("people")
+		return ok && w.Status == state.Running && w.Version == 1 && on(s, detector) == "fog-1" && w.Next != nil && strings.Contains(w.Next.Reason, "waiting for model yolox on fog-1")
+	}
+	cl.everywhere("it waits, and what ran runs", waits)
+	cl.halt(cl.leader().cfg.ID)
+	cl.everywhere("it still waits", waits)
+	fog.Models = append(slices.Clone(fog.Models), "yolox")
+	cl.gossip.set(fog, tiering.NodeAlive)
+	cl.everywhere("it has taken the other's place", func(s *state.Snapshot) bool {
+		w, ok := s.Workflow("people")
+		return ok && w.Status == state.Running && w.Version == 2 && w.Next == nil && w.Document == "next" && on(s, detector) == "fog-1"
+	})
+}
