@@ -64,7 +64,10 @@ type Config struct {
 	// finds the mesh again without Join, and the keys that the mesh has
 	// exchanged. Empty: not kept.
 	DataDir string
-	Log     *slog.Logger
+	// Known are names that models of other nodes may have; nil: none. A node
+	// that has many does not gossip them in full.
+	Known func() []string
+	Log   *slog.Logger
 
 	forget time.Duration // of tests: memberlist forgets the dead after it
 }
@@ -84,13 +87,14 @@ type Gossip struct {
 
 	mesh atomic.Pointer[string] // short form of the mesh's ID; nil: not known
 
-	mu   sync.Mutex
-	node tiering.Node
-	own  string            // the same, if this node is a coordinator of the mesh
-	bad  string            // why its coordinator is out of service; empty: it is not
-	free tiering.Resources // as last measured
-	told tiering.Resources // as last gossiped
-	when time.Time
+	mu     sync.Mutex
+	node   tiering.Node      // its models in the order in which others are to hear of them
+	models string            // as last gossiped
+	own    string            // the same, if this node is a coordinator of the mesh
+	bad    string            // why its coordinator is out of service; empty: it is not
+	free   tiering.Resources // as last measured
+	told   tiering.Resources // as last gossiped
+	when   time.Time
 }
 
 // New binds the address and starts to answer others; Run does the rest.
@@ -122,10 +126,11 @@ func New(cfg Config) (*Gossip, error) {
 		changed: make(chan struct{}, 1),
 		run:     newRun(), gone: &departed{},
 	}
-	tags, err := g.tags(g.told)
+	tags, _, err := g.tags(g.told)
 	if err != nil {
 		return nil, err
 	}
+	g.models = modelsOnly(tags)
 	logger := newLogger(cfg.Log, &g.leaving)
 	ml := memberlist.DefaultLANConfig()
 	ml.Name, ml.BindAddr, ml.BindPort = cfg.Node.ID, bindHost, bindPort
@@ -309,8 +314,10 @@ func (g *Gossip) Changed() <-chan struct{} { return g.changed }
 // those that have not announced their addresses yet.
 func (g *Gossip) Members() []tiering.Member {
 	var out []tiering.Member
-	for _, m := range g.serf.Members() {
-		n, free, err := decodeTags(m.Name, m.Addr.String(), m.Tags)
+	members := g.serf.Members()
+	names := sync.OnceValue(func() map[string]string { return g.names(members) })
+	for _, m := range members {
+		n, free, err := decodeTags(m.Name, m.Addr.String(), m.Tags, names)
 		if err != nil {
 			g.cfg.Log.Warn("ignoring a member", "err", err)
 			continue
@@ -357,19 +364,6 @@ func (g *Gossip) SetFree(free tiering.Resources) {
 	g.mu.Lock()
 	g.free = free
 	g.mu.Unlock()
-}
-
-// SetModels says which models this node can load now, and gossips it.
-func (g *Gossip) SetModels(names []string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	before := g.node.Models
-	g.node.Models = names
-	err := g.tell(time.Now())
-	if err != nil {
-		g.node.Models = before // which fits
-	}
-	return err
 }
 
 // SetCluster says of which mesh this node is a coordinator, by the mesh's ID,
@@ -439,10 +433,16 @@ func (g *Gossip) publish(now time.Time) {
 
 // tell gossips the node as it is; g.mu is held.
 func (g *Gossip) tell(now time.Time) error {
-	tags, err := g.tags(g.free)
+	tags, _, err := g.tags(g.free)
 	if err != nil {
 		return err
 	}
+	g.send(tags, now)
+	return nil
+}
+
+// send gossips tags; g.mu is held.
+func (g *Gossip) send(tags map[string]string, now time.Time) {
 	if err := g.serf.SetTags(tags); err != nil {
 		// They fit, so it is only that nobody could be told within a second. On
 		// a busy machine a node that comes back may have to refute its own death
@@ -450,18 +450,17 @@ func (g *Gossip) tell(now time.Time) error {
 		// node that is alive does not end for that.
 		g.cfg.Log.Warn("others hear late of this node's tags", "err", err)
 	}
-	g.told, g.when = g.free, now
-	return nil
+	g.told, g.when, g.models = g.free, now, modelsOnly(tags)
 }
 
-// tags are what this node gossips of itself; g.mu is held, or nobody else knows
-// g yet.
-func (g *Gossip) tags(free tiering.Resources) (map[string]string, error) {
-	tags, err := encodeTags(g.cfg.Mesh, g.own, g.host, g.run, g.node, free)
+// tags are what this node gossips of itself, and of how many of its models; g.mu
+// is held, or nobody else knows g yet.
+func (g *Gossip) tags(free tiering.Resources) (tags map[string]string, models int, err error) {
+	tags, models, err = encodeTags(g.cfg.Mesh, g.own, g.host, g.run, g.node, free)
 	if err == nil {
 		addFault(tags, g.bad)
 	}
-	return tags, err
+	return tags, models, err
 }
 
 // mergeDelegate keeps meshes apart, and out what has left.

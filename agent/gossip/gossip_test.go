@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,6 +77,46 @@ func (m *member) sees(id string, status tiering.NodeStatus) bool {
 		}
 	}
 	return false
+}
+
+// A node with more models than gossip has room for starts, and says of which
+// others do not hear. Of the rest those hear who know the names.
+func TestANodeWithManyModels(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("detector-%06d", i))
+	}
+	rich, other := config("cloud-1", tiering.Cloud), config("fog-1", tiering.Fog)
+	rich.Node.Models = names
+	a := start(t, rich)
+	other.Join = []string{a.Addr()}
+	other.Known = func() []string { return []string{"detector-000001", "detector-000199", "yolo"} }
+	b := start(t, other)
+	seen := func(m *member) (models []string) {
+		for _, o := range m.Members() {
+			if o.Node.ID == "cloud-1" {
+				models = o.Node.Models
+			}
+		}
+		return models
+	}
+	eventually(t, "what both know is seen", func() bool { return slices.Equal(seen(b), []string{"detector-000001"}) })
+	told, err := a.SetModels(names)
+	if !errors.Is(err, ErrTags) || told < 40 || !strings.Contains(err.Error(), fmt.Sprintf("room for %d of the 200 models of node cloud-1; others do not hear of detector-%06d, ", told, told)) {
+		t.Errorf("told of %d: %v", told, err)
+	}
+	if got := seen(a); !slices.Equal(got, names[:told]) {
+		t.Errorf("it says of itself: %v", got)
+	}
+	slices.Reverse(names) // the last are wanted
+	if again, err := a.SetModels(names); again != told || !errors.Is(err, ErrTags) {
+		t.Errorf("told of %d: %v", again, err)
+	}
+	eventually(t, "what is wanted is seen", func() bool { return slices.Equal(seen(b), []string{"detector-000199"}) })
+	if told, err := a.SetModels(names[:3]); told != 3 || err != nil {
+		t.Errorf("told of %d: %v", told, err)
+	}
+	eventually(t, "few are told in full", func() bool { return slices.Equal(seen(b), []string{"detector-000197", "detector-000198", "detector-000199"}) })
 }
 
 func TestMembersAreSeenFailAndLeave(t *testing.T) {

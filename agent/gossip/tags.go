@@ -3,6 +3,7 @@ package gossip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strconv"
@@ -31,6 +32,7 @@ const (
 	tagFree      = "f" // likewise
 	tagPlatforms = "p" // type:count,…
 	tagModels    = "m" // names,…
+	tagShort     = "k" // instead of tagModels: short forms of names
 	tagData      = "d" // addresses: host:port, or :port at the gossip address
 	tagAPI       = "a"
 	tagRaft      = "r"
@@ -52,9 +54,10 @@ const mebi = 1 << 20
 
 // encodeTags says what a node is in at most tagsLimit bytes. host is the
 // node's gossip address, which readers know already; run names its run; cluster
-// is the short form of its mesh's ID, where it is a coordinator of one.
-func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Resources) (map[string]string, error) {
-	tags := map[string]string{
+// is the short form of its mesh's ID, where it is a coordinator of one. Of its
+// models it tells the first ones, as many as there is room for.
+func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Resources) (tags map[string]string, models int, err error) {
+	tags = map[string]string{
 		tagVersion:  tagsVersion,
 		tagMesh:     mesh,
 		tagTier:     n.Tier.String(),
@@ -73,7 +76,6 @@ func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Re
 		platforms = append(platforms, p.Type+":"+strconv.Itoa(p.Count))
 	}
 	set(tagPlatforms, strings.Join(platforms, ","))
-	set(tagModels, strings.Join(n.Models, ","))
 	set(tagData, shorten(n.Addresses.Data, host))
 	set(tagAPI, shorten(n.Addresses.API, host))
 	set(tagRaft, shorten(n.Addresses.Raft, host))
@@ -83,20 +85,23 @@ func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Re
 		}
 		u, err := url.Parse(v)
 		if err != nil || u.Host == "" {
-			return nil, fmt.Errorf("%w: address %q is not a URL", ErrTags, v)
+			return nil, 0, fmt.Errorf("%w: address %q is not a URL", ErrTags, v)
 		}
 		set(key, u.Scheme+"|"+shorten(u.Host, host))
 	}
-	size := encodedSize(tags)
+	// What is free changes, and models are not to come and go with it.
+	size := encodedSize(tags) + max(0, len(tags[tagCapacity])-len(tags[tagFree]))
 	if n.Addresses.Raft != "" {
 		size += encodedSize(map[string]string{tagCluster: strings.Repeat("x", clusterSize)})
 		set(tagCluster, cluster)
 	}
 	if size > tagsLimit {
-		return nil, fmt.Errorf("%w: node %s needs %d bytes, gossip carries %d: offer fewer models (their names take %d) or shorter names",
-			ErrTags, n.ID, size, tagsLimit, len(tags[tagModels]))
+		return nil, 0, fmt.Errorf("%w: node %s needs %d bytes, gossip carries %d: use a shorter name for the mesh, or shorter addresses",
+			ErrTags, n.ID, size, tagsLimit)
 	}
-	return tags, nil
+	of, models := modelTags(n.Models, tagsLimit-size)
+	maps.Copy(tags, of)
+	return tags, models, nil
 }
 
 // encodedSize is an upper bound of what serf sends: a magic byte, a map
@@ -109,8 +114,9 @@ func encodedSize(tags map[string]string) int {
 	return size
 }
 
-// decodeTags is the inverse of encodeTags.
-func decodeTags(name, host string, tags map[string]string) (n tiering.Node, free tiering.Resources, err error) {
+// decodeTags is the inverse of encodeTags. known are the names that models may
+// have, by their short forms; it is asked where names are told so.
+func decodeTags(name, host string, tags map[string]string, known func() map[string]string) (n tiering.Node, free tiering.Resources, err error) {
 	fail := func(format string, args ...any) (tiering.Node, tiering.Resources, error) {
 		return tiering.Node{}, tiering.Resources{}, fmt.Errorf("%w: node %s: %s", ErrTags, name, fmt.Sprintf(format, args...))
 	}
@@ -135,7 +141,9 @@ func decodeTags(name, host string, tags map[string]string) (n tiering.Node, free
 		}
 		n.Platforms = append(n.Platforms, tiering.Platform{Type: typ, Count: c})
 	}
-	n.Models = split(tags[tagModels])
+	if n.Models, err = modelsOf(tags, known); err != nil {
+		return fail("%v", err)
+	}
 	n.Addresses.Data = lengthen(tags[tagData], host)
 	n.Addresses.API = lengthen(tags[tagAPI], host)
 	n.Addresses.Raft = lengthen(tags[tagRaft], host)

@@ -27,7 +27,7 @@ func TestTagsOfVersion1AreRead(t *testing.T) {
 		more := maps.Clone(g.Tags)
 		more["z"] = "added since"
 		for _, tags := range []map[string]string{g.Tags, more} {
-			n, free, err := decodeTags("edge-1", "10.0.0.7", tags)
+			n, free, err := decodeTags("edge-1", "10.0.0.7", tags, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -44,7 +44,7 @@ func TestTagsOfVersion1AreRead(t *testing.T) {
 		if err := json.Unmarshal(g.Free, &free); err != nil {
 			t.Fatal(err)
 		}
-		now, err := encodeTags("farm", "", "10.0.0.7", "", n, free)
+		now, _, err := encodeTags("farm", "", "10.0.0.7", "", n, free)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,9 +37,10 @@ type Config struct {
 	// Sources are the nodes that may have a model: where each hands out the file
 	// with a digest. nil: none.
 	Sources func(model, digest string) []fetch.Source
-	// Tell says to others which models can be used here, when that has changed.
-	// nil: nobody is told.
-	Tell func(names []string) error
+	// Tell says to others which models can be used here, after each look; those
+	// that the node is to have come first. They hear of the first told, and the
+	// error says why not of the rest. nil: nobody is told.
+	Tell func(names []string) (told int, err error)
 	// Room is how many bytes of the disk are unused; nil: enough.
 	Room func(context.Context) (int64, error)
 	Keep int64         // bytes of the disk that models leave alone; 256 MiB
@@ -62,7 +63,7 @@ type Library struct {
 	mu     sync.Mutex
 	known  *catalog.Catalog
 	names  []string                 // of the models that can be used, sorted
-	told   []string                 // what others were told
+	told   []string                 // of what others were told, sorted
 	untold error                    // why they could not be told of more
 	want   map[string]catalog.Model // by name
 	trials map[string]trial         // by name of the model
@@ -168,6 +169,9 @@ func (l *Library) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-l.kick:
+			l.looking.Lock()
+			l.tell() // others may need to hear of another model now
+			l.looking.Unlock()
 		case <-time.After(wait):
 		}
 	}
@@ -228,27 +232,46 @@ func (l *Library) complain(errs ...error) {
 	}
 }
 
-// tell says what can be used, if that is news.
+// tell says what can be used.
 func (l *Library) tell() {
-	l.mu.Lock()
-	names := slices.Clone(l.names)
-	news := l.cfg.Tell != nil && !slices.Equal(names, l.told)
-	l.mu.Unlock()
-	if !news {
+	if l.cfg.Tell == nil {
 		return
 	}
-	err := l.cfg.Tell(names)
+	l.mu.Lock()
+	names := slices.Clone(l.names)
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(l.rank(a), l.rank(b)) })
+	l.mu.Unlock()
+	n, err := l.cfg.Tell(names)
 	if err != nil {
-		err = fmt.Errorf("others cannot be told which models are here: %w", err)
+		err = fmt.Errorf("others cannot be told of all models that are here: %w", err)
 		l.complain(err)
-	} else {
-		l.cfg.Log.Info("models", "here", names)
 	}
+	told := slices.Sorted(slices.Values(names[:n]))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.untold = err; err == nil {
-		l.told = names
+	if !slices.Equal(told, l.told) {
+		l.cfg.Log.Info("models", "here", told)
 	}
+	l.untold, l.told = err, told
+}
+
+// rank is how much others need to hear of a model; l.mu is held.
+func (l *Library) rank(model string) int {
+	if _, ok := l.want[model]; ok {
+		return 0
+	}
+	return 1
+}
+
+// Known are the names of models that this node has heard of.
+func (l *Library) Known() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := slices.Collect(maps.Keys(l.want))
+	for _, m := range l.known.Models() {
+		out = append(out, m.Name)
+	}
+	return out
 }
 
 // get gets what is wanted and not here, as far as it is due, and says when to

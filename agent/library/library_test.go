@@ -132,14 +132,15 @@ func start(t *testing.T, cfg Config, nodes func() []*node) *running {
 		}
 		return out
 	}
-	cfg.Tell = func(names []string) error {
-		if len(names) > mostTold {
-			return errors.New("too many names")
-		}
+	cfg.Tell = func(names []string) (int, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.all = append(r.all, names)
-		return nil
+		told := min(len(names), mostTold)
+		r.all = append(r.all, slices.Sorted(slices.Values(names[:told])))
+		if told < len(names) {
+			return told, errors.New("too many names")
+		}
+		return told, nil
 	}
 	if r.Library, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -157,6 +158,16 @@ func start(t *testing.T, cfg Config, nodes func() []*node) *running {
 		}
 	})
 	return r
+}
+
+// put has a file be there, whole and for an hour.
+func put(t *testing.T, path string, content []byte) {
+	t.Helper()
+	long := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path+".new", content, 0o600),
+		os.Chtimes(path+".new", long, long), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAModelComesOverTheMesh(t *testing.T) {
@@ -214,15 +225,7 @@ func TestTheDirectoryIsWatched(t *testing.T) {
 	path := filepath.Join(r.dir, "own", "unpinned.onnx")
 	write := func(text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
+		put(t, path, []byte(text))
 	}
 	write("what it is")
 	eventually(t, "it is seen", r.told("built-in", "unpinned"))
@@ -284,9 +287,7 @@ func TestTheFilesOfOthersStay(t *testing.T) {
 	good := serves(t, theirs, nil)
 	r := start(t, Config{}, func() []*node { return []*node{good} })
 	path := filepath.Join(r.dir, "own", "unpinned.onnx")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, mine, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, path, mine)
 	eventually(t, "it is seen", r.told("built-in", "unpinned"))
 	m := model("cars", theirs)
 	m.Files[0].Name = "own/unpinned.onnx"
@@ -317,14 +318,26 @@ func TestWhyAModelIsNotHad(t *testing.T) {
 	eventually(t, "it is had", r.told("built-in", "cars"))
 	eventually(t, "nothing is lacking", func() bool { return len(r.Lacking()) == 0 })
 
-	// What cannot be told of is here, and nobody knows.
-	other := noise(2, 1000)
+	// Where others cannot be told of all, it is of those that are wanted.
+	buses, vans := noise(2, 1000), noise(3, 1000)
 	mu.Lock()
-	nodes = []*node{serves(t, other, nil)}
+	nodes = []*node{serves(t, buses, nil)}
 	mu.Unlock()
-	r.Want([]catalog.Model{model("cars", data), model("buses", other)})
+	r.Want([]catalog.Model{model("cars", data), model("buses", buses)})
+	eventually(t, "others hear of what is wanted", r.told("buses", "cars"))
+	if got := r.Lacking(); len(got) > 0 {
+		t.Errorf("others know of all that is wanted: %v", got)
+	}
+	r.Want([]catalog.Model{model("cars", data)})
+	eventually(t, "what is wanted comes first", r.told("built-in", "cars"))
+
+	// What is wanted and cannot be told of is here, and nobody knows.
+	mu.Lock()
+	nodes = []*node{serves(t, vans, nil)}
+	mu.Unlock()
+	r.Want([]catalog.Model{model("cars", data), model("buses", buses), model("vans", vans)})
 	eventually(t, "it is said", func() bool {
-		return r.Lacking()["buses"] == "others cannot be told which models are here: too many names"
+		return r.Lacking()["vans"] == "others cannot be told of all models that are here: too many names"
 	})
 	if why, ok := r.Lacking()["cars"]; ok {
 		t.Errorf("cars, which others know to be here: %s", why)
@@ -350,9 +363,7 @@ func TestAFetchHoldsNothingUp(t *testing.T) {
 	r.Want([]catalog.Model{model("cars", data)})
 	eventually(t, "it is asked", func() bool { return slow.asked.Load() == 1 })
 	path := filepath.Join(r.dir, "own", "unpinned.onnx")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	put(t, path, data)
 	eventually(t, "what is put there is seen", r.told("built-in", "unpinned"))
 	select {
 	case <-gone:

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/weft-mesh/weft/agent/library"
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/models/fetch"
@@ -37,6 +38,20 @@ func (n *node) holders(self string, id *pki.Identity) func(model, digest string)
 		}
 		return out
 	}
+}
+
+// models are the names of models that this node has heard of: a coordinator also
+// knows those of workflows, which another may have taken.
+func (n *node) models(books *library.Library) []string {
+	out := books.Known()
+	if n.coord != nil {
+		for _, w := range n.coord.Snapshot().Workflows() {
+			for _, spec := range w.Specs() {
+				out = append(out, spec.Models()...)
+			}
+		}
+	}
+	return out
 }
 
 // blobs are files of models, by digest.

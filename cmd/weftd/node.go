@@ -63,7 +63,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	shelf := store.New(cfg.ModelsDir, cfg.Catalogue, detector.Files())
 	books, err := library.New(library.Config{
 		Store: shelf, Fetch: &fetch.Fetcher{Log: log.With("part", "models")}, Sources: n.holders(self.ID, id),
-		Tell: func(names []string) error { return n.gossip.SetModels(names) },
+		Tell: func(names []string) (int, error) { return n.gossip.SetModels(names) },
 		Room: func(ctx context.Context) (int64, error) { return machine.Disk(ctx, cfg.ModelsDir) },
 		Log:  log.With("part", "models"),
 	})
@@ -77,7 +77,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 
 	n.gossip, err = gossip.New(gossip.Config{
 		Mesh: cfg.Mesh, Node: self, Listen: cfg.Listen.Gossip, Advertise: cfg.Advertise, Join: cfg.Join,
-		Keys: cfg.GossipKeys, DataDir: cfg.DataDir, Log: log.With("part", "gossip"),
+		Keys: cfg.GossipKeys, DataDir: cfg.DataDir, Known: func() []string { return n.models(books) }, Log: log.With("part", "gossip"),
 	})
 	if err != nil {
 		return nil, err
