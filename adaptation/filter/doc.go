@@ -22,7 +22,10 @@
 //
 // Two things that it does not know. What was found is taken for the truth, so a
 // detector that changes its mind from frame to frame looks worse when filtered
-// than it is: less is skipped than might be. And between two runs, 20 seconds or
+// than it is: less is skipped than might be. Only where two pictures are the same
+// (they differ by no more than the smallest threshold) is that held against the
+// detector: one that now and then finds something in an empty street would
+// otherwise have every frame of it analysed. And between two runs, 20 seconds or
 // so, a scene may change to one in which the same difference means more.
 //
 // The package is pure: time is counted in frames. Package pipeline/vision makes

@@ -354,3 +354,28 @@ func BenchmarkTrial(b *testing.B) {
 		newTrial(run)
 	}
 }
+
+// A detector that finds something in one of 20 frames of an empty street, where
+// nothing is, is no reason to analyse them all; and a car that comes is seen.
+func TestWhimsOfTheDetectorInAnEmptyScene(t *testing.T) {
+	s := learning(t, 0.95)
+	n := 0
+	tell := func(s *Source, x *Sample, found []pipeline.Detection) {
+		if n++; n%20 == 7 {
+			found = append(found, pipeline.Detection{Label: "person", Score: 0.5, Box: pipeline.Box{X: 0.5, Y: 0.5, W: 0.1, H: 0.2}})
+		}
+		s.Found(x, found)
+	}
+	empty := func(int) []int { return nil }
+	passed := watch(t, s, 1200, empty, tell)
+	if got := share(passed[400:]); got > 0.3 {
+		t.Errorf("%.0f %% of the frames of an empty street are analysed", 100*got)
+	}
+	if st := s.State(); !st.Learnt || st.Accuracy < 0.95 {
+		t.Errorf("%+v", st)
+	}
+	passed = watch(t, s, 300, func(i int) []int { return []int{(2 * i) % viewWidth} }, tell)
+	if got := share(passed[100:]); got < 0.9 {
+		t.Errorf("of a car that drives by %.0f %% of the frames are analysed", 100*got)
+	}
+}

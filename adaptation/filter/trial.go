@@ -94,17 +94,23 @@ type pair struct {
 }
 
 func compare(earlier, later *seen) pair {
-	var tally score.Tally
-	truth := make([]pipeline.Truth, len(later.found))
-	for i, d := range later.found {
-		truth[i] = pipeline.Truth{Label: d.Label, Box: d.Box}
-	}
-	tally.Add(earlier.found, truth)
 	p := pair{}
-	p.counts, _ = tally.Result()
 	if earlier != later {
 		p.difference = later.view.Difference(earlier.view)
 	}
+	found := later.found
+	if p.difference <= leastRung {
+		// The same picture: a detector that finds something else in it is no judge
+		// of who shows it. In an empty scene all that it finds is of that kind.
+		found = earlier.found
+	}
+	truth := make([]pipeline.Truth, len(found))
+	for i, d := range found {
+		truth[i] = pipeline.Truth{Label: d.Label, Box: d.Box}
+	}
+	var tally score.Tally
+	tally.Add(earlier.found, truth)
+	p.counts, _ = tally.Result()
 	return p
 }
 
