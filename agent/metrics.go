@@ -17,6 +17,7 @@ type metrics struct {
 	build, instances, info                 *prometheus.Desc
 	captured, delivered, inFlight, dropped *prometheus.Desc
 	filtered, stageFiltered                *prometheus.Desc
+	threshold, keeps                       *prometheus.Desc
 	received, processed, bytes             *prometheus.Desc
 	stageDropped                           *prometheus.Desc
 	waiting, outbox                        *prometheus.Desc
@@ -53,6 +54,8 @@ func (a *Agent) Metrics() prometheus.Collector {
 		bytes:         desc("stage_received_bytes_total", "Bytes of pictures that a stage got from other nodes.", stage...),
 		stageDropped:  desc("stage_frames_dropped_total", "Frames that a stage dropped, by reason.", slices.Concat(stage, []string{"reason"})...),
 		stageFiltered: desc("stage_frames_filtered_total", "Frames that a filter let go no further.", stage...),
+		threshold:     desc("filter_threshold", "Difference up to which a filter skips frames of a source; absent while it skips none.", slices.Concat(stage, []string{"source"})...),
+		keeps:         desc("filter_accuracy_kept", "Share of accuracy that a filter keeps with its threshold, as far as it has learnt.", slices.Concat(stage, []string{"source"})...),
 		waiting:       desc("stage_queue_frames", "Frames that wait for a stage.", stage...),
 		outbox:        desc("outbox_frames", "Frames of a source or task that wait to be sent to another node.", "workflow", "from", "replica"),
 		detections:    desc("detections_total", "Objects detected, by label.", slices.Concat(stage, []string{"label"})...),
@@ -67,7 +70,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.build, m.instances, m.info, m.captured, m.delivered, m.inFlight, m.dropped, m.latency, m.capture,
 		m.received, m.processed, m.bytes, m.stageDropped, m.waiting, m.outbox, m.detections,
-		m.judgedFrames, m.judged, m.span, m.filtered, m.stageFiltered,
+		m.judgedFrames, m.judged, m.span, m.filtered, m.stageFiltered, m.threshold, m.keeps,
 	} {
 		ch <- d
 	}
@@ -121,6 +124,15 @@ func (m *metrics) stage(s sink, r *pipeline.StageReport, replica string) {
 	if r.Filtered > 0 { // of filters only
 		s.counter(m.stageFiltered, r.Filtered, l...)
 	}
+	for _, f := range r.Filters {
+		by := slices.Concat(l, []string{f.Source})
+		if f.Skips {
+			s.level(m.threshold, f.Threshold, by...)
+		}
+		if f.Accuracy > 0 {
+			s.level(m.keeps, f.Accuracy, by...)
+		}
+	}
 	s.counters(m.stageDropped, byName(r.Dropped), l...)
 	s.counters(m.detections, r.Detections, l...)
 	if j := r.Judged; j != nil {
@@ -163,6 +175,10 @@ func (s sink) counters(d *prometheus.Desc, by map[string]uint64, labels ...strin
 
 func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
 	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (s sink) level(d *prometheus.Desc, v float64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
 func (s sink) summary(d *prometheus.Desc, h *pipeline.Histogram, labels ...string) {

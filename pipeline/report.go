@@ -88,6 +88,18 @@ type StageReport struct {
 	Execute    *Histogram        `json:"execute"`
 	Detections map[string]uint64 `json:"detections,omitempty"` // by label
 	Judged     *Judged           `json:"judged,omitempty"`     // nil: nobody knows what the frames show
+	Filters    []Filtering       `json:"filters,omitempty"`    // of filters only, by source
+}
+
+// Filtering is what a filter goes by for the frames of one source.
+type Filtering struct {
+	Source    string  `json:"source"`
+	Threshold float64 `json:"threshold"` // frames that differ by no more are skipped
+	Skips     bool    `json:"skips"`     // false: none is, for too little is known or nothing may be
+	// What was learnt of the threshold: the share of accuracy that it keeps, and
+	// of frames that are analysed; 0: it was given.
+	Accuracy float64 `json:"accuracy,omitempty"`
+	Analysed float64 `json:"analysed,omitempty"`
 }
 
 // Judged counts how right detections were, in frames of which it is known what

@@ -245,6 +245,9 @@ func (r *Runner) Report() StageReport {
 	if b, ok := r.stage.(interface{ Backend() string }); ok {
 		rep.Backend = b.Backend()
 	}
+	if f, ok := r.stage.(interface{ Filters() []Filtering }); ok {
+		rep.Filters = f.Filters()
+	}
 	return rep
 }
 

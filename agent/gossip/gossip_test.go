@@ -116,7 +116,9 @@ func TestANodeWithManyModels(t *testing.T) {
 	if told, err := a.SetModels(names[:3]); told != 3 || err != nil {
 		t.Errorf("told of %d: %v", told, err)
 	}
-	eventually(t, "few are told in full", func() bool { return slices.Equal(seen(b), []string{"detector-000197", "detector-000198", "detector-000199"}) })
+	eventually(t, "few are told in full", func() bool {
+		return slices.Equal(seen(b), []string{"detector-000197", "detector-000198", "detector-000199"})
+	})
 }
 
 func TestMembersAreSeenFailAndLeave(t *testing.T) {

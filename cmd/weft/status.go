@@ -72,6 +72,7 @@ func showStatus(p *page, s api.WorkflowStatus) {
 	p.linef("")
 	p.filtered("STAGE|>INSTANCES|STATUS|BACKEND|>FRAMES|>EXECUTE p50/p95 ms|>QUEUE|>TRANSFER|MESSAGE", rows, 5, filtered)
 
+	showFilters(p, s.Stages)
 	if len(s.Placements) == 0 {
 		return
 	}
@@ -81,6 +82,30 @@ func showStatus(p *page, s api.WorkflowStatus) {
 	}
 	p.linef("")
 	p.table("TASK|CATEGORY|NODE|TIER|WHY", rows)
+}
+
+// showFilters lists what filters go by.
+func showFilters(p *page, stages []api.StageStatus) {
+	share := func(x float64) string {
+		if x == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.0f %%", 100*x)
+	}
+	var rows [][]string
+	for _, x := range stages {
+		for _, f := range x.Filters {
+			threshold := "skips nothing yet"
+			if f.Skips {
+				threshold = fmt.Sprintf("%.2g", f.Threshold)
+			}
+			rows = append(rows, []string{x.Task, f.Source, threshold, share(f.Accuracy), share(f.Analysed)})
+		}
+	}
+	if len(rows) > 0 {
+		p.linef("")
+		p.table("FILTER|SOURCE|>THRESHOLD|>ACCURACY KEPT|>ANALYSED", rows)
+	}
 }
 
 // steps are the names of a workflow's sources and tasks, as frames pass them.

@@ -213,6 +213,7 @@ func TestStatusOfStages(t *testing.T) {
 				Received: 10, Processed: 9, Bytes: 1000, Dropped: map[pipeline.Reason]uint64{pipeline.ReasonQueueFull: 1},
 				Execute: hist(40*time.Millisecond, 9), Queue: hist(2*time.Millisecond, 9), Transfer: hist(4*time.Millisecond, 9),
 				Detections: map[string]uint64{"person": 3}, Judged: &pipeline.Judged{Frames: 4, Right: 3, Wrong: 1, Missed: 1},
+				Filters: []pipeline.Filtering{{Source: fmt.Sprint("cam-", i), Threshold: 0.01, Skips: true}},
 			}
 			if i == n {
 				x.Status, x.Message = status, message
@@ -227,6 +228,9 @@ func TestStatusOfStages(t *testing.T) {
 	d := s.Stages[0]
 	if d.Status != pipeline.StatusRunning || d.Backend != "cpu" || d.Received != 20 || d.Processed != 18 || d.Bytes != 2000 || d.Execute.Count() != 18 || d.Dropped[pipeline.ReasonQueueFull] != 2 || s.Detections["person"] != 6 {
 		t.Fatalf("running: %+v, %v", d, s.Detections)
+	}
+	if len(d.Filters) != 2 || d.Filters[0].Source != "cam-0" || d.Filters[1].Source != "cam-1" {
+		t.Errorf("filtered by %+v", d.Filters)
 	}
 	if want := (pipeline.Judged{Frames: 8, Right: 6, Wrong: 2, Missed: 2}); *s.Judged != want || *d.Judged != want || *s.F1 != 0.75 || *d.F1 != 0.75 {
 		t.Errorf("judged %+v, F1 %v, of the stage %+v, F1 %v", s.Judged, *s.F1, d.Judged, *d.F1)

@@ -113,6 +113,8 @@ type Stage struct {
 	// Judged is how right its detections were; nil: of no frame it is known.
 	Judged *pipeline.Judged `json:"judged,omitempty"`
 	F1     *float64         `json:"f1,omitempty"`
+	// Filters are what filters go by, by node and source.
+	Filters []pipeline.Filtering `json:"filters,omitempty"`
 	// The same whole, for whoever adds up or compares; nil: empty.
 	Execute  *pipeline.Histogram `json:"execute,omitempty"`
 	Queue    *pipeline.Histogram `json:"queue,omitempty"`
@@ -169,6 +171,7 @@ func stageStatus(w *state.Workflow, name string, out *Workflow, sum *totals, run
 		ExecuteMS: quantiles(t.execute), QueueMS: quantiles(t.queue),
 		TransferMS: quantiles(t.transfer), ReduceMS: quantiles(t.reduce),
 		Execute: t.execute, Queue: t.queue, Transfer: t.transfer, Reduce: t.reduce, Judged: known, F1: f1,
+		Filters: h.filters,
 	}
 }
 
@@ -194,6 +197,7 @@ type condition struct {
 	message string
 	backend string
 	quality *tiering.Quality
+	filters []pipeline.Filtering
 }
 
 // instances looks at each placement of a source or task: what the agent says,
@@ -210,6 +214,9 @@ func instances(w *state.Workflow, name string, source bool, placements []tiering
 		c.node = p.Serves(alive)
 		e := running[instanceOn{p.ID, c.node}]
 		status, message := e.says()
+		if e != nil && e.stage != nil && alive(c.node) {
+			c.filters = append(c.filters, e.stage.Filters...)
+		}
 		if !alive(c.node) {
 			status, message = pipeline.StatusRetrying, fmt.Sprintf("node %s is gone", c.node)
 		} else if c.backend == "" && e != nil && e.stage != nil {

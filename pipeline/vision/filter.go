@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/weft-mesh/weft/adaptation/filter"
@@ -22,8 +24,9 @@ type Filter struct {
 	sources map[string]*filtered
 	turn    uint64
 
-	mu    sync.Mutex
-	heard []heard // not taken in yet: as many as frames are on their way at most
+	mu     sync.Mutex
+	heard  []heard                 // not taken in yet: as many as frames are on their way at most
+	states map[string]filter.State // by source
 }
 
 // heard is what became of a sample.
@@ -52,7 +55,7 @@ func NewFilter(p filter.Params, log *slog.Logger) (*Filter, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	return &Filter{params: p, log: log, sources: map[string]*filtered{}}, nil
+	return &Filter{params: p, log: log, sources: map[string]*filtered{}, states: map[string]filter.State{}}, nil
 }
 
 // Process returns pipeline.ErrFiltered of a frame that need not be analysed.
@@ -73,6 +76,7 @@ func (s *Filter) Process(_ context.Context, f *pipeline.Frame) error {
 	pass, sample := x.source.Look(view, filter.Kind{Resolution: f.Quality, Model: f.Analyser})
 	if state := x.source.State(); state != x.state {
 		x.state = state
+		s.tell(f.ID.Source, state)
 		s.log.Info("filter has learnt", "source", f.ID.Source, "skips", state.Learnt, "threshold", state.Threshold,
 			"accuracy_kept", state.Accuracy, "analysed", state.Analysed)
 	}
@@ -108,6 +112,7 @@ func (s *Filter) of(id pipeline.FrameID) (*filtered, error) {
 			s.forget()
 		}
 		s.sources[id.Source] = x
+		s.tell(id.Source, x.state)
 	}
 	x.used = s.turn
 	return x, nil
@@ -122,6 +127,28 @@ func (s *Filter) forget() {
 		}
 	}
 	delete(s.sources, oldest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.states, oldest)
+}
+
+// tell notes what a source's frames are filtered by, for Filters.
+func (s *Filter) tell(source string, state filter.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states[source] = state
+}
+
+// Filters says what frames are filtered by, by source.
+func (s *Filter) Filters() []pipeline.Filtering {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []pipeline.Filtering
+	for _, name := range slices.Sorted(maps.Keys(s.states)) {
+		x := s.states[name]
+		out = append(out, pipeline.Filtering{Source: name, Threshold: x.Threshold, Skips: x.Learnt, Accuracy: x.Accuracy, Analysed: x.Analysed})
+	}
+	return out
 }
 
 // listen takes in what has become of samples. It is not done by whoever tells of

@@ -83,10 +83,17 @@ func TestFilterOfStreets(t *testing.T) {
 	if got := passed(t, s, busy, traffic); got < 0.8*n {
 		t.Errorf("%d of %d frames of a busy street pass", got, n)
 	}
+	said := s.Filters()
+	if len(said) != 2 || said[0].Source != "10" || !said[0].Skips || said[1].Threshold <= 0 || said[0].Accuracy < 0.95 || said[0].Analysed <= 0 || said[0].Analysed > 0.5 || said[1].Source != "7" {
+		t.Errorf("they are filtered by %+v", said)
+	}
 	small.Seed, small.Density = 10, 0
 	again, nothing := streetFrames(t, small, 2, 48)
 	if got := passed(t, s, again, nothing); got != 48 {
 		t.Errorf("%d of 48 frames pass after a new start", got)
+	}
+	if said := s.Filters(); len(said) != 2 || said[0].Source != "10" || said[0].Accuracy == 0 && said[0].Skips {
+		t.Errorf("after a new start they are filtered by %+v", said)
 	}
 	if len(s.sources) != 2 || len(s.heard) > 1 {
 		t.Errorf("%d sources and %d answers are kept", len(s.sources), len(s.heard))
@@ -111,6 +118,9 @@ func TestFilterLeavesPicturesAlone(t *testing.T) {
 	}
 	if err := s.Process(t.Context(), f); !errors.Is(err, pipeline.ErrFiltered) || f.Model != "" {
 		t.Errorf("the same again: %v", err)
+	}
+	if said, want := s.Filters(), (pipeline.Filtering{Source: "1", Threshold: 0.1, Skips: true}); len(said) != 1 || said[0] != want {
+		t.Errorf("filtered by %+v, want %+v", said, want)
 	}
 	f.Image.Data = f.Image.Data[:40]
 	if err := s.Process(t.Context(), f); err == nil || errors.Is(err, pipeline.ErrFiltered) {
