@@ -42,9 +42,9 @@ func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document strin
 }
 
 // Replan places what is not running: versions whose models have come, tasks on
-// dead nodes, sources that had no node. Live placements stay where they are, so a node that comes and goes
-// moves only what it had. The caller sees to it that nobody else plans
-// meanwhile.
+// dead nodes, sources that had no node. Live placements stay where they are, so a
+// node that comes and goes moves only what it had. The caller sees to it that
+// nobody else plans meanwhile.
 func (l *Leader) Replan(ctx context.Context, at time.Time) error {
 	snap := l.state.Snapshot()
 	var (

@@ -54,9 +54,9 @@ func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
 }
 
 // Wanted are the models that a node is to have, sorted: those of the workflows
-// that are not stopped, and of what waits to take their place. A node at the edge runs no detector by itself, so it is
-// to have only those of the workflows whose sources are attached to it or placed
-// there.
+// that are not stopped, and of what waits to take their place. A node at the edge
+// runs no detector by itself, so it is to have only those of the workflows whose
+// sources are attached to it or placed there.
 func Wanted(snap *state.Snapshot, node string) []string {
 	n, ok := snap.Node(node)
 	if !ok {
