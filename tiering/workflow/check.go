@@ -271,8 +271,11 @@ func (c *checker) taskModels(field string, t *task) {
 			c.unknown(at, "model", m.Name, c.models.Names())
 			continue
 		}
-		if slices.ContainsFunc(t.Models[:i], func(o model) bool { return o.Name == m.Name }) {
+		if slices.ContainsFunc(t.Models[:i], func(o model) bool { return o.Name == m.Name && !m.apart(&o) }) {
 			c.add(at, "model %q is listed twice; list its resolutions together", m.Name)
+		}
+		if r := m.Replicas; r != nil && (*r < 1 || *r > maxReplicas) {
+			c.add(at+".replicas", "%d is out of range; use 1 to %d", *r, maxReplicas)
 		}
 		at += ".resolutions"
 		if len(m.Resolutions) == 0 && c.Has(at) {

@@ -80,6 +80,7 @@ type task struct {
 type model struct {
 	Name        string `yaml:"name,required,short"`
 	Resolutions []int  `yaml:"resolutions"`
+	Replicas    *int   `yaml:"replicas"`
 }
 
 type backend struct {

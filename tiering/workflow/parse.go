@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/weft-mesh/weft/internal/yamlfile"
@@ -80,13 +81,17 @@ func expandTask(t *task, models *catalog.Catalog) []tiering.Task {
 			base.Platform = b.Name // nowhere else can it start
 		}
 	}
+	several := slices.ContainsFunc(t.Models, func(m model) bool { return m.Name != t.Models[0].Name })
 	var out []tiering.Task
 	for _, m := range t.Models {
 		known, _ := models.Lookup(m.Name)
 		for _, r := range m.offered(known) {
 			x := base
 			x.Name = fmt.Sprintf("%s@%d", t.Name, r)
-			if len(t.Models) > 1 {
+			if m.Replicas != nil {
+				x.Replicas = *m.Replicas
+			}
+			if several {
 				x.Name = fmt.Sprintf("%s:%s@%d", t.Name, m.Name, r)
 			}
 			x.Model = &tiering.Model{Name: m.Name, Family: known.Family, Resolution: r, Fit: known.Fit, Measured: measured(known), Rates: rates(known)}
@@ -122,6 +127,13 @@ func (m *model) offered(known *catalog.Model) []int {
 		return m.Resolutions
 	}
 	return known.Resolutions
+}
+
+// apart reports whether two entries of a model are about resolutions that differ
+// in how many instances they have.
+func (m *model) apart(o *model) bool {
+	return (m.Replicas != nil || o.Replicas != nil) && len(m.Resolutions) > 0 && len(o.Resolutions) > 0 &&
+		!slices.ContainsFunc(m.Resolutions, func(r int) bool { return slices.Contains(o.Resolutions, r) })
 }
 
 // starts returns the names that the link comes from.
