@@ -85,8 +85,9 @@ var level = map[string]int{
 	"testbed/emulation/relay":  2,
 	"testbed/emulation":        3,
 	"testbed/chaos":            3,
-	"testbed/experiment":       3,
+	"testbed/experiment":       2,
 	"testbed/experiment/live":  3,
+	"testbed/study":            3,
 
 	"cmd/weft":              4,
 	"cmd/weftd":             4,
@@ -122,7 +123,7 @@ var heavy = []struct {
 	{"google.golang.org/grpc", "it is what links are compared with",
 		[]string{"scripts/bench"}},
 	{"gonum.org/v1/plot", "only results are drawn",
-		[]string{"models/score/scoreplot", "testbed/chaos", "testbed/experiment", "cmd/weft", "cmd/weftd"}},
+		[]string{"models/score/scoreplot", "testbed/chaos", "testbed/experiment", "testbed/study", "cmd/weft", "cmd/weftd"}},
 }
 
 // apart are packages that must not reach each other, whatever their level.
