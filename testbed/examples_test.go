@@ -78,7 +78,7 @@ func TestExamplesHaveRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
 			switch name {
-			case "houmani", "nineteen", "adaptation", "adaptation-filter", "adaptation-small":
+			case "houmani", "houmani-street", "houmani-sweep", "houmani-ratios", "houmani-one", "houmani-scaled", "houmani-coco", "nineteen", "adaptation", "adaptation-filter", "adaptation-small":
 				light, heavy = "detect@416", "detect@512"
 			case "adaptation-coco":
 				light, heavy = "detect:mobilenetv2-yolov3-nano@416", "detect:mobilenetv2-yolov3-nano@512"

@@ -120,11 +120,3 @@ func decimal(text string) (float64, bool) {
 	x, err := strconv.ParseFloat(text, 64)
 	return x, err == nil
 }
-
-// ParseRate reads a rate as documents have it, such as 30Mbit, as bits a
-// second; unshaped is 0.
-func ParseRate(text string) (int64, error) {
-	var r rate
-	err := r.UnmarshalText([]byte(text))
-	return int64(r), err
-}

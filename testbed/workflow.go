@@ -55,38 +55,23 @@ func (s *Scenario) WorkflowSpec(sources []Source) (*tiering.Workflow, error) {
 // off: each keeps its resolution. The workflow document must name a rule,
 // whichever.
 func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule, knobs []tiering.Knob) (*Scenario, error) {
-	return s.adapting(sources, func(a *tiering.Adapting) {
-		a.Rule = rule
-		if knobs != nil {
-			a.Knobs = knobs
-		}
-	})
-}
-
-// Trading returns the scenario with another Θ, the accuracy that a second of
-// latency is worth. The workflow document must name a rule of adaptation.
-func (s *Scenario) Trading(theta float64) (*Scenario, error) {
-	return s.adapting(s.Sources, func(a *tiering.Adapting) { a.Theta = theta })
-}
-
-// adapting returns the scenario with these sources and another adaptation.
-func (s *Scenario) adapting(sources []Source, change func(*tiering.Adapting)) (*Scenario, error) {
 	was, err := s.WorkflowSpec(sources)
 	if err != nil {
 		return nil, err
 	}
 	if was.Adapting != nil {
-		next := *was.Adapting
-		change(&next)
-		form := struct {
+		next := struct {
 			Rule   tiering.AdaptingRule `yaml:"rule"`
 			Theta  float64              `yaml:"theta"`
 			Period string               `yaml:"period"`
 			Knobs  []tiering.Knob       `yaml:"knobs,flow"`
-		}{next.Rule, next.Theta, next.Period.String(), next.Knobs}
+		}{rule, was.Adapting.Theta, was.Adapting.Period.String(), knobs}
+		if knobs == nil {
+			next.Knobs = was.Adapting.Knobs
+		}
 		file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
 		if err == nil {
-			err = replaceValue(file, "$.spec.adaptation", form)
+			err = replaceValue(file, "$.spec.adaptation", next)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("replace the adaptation of %s: %w", s.Workflow.File, err)
@@ -97,7 +82,7 @@ func (s *Scenario) adapting(sources []Source, change func(*tiering.Adapting)) (*
 		if err != nil {
 			return nil, err
 		}
-		if spec.Adapting != nil && spec.Adapting.Rule == next.Rule && spec.Adapting.Theta == next.Theta {
+		if spec.Adapting != nil && spec.Adapting.Rule == rule {
 			return &out, nil
 		}
 	}

@@ -58,6 +58,7 @@ var level = map[string]int{
 	"coordinator/adapter":  1,
 	"testbed":              1,
 	"testbed/mininet":      1,
+	"testbed/study":        1,
 	"testbed/sim/des":      1,
 	"testbed/emulation/ns": 1, // names and enters namespaces, and opens nothing in them
 
@@ -85,9 +86,8 @@ var level = map[string]int{
 	"testbed/emulation/relay":  2,
 	"testbed/emulation":        3,
 	"testbed/chaos":            3,
-	"testbed/experiment":       2,
+	"testbed/experiment":       3,
 	"testbed/experiment/live":  3,
-	"testbed/study":            3,
 
 	"cmd/weft":              4,
 	"cmd/weftd":             4,
@@ -123,7 +123,7 @@ var heavy = []struct {
 	{"google.golang.org/grpc", "it is what links are compared with",
 		[]string{"scripts/bench"}},
 	{"gonum.org/v1/plot", "only results are drawn",
-		[]string{"models/score/scoreplot", "testbed/chaos", "testbed/experiment", "testbed/study", "cmd/weft", "cmd/weftd"}},
+		[]string{"models/score/scoreplot", "testbed/chaos", "testbed/experiment", "cmd/weft", "cmd/weftd"}},
 }
 
 // apart are packages that must not reach each other, whatever their level.

@@ -38,12 +38,11 @@ type specForm struct {
 	Title       string           `yaml:"title"`
 	Paper       *paperForm       `yaml:"paper"`
 	Repeat      *int             `yaml:"repeat"`
-	Experiments []experimentForm `yaml:"experiments"`
+	Experiments []experimentForm `yaml:"experiments,required"`
 	Targets     []targetForm     `yaml:"targets"`
 	Figures     []figureForm     `yaml:"figures"`
 	Agreement   *share           `yaml:"agreement"`
-	Runs        []runForm        `yaml:"runs"`
-	Sweeps      []sweepForm      `yaml:"sweeps"`
+	Runs        []runForm        `yaml:"runs,required"`
 }
 
 type paperForm struct {
@@ -94,15 +93,6 @@ type runForm struct {
 	Experiments []string `yaml:"experiments"`
 }
 
-type sweepForm struct {
-	Name      string    `yaml:"name,required"`
-	Title     string    `yaml:"title"`
-	Scenario  string    `yaml:"scenario,required"`
-	Parameter Parameter `yaml:"parameter,required"`
-	Between   []string  `yaml:"between"`
-	Values    []value   `yaml:"values,required"`
-}
-
 // amount reads a number of sources, or all as 0.
 type amount int
 
@@ -143,16 +133,6 @@ func (s *share) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q: want a share above 0, such as 15%%", text)
 	}
 	*s = share(x)
-	return nil
-}
-
-// value reads a value of a sweep as it stands; what it means depends on the
-// parameter.
-type value string
-
-// UnmarshalText reads a value.
-func (v *value) UnmarshalText(text []byte) error {
-	*v = value(text)
 	return nil
 }
 

@@ -19,8 +19,6 @@ import (
 const (
 	maxExperiments = 50
 	maxRuns        = 20
-	maxSweeps      = 20
-	maxValues      = 50
 	maxRepeat      = 100
 	maxSources     = 1000
 )
@@ -50,7 +48,6 @@ func Parse(file string, data []byte, read func(path string) ([]byte, error)) (*S
 	c.targets()
 	c.figures()
 	c.runs()
-	c.sweeps()
 	switch here := c.problems.Err(); {
 	case len(c.elsewhere) > 0:
 		return nil, errors.Join(append([]error{here}, c.elsewhere...)...)
@@ -99,8 +96,8 @@ func (c *checker) header(in *document) {
 		}
 		c.s.Paper = &Paper{Cite: p.Cite, Duration: p.Duration}
 	}
-	if len(c.in.Runs) == 0 && len(c.in.Sweeps) == 0 {
-		c.add("spec", "nothing to do; give runs, sweeps or both")
+	if len(c.in.Runs) == 0 {
+		c.add("spec.runs", "none; name the scenarios on which experiments are run")
 	}
 }
 
@@ -117,6 +114,9 @@ func (c *checker) atMost(what, field string, n, most int) {
 }
 
 func (c *checker) experiments() {
+	if len(c.in.Experiments) == 0 {
+		c.add("spec.experiments", "none; give those that are run")
+	}
 	c.atMost("experiments", "spec.experiments", len(c.in.Experiments), maxExperiments)
 	for i := range c.in.Experiments {
 		in, field := &c.in.Experiments[i], yamlfile.Item("spec.experiments", i)
@@ -177,9 +177,7 @@ func (c *checker) experiment(field, name string) int {
 		}
 		known = append(known, c.in.Experiments[i].Name)
 	}
-	if len(known) == 0 {
-		c.add(field, "there is no experiment %q; add it to spec.experiments", name)
-	} else {
+	if len(known) > 0 { // else that is what has to be mended
 		c.unknown(field, "experiment", name, known)
 	}
 	return -1
@@ -249,12 +247,12 @@ var methods = []struct {
 
 func (c *checker) runs() {
 	c.atMost("runs", "spec.runs", len(c.in.Runs), maxRuns)
-	if len(c.in.Runs) > 0 && len(c.in.Experiments) == 0 {
-		c.add("spec.runs", "there are no experiments to run; add spec.experiments")
-	}
 	for i := range c.in.Runs {
 		in, field := &c.in.Runs[i], yamlfile.Item("spec.runs", i)
-		c.name(field, in.Name)
+		c.label(field+".name", in.Name)
+		if slices.ContainsFunc(c.s.Runs, func(r Run) bool { return r.Name == in.Name }) {
+			c.add(field+".name", "there is a run %q already; names must differ", in.Name)
+		}
 		r := Run{Name: in.Name, Title: in.Title, About: in.About, File: c.path(in.Scenario)}
 		if r.Title == "" {
 			r.Title = r.Name
@@ -279,28 +277,11 @@ func (c *checker) runs() {
 		}
 		r.Scenario = c.scenario(field+".scenario", in.Scenario)
 		if r.Scenario != nil && len(c.problems) == 0 {
-			if _, err := r.Arms(); err != nil {
+			if _, err := r.Variants(); err != nil {
 				c.add(field+".scenario", "%v", err)
 			}
 		}
 		c.s.Runs = append(c.s.Runs, r)
-	}
-}
-
-// name checks the name of a run or a sweep, which is also that of a folder.
-func (c *checker) name(field, name string) {
-	c.label(field+".name", name)
-	for i := range c.s.Runs {
-		if c.s.Runs[i].Name == name {
-			c.add(field+".name", "there is a run %q already; names must differ", name)
-			return
-		}
-	}
-	for i := range c.s.Sweeps {
-		if c.s.Sweeps[i].Name == name {
-			c.add(field+".name", "there is a sweep %q already; names must differ", name)
-			return
-		}
 	}
 }
 

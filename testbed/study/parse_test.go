@@ -69,9 +69,6 @@ func TestGoodDocuments(t *testing.T) {
 			for i := range s.Runs {
 				s.Runs[i].Scenario = nil // they have files of their own
 			}
-			for i := range s.Sweeps {
-				s.Sweeps[i].Scenario = nil
-			}
 			b, err := json.MarshalIndent(s, "", "  ")
 			if err != nil {
 				t.Fatal(err)
@@ -126,16 +123,9 @@ func FuzzParse(f *testing.F) {
 		}
 		for i := range s.Runs {
 			r := &s.Runs[i]
-			arms, err := r.Arms()
-			if err != nil || len(arms) != len(r.Experiments) || len(arms) == 0 || len(r.Methods) == 0 {
-				t.Fatalf("run %s: %d arms of %d experiments, %v", r.Name, len(arms), len(r.Experiments), err)
-			}
-		}
-		for i := range s.Sweeps {
-			for k := range s.Sweeps[i].Values {
-				if x, err := s.Sweeps[i].At(k); err != nil || x == nil || s.Sweeps[i].Label(k) == "" {
-					t.Fatalf("sweep %s at %d: %v", s.Sweeps[i].Name, k, err)
-				}
+			all, err := r.Variants()
+			if err != nil || len(all) != len(r.Experiments) || len(all) == 0 || len(r.Methods) == 0 {
+				t.Fatalf("run %s: %d variants of %d experiments, %v", r.Name, len(all), len(r.Experiments), err)
 			}
 		}
 		if _, err := json.Marshal(s); err != nil {
@@ -159,7 +149,7 @@ func TestSchemaAcceptsGoodDocuments(t *testing.T) {
 // Of the mistakes that concern the form, the schema finds one in each document.
 func TestSchemaRefusesBadForms(t *testing.T) {
 	s := schematest.Compile(t, Schema())
-	for _, name := range []string{"header", "unknown-key", "missing-keys", "wrong-types", "experiments", "sources", "figures", "runs", "sweeps"} {
+	for _, name := range []string{"header", "unknown-key", "missing-keys", "wrong-types", "experiments", "sources", "figures", "runs"} {
 		if schematest.Validate(t, s, filepath.Join("testdata/bad", name+".yaml")) == nil {
 			t.Errorf("%s is accepted", name)
 		}

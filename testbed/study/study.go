@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/testbed"
-	"github.com/weft-mesh/weft/testbed/experiment"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -19,7 +18,6 @@ type Study struct {
 	Figures     []Figure
 	Agreement   float64 // by what share simulated and emulated makespans of a run may differ
 	Runs        []Run
-	Sweeps      []Sweep
 }
 
 // Paper is where the published figures are from.
@@ -79,44 +77,27 @@ type Run struct {
 	Experiments        []Experiment // in the study's order
 }
 
-// Has reports whether it is carried out by the method.
-func (r *Run) Has(m testbed.Method) bool {
-	for _, x := range r.Methods {
-		if x == m {
-			return true
-		}
-	}
-	return false
+// Variant is a run's scenario as one of its experiments has it.
+type Variant struct {
+	Experiment Experiment
+	Scenario   *testbed.Scenario
 }
 
-// Arms are the run's scenario once for each of its experiments.
-func (r *Run) Arms() ([]experiment.Arm, error) {
-	var out []experiment.Arm
+// Variants are the run's scenario once for each of its experiments.
+func (r *Run) Variants() ([]Variant, error) {
+	var out []Variant
 	for _, e := range r.Experiments {
-		a, err := e.arm(r.Scenario)
+		sources := r.Scenario.Sources
+		if n := e.Sources; n > len(sources) {
+			return nil, fmt.Errorf("experiment %s is of %d sources, and %s has %d", e.Name, n, r.Scenario.Name, len(sources))
+		} else if n > 0 {
+			sources = sources[:n]
+		}
+		s, err := r.Scenario.Adapting(sources, e.Rule, e.Knobs)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, a)
+		out = append(out, Variant{e, s})
 	}
 	return out, nil
-}
-
-// arm is the experiment on a scenario.
-func (e *Experiment) arm(s *testbed.Scenario) (experiment.Arm, error) {
-	sources, kind := s.Sources, experiment.ArmAdapted
-	if e.Rule == tiering.AdaptOff {
-		kind = experiment.ArmFixed
-	}
-	if n := e.Sources; n > 0 {
-		if n > len(sources) {
-			return experiment.Arm{}, fmt.Errorf("experiment %s is of %d sources, and %s has %d", e.Name, n, s.Name, len(sources))
-		}
-		sources = sources[:n]
-	}
-	if len(sources) == 1 {
-		kind = experiment.ArmSingle
-	}
-	variant, err := s.Adapting(sources, e.Rule, e.Knobs)
-	return experiment.Arm{Name: e.Name, Kind: kind, Rule: e.Rule, Scenario: variant}, err
 }
