@@ -23,7 +23,7 @@ type ArmRun struct {
 	Captured, Delivered uint64
 	Filtered            uint64  // hardly differ from one that was analysed, and show what was found in it
 	Latency             float64 // seconds, mean, of delivered frames
-	P95                 float64
+	P50, P95, P99       float64
 	// Stands is how many of the frames asked for one that is analysed stands for,
 	// on the average: those after it that are skipped show what was found in it.
 	Stands  float64
@@ -59,7 +59,7 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 	t := &rec.Totals
 	duration := t.Duration.Seconds()
 	out := ArmRun{
-		Run: rec.Run, Seed: rec.Seed, Captured: t.Frames.Captured, Latency: t.Latency.Mean().Seconds(), P95: t.Latency.Quantile(0.95).Seconds(),
+		Run: rec.Run, Seed: rec.Seed, Captured: t.Frames.Captured, Latency: t.Latency.Mean().Seconds(), P50: t.Latency.Quantile(0.5).Seconds(), P95: t.Latency.Quantile(0.95).Seconds(), P99: t.Latency.Quantile(0.99).Seconds(),
 	}
 	mix, err := mixOf(a.Scenario, w, rec)
 	if err != nil {

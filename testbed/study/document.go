@@ -42,6 +42,7 @@ type specForm struct {
 	Targets     []targetForm     `yaml:"targets"`
 	Figures     []figureForm     `yaml:"figures"`
 	Agreement   *share           `yaml:"agreement"`
+	Remarks     []string         `yaml:"remarks"`
 	Runs        []runForm        `yaml:"runs,required"`
 }
 

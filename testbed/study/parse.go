@@ -89,6 +89,7 @@ func (c *checker) header(in *document) {
 	if c.s.Repeat < 1 || c.s.Repeat > maxRepeat {
 		c.add("spec.repeat", "%d is out of range; use 1 to %d", c.s.Repeat, maxRepeat)
 	}
+	c.s.Remarks = c.in.Remarks
 	c.s.Agreement = float64(or(c.in.Agreement, defaultAgreement))
 	if p := c.in.Paper; p != nil {
 		if p.Duration <= 0 {

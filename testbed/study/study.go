@@ -17,6 +17,7 @@ type Study struct {
 	Targets     []Target
 	Figures     []Figure
 	Agreement   float64 // by what share simulated and emulated makespans of a run may differ
+	Remarks     []string // of who wrote it, on where what comes out is not as published
 	Runs        []Run
 }
 
