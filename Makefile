@@ -10,7 +10,7 @@ RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation experiment-adaptation-emulated chaos soak fuzz lint vulncheck tidy setup train-street clean
+.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation experiment-adaptation-emulated experiment-houmani experiment-houmani-testbed chaos soak fuzz lint vulncheck tidy setup train-street clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,16 @@ experiment-adaptation-emulated: ## The same with four cameras on emulated machin
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) bin/weft testbed adaptation examples/testbed/adaptation-small.yaml --emulated --repeat $(ARM_RUNS) --out out/adaptation-emulated $(FLAGS)
+
+experiment-houmani: ## Simulate the experiments of Houmani et al. at full size, beside what was published (RUNS=3 seeds, FLAGS=…)
+	@$(MAKE) --no-print-directory build
+	bin/weft testbed study examples/houmani.yaml --repeat $(ARM_RUNS) --out out/houmani $(FLAGS)
+	bin/weft testbed study examples/houmani-coco.yaml --repeat $(ARM_RUNS) --out out/houmani/coco $(FLAGS)
+
+experiment-houmani-testbed: ## The same, and on 14 emulated machines scaled down, as root; forty minutes
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) bin/weft testbed study examples/houmani.yaml --emulated --repeat $(ARM_RUNS) --out out/houmani $(FLAGS)
 
 ROUNDS ?= 10
 SEED   ?= 1

@@ -128,6 +128,9 @@ func SummarizeStudy(s *study.Study, all []StudyOutcome) *StudySummary {
 	for i := range s.Runs {
 		for _, m := range []testbed.Method{testbed.Simulated, testbed.Emulated} {
 			for _, t := range s.Targets {
+				if t.Runs != nil && !slices.Contains(t.Runs, s.Runs[i].Name) {
+					continue
+				}
 				out.Targets = append(out.Targets, targetsOf(&t, find(all, s.Runs[i].Name, t.Experiment, m), find(all, s.Runs[i].Name, t.Against, m))...)
 			}
 			for _, e := range s.Experiments {

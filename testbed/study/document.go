@@ -68,6 +68,7 @@ type publishedForm struct {
 type targetForm struct {
 	Experiment string   `yaml:"experiment,required"`
 	Against    string   `yaml:"against,required"`
+	Runs       []string `yaml:"runs"`
 	Makespan   *change  `yaml:"makespan"`
 	F1         *float64 `yaml:"f1"`
 	Aim        *aimForm `yaml:"aim"`

@@ -184,6 +184,17 @@ func (c *checker) experiment(field, name string) int {
 	return -1
 }
 
+// run checks that there is a run of that name.
+func (c *checker) run(field, name string) {
+	var known []string
+	for i := range c.in.Runs {
+		known = append(known, c.in.Runs[i].Name)
+	}
+	if !slices.Contains(known, name) {
+		c.unknown(field, "run", name, known)
+	}
+}
+
 func (c *checker) targets() {
 	for i, in := range c.in.Targets {
 		field := yamlfile.Item("spec.targets", i)
@@ -194,7 +205,10 @@ func (c *checker) targets() {
 		if in.Makespan == nil && in.F1 == nil {
 			c.add(field, "it says nothing that is to be reached; give makespan, f1 or both")
 		}
-		t := Target{Experiment: in.Experiment, Against: in.Against, Makespan: (*float64)(in.Makespan), F1: in.F1}
+		for k, name := range in.Runs {
+			c.run(yamlfile.Item(field+".runs", k), name)
+		}
+		t := Target{Experiment: in.Experiment, Against: in.Against, Runs: in.Runs, Makespan: (*float64)(in.Makespan), F1: in.F1}
 		if in.Aim != nil {
 			t.AimMakespan, t.AimF1 = (*float64)(in.Aim.Makespan), in.Aim.F1
 			if t.AimMakespan != nil && (t.Makespan == nil || *t.AimMakespan > *t.Makespan) {

@@ -47,6 +47,7 @@ type Published struct {
 // Target is what an experiment is to reach beside another one; nil: nothing.
 type Target struct {
 	Experiment, Against string
+	Runs                []string // of which it is wanted; nil: of all
 	Makespan            *float64 // by what share of the other's it may change at most
 	F1                  *float64 // by how much it may change at least, which is mostly below 0
 	// What is aimed at, beyond what must be reached.
