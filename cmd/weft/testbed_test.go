@@ -203,6 +203,38 @@ func TestAdaptationExperiment(t *testing.T) {
 	weft(t, "", "testbed", "adaptation", filepath.Join(examples, "people14.yaml")).want(t, exitFailure, "its sources cam-1 and gate-1 differ in resolution or rate; make them alike")
 }
 
+// A study is simulated, and what it misses is said; without what it names, nothing
+// is run.
+func TestStudy(t *testing.T) {
+	t.Chdir(t.TempDir())
+	shortened(t, "houmani-street.yaml", "warmup: 1m", "warmup: 20s", "duration: 20m", "duration: 20s", "count: 19,", "count: 12,")
+	study := func(target string) string {
+		return write(t, "study.yaml", `
+apiVersion: weft/v1
+kind: Study
+metadata: {name: short}
+spec:
+  experiments: [{name: E1, adapt: off}, {name: E2, adapt: utility}]
+  targets: [{experiment: E2, against: E1, makespan: `+target+`}]
+  figures: [{name: figure-3, title: Makespan, shows: makespan, experiments: [E1, E2]}]
+  runs: [{name: short, scenario: houmani-street.yaml, method: simulated}, {name: other, scenario: houmani-street.yaml, method: simulated}]
+`)
+	}
+	s := decode[experiment.StudySummary](t, weft(t, "", "testbed", "study", study("-30%"), "--repeat", "2", "--only", "short", "--out", "a", "-o", "json").want(t, exitOK, ""))
+	if len(s.Experiments) != 2 || s.Experiments[1].Name != "E2" || s.Experiments[1].Seeds != 2 || s.Experiments[1].Makespan > 0.7*s.Experiments[0].Makespan || s.Missed != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, file := range []string{"report.md", "raw.csv", "summary.json", "figures/figure-3.svg", "figures/figure-3-short-simulated.png"} {
+		if _, err := os.Stat(filepath.Join("a", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	weft(t, "", "testbed", "study", study("-90%"), "--repeat", "1", "--only", "short", "--out", "a").want(t, exitFailure, "the study falls short: short, simulated: makespan of E2 against E1 −")
+	weft(t, "", "testbed", "study", study("-90%"), "--only", "shirt").want(t, exitUsage, "--only shirt: there is no such run; there are short, other")
+	weft(t, "", "testbed", "study", study("-90%"), "--emulated", "--out", "a").want(t, exitUsage, "wants none of these runs emulated")
+	weft(t, "", "testbed", "study", study("half")).want(t, exitFailure, `study.yaml:7:53: spec.targets[0].makespan: "half": want by which share it may change`)
+}
+
 // shortened is one of the scenarios that ship, here, with pairs of texts
 // replaced.
 func shortened(t *testing.T, name string, pairs ...string) string {
@@ -214,7 +246,7 @@ func shortened(t *testing.T, name string, pairs ...string) string {
 		}
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
-	for _, workflow := range []string{"people.yaml", "cameras.yaml", "cameras-coco.yaml", "cameras-small.yaml"} {
+	for _, workflow := range []string{"people.yaml", "cameras.yaml", "cameras-coco.yaml", "cameras-small.yaml", "houmani-cameras.yaml"} {
 		write(t, workflow, read(t, filepath.Join(examples, workflow)))
 	}
 	return write(t, name, text)

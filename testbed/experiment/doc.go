@@ -28,6 +28,9 @@
 // with each rule that adapts them; [WriteArms] sets them beside each other in
 // table.md, raw.csv, plot.png and a summary.json of their own ([ArmsSummary]).
 //
+// [StudyJobs], [RunStudy] and [WriteStudy] do the same for a study (package
+// testbed/study): several scenarios, by both methods, beside what was published.
+//
 // The package reads no clock and draws no random numbers: the same result is
 // the same folder, byte for byte. cmd/weft and testbed/experiment/... may
 // import it.

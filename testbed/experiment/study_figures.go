@@ -154,9 +154,9 @@ func studyFigure(s *study.Study, f *study.Figure, all []StudyOutcome) picture {
 	if len(cs) == 0 {
 		return picture{}
 	}
-	y, caption := "makespan, in multiples of the sources' time", "in multiples of the sources' time"
+	y, caption := "makespan, in multiples of the sources' time", ", in multiples of the sources' time"
 	if f.Shows == study.ShowF1 {
-		y, caption = "F1", "F1"
+		y, caption = "F1", ""
 	}
 	c := newChart(f.Title, "", y)
 	c.grid(true)
@@ -182,8 +182,11 @@ func studyFigure(s *study.Study, f *study.Figure, all []StudyOutcome) picture {
 		}
 		c.legend = append(c.legend, entry{name, swatch{colour(k)}})
 	}
-	return picture{f.Name, fmt.Sprintf("%s, %s. Published values are pale; whiskers are 95 %% confidence intervals.", f.Title, caption), c}
+	return picture{f.Name, fmt.Sprintf("%s%s. Published values are pale; whiskers are 95 %% confidence intervals.", f.Title, caption), c}
 }
+
+// paceName ends the names of figures over the time of a run.
+func paceName(r *study.Run, m testbed.Method) string { return fmt.Sprintf("-%s-%s", r.Name, m) }
 
 // paceFigure draws, over the time of a run, how long it would take at the rate of
 // each moment.
@@ -214,5 +217,5 @@ func paceFigure(f *study.Figure, r *study.Run, m testbed.Method, all []StudyOutc
 	}
 	c.plot.X.Min, c.plot.X.Max = 0, max(sc.Measure.Duration.Seconds(), 1)
 	c.fromZero()
-	return picture{fmt.Sprintf("%s-%s-%s", f.Name, r.Name, m), fmt.Sprintf("%s at the rate of each moment: %s, %s. Shaded from the lowest to the highest of the seeds.", f.Title, r.Name, m), c}
+	return picture{f.Name + paceName(r, m), fmt.Sprintf("%s, at the rate of each moment: %s, %s. Shaded from the lowest to the highest of the seeds.", f.Title, r.Name, m), c}
 }

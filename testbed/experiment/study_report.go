@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,22 +84,22 @@ func studyCSV(path string, all []StudyOutcome) error {
 }
 
 // takes is a time for people: "5.7 h", "22 min", "90 s".
-func takes(seconds float64) string {
-	switch {
-	case seconds >= 5400:
-		return number(round(seconds/3600, 2)) + " h"
-	case seconds >= 600:
-		return number(round(seconds/60, 1)) + " min"
-	}
-	return number(round(seconds, 1)) + " s"
-}
+func takes(seconds float64) string { return takesOf(Estimate{Mean: seconds}) }
 
 // takesOf is an estimate of a time, in the unit that suits its mean.
 func takesOf(e Estimate) string {
-	if e.CI95 == nil {
-		return takes(e.Mean)
+	unit, scale, digits := "s", 1.0, 1
+	switch {
+	case e.Mean >= 5400:
+		unit, scale, digits = "h", 3600, 2
+	case e.Mean >= 600:
+		unit, scale = "min", 60
 	}
-	return takes(e.Mean) + " ± " + takes(*e.CI95)
+	words := decimal(e.Mean/scale, digits)
+	if e.CI95 != nil {
+		words += " ± " + decimal(*e.CI95/scale, digits)
+	}
+	return words + " " + unit
 }
 
 func studyReport(about About, s *study.Study, all []StudyOutcome, sum *StudySummary, pics []picture) []byte {
@@ -112,13 +113,12 @@ func studyReport(about About, s *study.Study, all []StudyOutcome, sum *StudySumm
 	targetsTable(w, sum)
 	experimentsTable(w, s, all)
 	for _, p := range pics {
-		w.linef("![%s](%s/%s.svg)", safe(p.caption), figuresFolder, p.name)
-		w.linef("")
-		w.linef("*%s*", safe(p.caption))
-		w.linef("")
+		if slices.ContainsFunc(s.Figures, func(f study.Figure) bool { return f.Name == p.name }) {
+			p.write(w)
+		}
 	}
 	for i := range s.Runs {
-		runSection(w, &s.Runs[i], s, all)
+		runSection(w, &s.Runs[i], s, all, pics)
 	}
 	if len(s.Remarks) > 0 {
 		w.linef("## Where it is not as published, and why")
@@ -142,6 +142,14 @@ func studyReport(about About, s *study.Study, all []StudyOutcome, sum *StudySumm
 		w.linef("```")
 	}
 	return []byte(strings.TrimRight(w.String(), "\n") + "\n")
+}
+
+// write shows a figure.
+func (p *picture) write(w *markdown) {
+	w.linef("![%s](%s/%s.svg)", safe(p.caption), figuresFolder, p.name)
+	w.linef("")
+	w.linef("*%s*", safe(p.caption))
+	w.linef("")
 }
 
 func machineWords(m *Machine) string {
@@ -234,7 +242,7 @@ func fourDigits(e Estimate) string {
 }
 
 // runSection says what a run is, and what it says beside what was published.
-func runSection(w *markdown, r *study.Run, s *study.Study, all []StudyOutcome) {
+func runSection(w *markdown, r *study.Run, s *study.Study, all []StudyOutcome, pics []picture) {
 	var mine []*StudyOutcome
 	for i := range all {
 		if all[i].Run.Name == r.Name {
@@ -268,6 +276,11 @@ func runSection(w *markdown, r *study.Run, s *study.Study, all []StudyOutcome) {
 		}
 	}
 	w.table("|mode|published|ours|", rows)
+	for _, p := range pics {
+		if slices.ContainsFunc(r.Methods, func(m testbed.Method) bool { return strings.HasSuffix(p.name, paceName(r, m)) }) {
+			p.write(w)
+		}
+	}
 	for _, o := range mine {
 		if len(o.Runs) == 0 || o.Experiment.Rule == "off" {
 			continue
@@ -368,4 +381,3 @@ func CheckStudyFolder(dir string) error {
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
-

@@ -16,7 +16,7 @@ type Study struct {
 	Experiments []Experiment
 	Targets     []Target
 	Figures     []Figure
-	Agreement   float64 // by what share simulated and emulated makespans of a run may differ
+	Agreement   float64  // by what share simulated and emulated makespans of a run may differ
 	Remarks     []string // of who wrote it, on where what comes out is not as published
 	Runs        []Run
 }
