@@ -77,7 +77,10 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 	defer show.end()
 	start := time.Now()
 	costs := map[string]testbed.Costs{} // by run, where they were measured
-	var all []experiment.StudyOutcome
+	var (
+		all    []experiment.StudyOutcome
+		failed error // of what was emulated; the rest is still worth a report
+	)
 	if o.emulated {
 		jobs, err := experiment.StudyJobs(runs, testbed.Emulated, o.repeat)
 		if err != nil {
@@ -87,15 +90,14 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 			return wrongUsage("--emulated: %s wants none of these runs emulated", file)
 		}
 		done := 0
-		emulated, err := experiment.RunStudy(cmd.Context(), jobs, 1, func(ctx context.Context, j *experiment.StudyJob) (*testbed.Recording, error) {
+		all, failed = experiment.RunStudy(cmd.Context(), jobs, 1, func(ctx context.Context, j *experiment.StudyJob) (*testbed.Recording, error) {
 			done++
 			show.say(fmt.Sprintf("emulated  %d of %d  %s  %.0f s so far", done, len(jobs), j, time.Since(start).Seconds()))
 			return o.emulate(ctx, j, costs, show)
 		})
-		if err != nil {
-			return err
+		if cmd.Context().Err() != nil {
+			return failed
 		}
-		all = append(all, emulated...)
 	}
 	jobs, err := experiment.StudyJobs(runs, testbed.Simulated, o.repeat)
 	if err != nil {
@@ -103,7 +105,7 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 	}
 	simulated, err := o.simulate(cmd.Context(), jobs, costs, show)
 	if err != nil {
-		return err
+		return errors.Join(failed, err)
 	}
 	show.end()
 	show.say(fmt.Sprintf("%s in %.0f s", count(len(simulated)+len(all), "experiment"), time.Since(start).Seconds()))
@@ -111,12 +113,12 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 		ScenarioFile: file, Command: commandLine(), Version: version, Machine: experiment.DescribeMachine(cmd.Context()),
 	}, s, append(all, simulated...))
 	if err != nil {
-		return err
+		return errors.Join(failed, err)
 	}
 	if err := env.print(cmd.OutOrStdout(), sum, func(p *page) { showStudy(p, sum, o.out) }); err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{failed}
 	for i := range sum.Targets {
 		if t := &sum.Targets[i]; !t.Met {
 			errs = append(errs, fmt.Errorf("%w: %s", errStudy, t))

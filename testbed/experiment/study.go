@@ -2,9 +2,9 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -73,37 +73,34 @@ type StudyOutcome struct {
 	recs []*testbed.Recording
 }
 
-// RunStudy carries the jobs out, so many at once, with what does one of them.
+// RunStudy carries the jobs out, so many at once and begun in their order, with
+// what does one of them. The first that fails ends the others; what was done by
+// then is returned with the error.
 func RunStudy(ctx context.Context, jobs []StudyJob, atOnce int, one func(context.Context, *StudyJob) (*testbed.Recording, error)) ([]StudyOutcome, error) {
 	recs := make([]*testbed.Recording, len(jobs))
-	var next sync.Mutex // one is called in the order of the jobs
-	k := 0
-	g, ctx := errgroup.WithContext(ctx)
-	for range max(1, min(atOnce, len(jobs))) {
+	g, running := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, atOnce))
+	for i := range jobs {
 		g.Go(func() error {
-			for {
-				next.Lock()
-				i := k
-				k++
-				next.Unlock()
-				if i >= len(jobs) || ctx.Err() != nil {
-					return ctx.Err()
-				}
-				rec, err := one(ctx, &jobs[i])
-				if err != nil {
-					return fmt.Errorf("%s: %w", &jobs[i], err)
-				}
-				recs[i] = rec
+			if err := running.Err(); err != nil {
+				return err
 			}
+			rec, err := one(running, &jobs[i])
+			if err != nil {
+				return fmt.Errorf("%s: %w", &jobs[i], err)
+			}
+			recs[i] = rec
+			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
+	failed := g.Wait()
 	var out []StudyOutcome
 	for i := range jobs {
 		j := &jobs[i]
-		if j.Number == 1 {
+		if recs[i] == nil {
+			continue
+		}
+		if n := len(out); n == 0 || out[n-1].Run != j.Run || out[n-1].Arm.Scenario != j.Arm.Scenario {
 			w, err := j.Arm.Scenario.WorkflowSpec(nil)
 			if err != nil {
 				return nil, err
@@ -111,10 +108,10 @@ func RunStudy(ctx context.Context, jobs []StudyJob, atOnce int, one func(context
 			out = append(out, StudyOutcome{Run: j.Run, Experiment: j.Experiment, Method: j.Method, Arm: j.Arm, MinAccuracy: w.Objectives.MinAccuracy})
 		}
 		if err := out[len(out)-1].add(recs[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", j, err)
+			return nil, errors.Join(failed, fmt.Errorf("%s: %w", j, err))
 		}
 	}
-	return out, nil
+	return out, failed
 }
 
 // add measures one run.

@@ -147,13 +147,17 @@ func TestRunStudy(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := RunStudy(t.Context(), jobs, 2, func(_ context.Context, j *StudyJob) (*testbed.Recording, error) {
-		if j.Run.Name == "small" {
+	all, err = RunStudy(t.Context(), jobs, 1, func(_ context.Context, j *StudyJob) (*testbed.Recording, error) {
+		if j.Run.Name == "small" && j.Number == 2 {
 			return nil, broken
 		}
 		return ran(j, time.Millisecond, 0, 100, 100), nil
-	}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "small E1, run 1") {
+	})
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "small E1, run 2") {
 		t.Errorf("%v", err)
+	}
+	if len(all) != 4 || len(all[2].Runs) != 3 || len(all[3].Runs) != 1 {
+		t.Errorf("%d outcomes are left of what was done before", len(all))
 	}
 }
 

@@ -246,7 +246,7 @@ func (c *checker) figures() {
 		for k, name := range in.Experiments {
 			c.experiment(yamlfile.Item(field+".experiments", k), name)
 		}
-		c.s.Figures = append(c.s.Figures, Figure{in.Name, in.Title, in.Shows, in.Experiments})
+		c.s.Figures = append(c.s.Figures, Figure(in))
 	}
 }
 
