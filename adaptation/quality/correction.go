@@ -12,9 +12,8 @@ type Part string
 
 // The parts.
 const (
-	PartService Part = "service" // execution, or a link's transfer
-	PartWait    Part = "wait"
-	PartTotal   Part = "total" // capture to result; the error is shown, nothing is corrected by it
+	PartWait  Part = "wait"
+	PartTotal Part = "total" // capture to result; the error is shown, nothing is corrected by it
 )
 
 // Observation is a measured span beside what the model said it would be.
@@ -119,37 +118,13 @@ func (r *recent) add(e float64, window int) {
 	r.next = (r.next + 1) % window
 }
 
-// Apply returns the view with service times and waits corrected. A wait is
-// corrected by its station's variability, to which it is proportional.
+// Apply returns the view with waits corrected, by the variability of their
+// stations, to which they are proportional.
 func (c *Corrections) Apply(v View) View {
 	v.Stations = slices.Clone(v.Stations)
 	for i := range v.Stations {
 		s := &v.Stations[i]
 		s.Variability = s.variability() * c.Factor(s.Name, PartWait)
 	}
-	v.Classes = slices.Clone(v.Classes)
-	for i := range v.Classes {
-		options := slices.Clone(v.Classes[i].Options)
-		for j := range options {
-			options[j].Path = c.path(options[j].Path)
-		}
-		v.Classes[i].Options = options
-	}
 	return v
-}
-
-func (c *Corrections) path(p Path) Path {
-	p = slices.Clone(p)
-	for i := range p {
-		p[i].Transfer = slices.Clone(p[i].Transfer)
-		for j := range p[i].Transfer {
-			c.visit(&p[i].Transfer[j])
-		}
-		c.visit(&p[i].Execution)
-	}
-	return p
-}
-
-func (c *Corrections) visit(v *Visit) {
-	v.Service = seconds(v.Service.Seconds() * c.Factor(v.Station, PartService))
 }

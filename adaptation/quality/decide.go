@@ -44,7 +44,8 @@ type decider struct {
 	refused []Refusal
 }
 
-// settleDebt charges the time since the last decision.
+// settleDebt charges the time since the last decision in which frames were
+// analysed.
 func (d *decider) settleDebt() {
 	s := &d.state
 	if s.At.IsZero() || len(s.Admitted) == 0 {
@@ -54,7 +55,7 @@ func (d *decider) settleDebt() {
 	if d.view.Accuracy > 0 {
 		accuracy = d.view.Accuracy
 	}
-	periods := max(0, d.now.Sub(s.At).Seconds()/d.params.Period.Seconds())
+	periods := min(d.view.Analysed, max(0, d.now.Sub(s.At))).Seconds() / d.params.Period.Seconds()
 	s.Debt = s.Debt.After(d.params.MinAccuracy, accuracy, periods)
 }
 

@@ -17,10 +17,8 @@ import (
 // uplink to the cloud of so many bit/s.
 func useCase(n int, bandwidth float64) View {
 	frame := func(resolution float64) time.Duration { return seconds(8 * resolution * resolution * 0.2 / bandwidth) }
-	draw := Step{Stage: Postprocess, Task: "draw", Execution: Visit{"draw", ms(4), 0}}
-	resize := func(stage Stage) Step {
-		return Step{Stage: stage, Task: "resize", Execution: Visit{"resize", ms(6), 0}}
-	}
+	draw := Step{Task: "draw", Execution: Visit{"draw", ms(4), 0}}
+	resize := Step{Task: "resize", Execution: Visit{"resize", ms(6), 0}}
 	return View{
 		Workflow: "street",
 		Stations: []Station{
@@ -30,16 +28,16 @@ func useCase(n int, bandwidth float64) View {
 		Classes: []Class{{
 			Name: "edge", FPS: 1, Own: Quality{Model: "yolo", Resolution: 512, Every: 1}, Sources: names("cam", n),
 			Options: []Option{
-				{Quality{Model: "yolo", Resolution: 512, Every: 1}, 0.7119, Path{resize(Preprocess),
-					{Stage: Analysis, Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
+				{Quality{Model: "yolo", Resolution: 512, Every: 1}, 0.7119, Path{resize,
+					{Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
 						Execution: Visit{"detect@512", ms(180), 0}}, draw}},
-				{Quality{Model: "yolo", Resolution: 416, Every: 1}, 0.6382, Path{resize(Reduce),
-					{Stage: Analysis, Task: "detect@416", Transfer: []Visit{{"edge-fog", ms(10), ms(4)}}, Execution: Visit{"detect@416", ms(150), 0}}, draw}},
-				{Quality{Model: "yolo", Resolution: 512, Every: 2}, 0.65, Path{resize(Preprocess),
-					{Stage: Analysis, Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
+				{Quality{Model: "yolo", Resolution: 416, Every: 1}, 0.6382, Path{resize,
+					{Task: "detect@416", Transfer: []Visit{{"edge-fog", ms(10), ms(4)}}, Execution: Visit{"detect@416", ms(150), 0}}, draw}},
+				{Quality{Model: "yolo", Resolution: 512, Every: 2}, 0.65, Path{resize,
+					{Task: "detect@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}, {"fog-cloud", frame(512), ms(5)}},
 						Execution: Visit{"detect@512", ms(180), 0}}, draw}},
-				{Quality{Model: "tiny", Resolution: 512, Every: 1}, 0.45, Path{resize(Preprocess),
-					{Stage: Analysis, Task: "tiny@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}}, Execution: Visit{"detect@416", ms(15), 0}}, draw}},
+				{Quality{Model: "tiny", Resolution: 512, Every: 1}, 0.45, Path{resize,
+					{Task: "tiny@512", Transfer: []Visit{{"edge-fog", ms(14), ms(4)}}, Execution: Visit{"detect@416", ms(15), 0}}, draw}},
 			},
 		}},
 	}
@@ -60,7 +58,13 @@ func start(t *testing.T, params Params) *run {
 
 func (r *run) decide(v View) Decision {
 	r.t.Helper()
-	v.State = r.state
+	v.State, v.Analysed = r.state, r.params.Period
+	return r.judge(v)
+}
+
+// judge decides about a view as it is.
+func (r *run) judge(v View) Decision {
+	r.t.Helper()
 	d, err := Decide(r.now, v, r.params, seeded(uint64(r.now.Unix())))
 	if err != nil {
 		r.t.Fatal(err)
@@ -418,6 +422,75 @@ func TestAccuracyHoldsInTheLongRun(t *testing.T) {
 	}
 }
 
+// What is not analysed is not owed: after an outage the books are as they were,
+// however long it was.
+func TestAnOutageIsNotOwed(t *testing.T) {
+	params := DefaultParams()
+	params.MinAccuracy = 0.65
+	r := start(t, params)
+	v := useCase(10, 1e9)
+	r.decide(v)
+	v.Accuracy = 0.6 // less than was estimated
+	r.decide(v)
+	owed := r.last.Debt
+	if math.Abs(float64(owed)-0.05) > 1e-9 {
+		t.Fatalf("a period of 0.60 where 0.65 is asked for owes %.3f", owed)
+	}
+	r.now = r.now.Add(time.Hour)
+	v.State, v.Analysed = r.state, 0
+	if d := r.judge(v); d.Debt != owed {
+		t.Errorf("after an hour without a frame %.3f is owed, before it %.3f", d.Debt, owed)
+	}
+	r.now = r.now.Add(time.Hour)
+	v.State, v.Analysed = r.state, params.Period
+	if d := r.judge(v); math.Abs(float64(d.Debt-owed)-0.05) > 1e-9 {
+		t.Errorf("after an hour with a period of frames %.3f is owed, before it %.3f", d.Debt, owed)
+	}
+}
+
+// The estimate of a source is of the frames that are analysed, as what is
+// measured is; how old the detections are that the others show is in the mean
+// over all frames.
+func TestEstimateOfAnalysedFrames(t *testing.T) {
+	params := DefaultParams()
+	params.Knobs, params.MinAccuracy = Knobs{Rate: true}, 0.3
+	v := useCase(1, 1e9)
+	latency := func(option int) (own time.Duration, all Estimate) {
+		one := v
+		one.Classes = slices.Clone(v.Classes)
+		one.Classes[0].Options = one.Classes[0].Options[option : option+1]
+		d := start(t, params).decide(one)
+		return d.Sources[0].Latency, d.Estimate
+	}
+	full, _ := latency(0)
+	half, all := latency(2)
+	if half > full {
+		t.Errorf("a frame takes %v if all are analysed, and %v if half of them are", full, half)
+	}
+	if stale := all.Latency - half; (stale - 500*time.Millisecond).Abs() > time.Millisecond {
+		t.Errorf("frames are %v older than those analysed, want half the time between two", stale)
+	}
+}
+
+// What filters take out is no load, but the frames that are skipped are those of
+// the camera.
+func TestFilteredFramesAreNoLoad(t *testing.T) {
+	params := DefaultParams()
+	params.Knobs, params.MinAccuracy = Knobs{Rate: true}, 0.3
+	v := useCase(10, 1e9)
+	v.Classes[0].Options = v.Classes[0].Options[2:3]
+	load := func() (float64, time.Duration) {
+		d := start(t, params).decide(v)
+		i := slices.IndexFunc(d.Stations, func(s StationLoad) bool { return s.Station == "detect@512" })
+		return d.Stations[i].Load, d.Estimate.Latency - d.Sources[0].Latency
+	}
+	whole, stale := load()
+	v.Classes[0].Passes = 0.25
+	if got, age := load(); !near(got, whole/4) || (age-stale).Abs() > 5*time.Millisecond {
+		t.Errorf("where a quarter passes, detect@512 is loaded to %g and the rest are %v older; without a filter to %g, and %v", got, age, whole, stale)
+	}
+}
+
 // Algorithm 1 pays its debt, too: here every quality is less accurate than was
 // estimated.
 func TestFastestRulePaysItsDebt(t *testing.T) {
@@ -486,11 +559,12 @@ func TestDecideRefusesNonsense(t *testing.T) {
 		{func(v *View, _ *Params) { v.Stations[1].Name = "resize" }, `two stations are called "resize"`},
 		{func(v *View, _ *Params) { v.Stations[1].Servers = 0 }, `station "edge-fog": 0 servers`},
 		{func(v *View, _ *Params) { v.Stations[1].Variability = math.NaN() }, `station "edge-fog": variability NaN`},
-		{func(v *View, _ *Params) { v.Stations[1].Background = -1 }, `station "edge-fog": background -1`},
 		{func(v *View, _ *Params) { v.Stations[1].Each = -1 }, `station "edge-fog": one for every -1 sources`},
 		{func(v *View, _ *Params) { v.Stations = v.Stations[:3] }, `passes station "detect@512", which is not in the view`},
 		{func(v *View, _ *Params) { v.Classes = append(v.Classes, v.Classes[0]) }, `two classes are called "edge"`},
 		{func(v *View, _ *Params) { v.Classes[0].FPS = 0 }, `class "edge" has 0 frames a second`},
+		{func(v *View, _ *Params) { v.Classes[0].Passes = 1.1 }, `a share of 1.1 of the frames of class "edge"`},
+		{func(v *View, _ *Params) { v.Accuracy = math.NaN() }, "an accuracy of NaN was measured"},
 		{func(v *View, _ *Params) { v.Classes[0].Sources = append(v.Classes[0].Sources, v.Classes[0].Sources[0]) }, `source "cam00000" is there twice`},
 		{func(v *View, _ *Params) { v.Classes[0].Options[1].Accuracy = math.NaN() }, `class "edge", yolo@416: one frame in 1, accuracy NaN`},
 		{func(v *View, _ *Params) { v.Classes[0].Options[1].Quality.Every = 0 }, "one frame in 0"},

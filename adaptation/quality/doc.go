@@ -7,10 +7,9 @@
 // the resolution; the others are the same thing to everything below, and each
 // can be switched off ([Knobs]).
 //
-//   - latency: equations 1 to 3. A [Path] is what a frame passes, [Transfer]
-//     the links between two tasks, and a [Station] anything that frames queue
-//     for, an executor or a link: latency depends on load. [Corrections] holds
-//     the model against measured spans.
+//   - latency: equations 1 to 3. A [Path] is what a frame passes, and a
+//     [Station] anything that frames queue for, an executor or a link: latency
+//     depends on load. [Corrections] holds the model against measured spans.
 //   - accuracy: equation 4. [Fit] fits a [Curve] to measured F1.
 //   - utility: equations 5 and 6. [Debt] is what makes the accuracy constraint
 //     a long-run one.

@@ -49,7 +49,7 @@ type Assignment struct {
 	Source   string        `json:"source"`
 	Class    string        `json:"class"`
 	Quality  Quality       `json:"quality"`
-	Latency  time.Duration `json:"latency"`
+	Latency  time.Duration `json:"latency"` // of a frame that is analysed
 	Accuracy float64       `json:"accuracy"`
 	Why      string        `json:"why"`
 }
@@ -111,7 +111,7 @@ func (d *decider) overloaded(p *problem, n []int) string {
 	p.loads(n, loads)
 	var out []string
 	for s, rho := range loads {
-		if rho > p.stations[s].limit+1e-12 && rho > p.stations[s].base {
+		if rho > p.stations[s].limit+1e-12 {
 			out = append(out, fmt.Sprintf("%s to %.0f %%", d.view.Stations[s].Name, 100*rho))
 		}
 	}
@@ -171,7 +171,7 @@ func (d *decider) assign(p *problem, n []int, waits []float64) []Assignment {
 			o := &p.options[x]
 			latency := o.own
 			for _, l := range o.loads {
-				visits := l.rate / class.FPS * float64(class.Options[o.index].Quality.Every)
+				visits := l.rate / class.rate() * float64(class.Options[o.index].Quality.Every)
 				latency += visits * waits[l.station]
 			}
 			why := fmt.Sprintf("%d of the %s of class %s have it in turn", n[x], count(len(names), "source"), class.Name)

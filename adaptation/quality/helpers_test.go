@@ -30,7 +30,7 @@ func names(prefix string, n int) []Source {
 func drawView(r *rand.Rand, classes, sources, qualities int, rates bool) View {
 	v := View{Workflow: "w", Stations: []Station{
 		{Name: "link", Servers: 1},
-		{Name: "draw", Servers: 1 + r.IntN(2), Variability: 0.2 + r.Float64(), Background: 0.3 * r.Float64()},
+		{Name: "draw", Servers: 1 + r.IntN(2), Variability: 0.2 + r.Float64()},
 	}}
 	total := 0
 	for c := range classes {
@@ -60,11 +60,10 @@ func drawView(r *rand.Rand, classes, sources, qualities int, rates bool) View {
 		visits := func(near float64) Path {
 			sec := func(x float64) time.Duration { return seconds(x) }
 			return Path{
-				{Stage: Analysis, Task: name,
+				{Task: name,
 					Transfer:  []Visit{{"link", sec(scale(link) * (0.5 + r.Float64())), ms(10 * r.Float64())}},
 					Execution: Visit{name, sec(scale(detect) * servers), 0}},
-				{Stage: Postprocess, Task: "draw", Discovery: ms(near),
-					Execution: Visit{"draw", sec(scale(draw) * (0.5 + r.Float64())), 0}},
+				{Task: "draw", Execution: Visit{"draw", sec(scale(draw) * (0.5 + r.Float64())), ms(near)}},
 			}
 		}
 		for c := range v.Classes {

@@ -1,32 +1,16 @@
 package quality
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/weft-mesh/weft/tiering"
 )
 
-// Stage is a part of the sum in equation 1.
-type Stage string
-
-// The stages.
-const (
-	Reduce      Stage = "reduce" // T_reduce; only on the paths of reduced qualities (μ = 1)
-	Preprocess  Stage = "preprocess"
-	Analysis    Stage = "analysis"
-	Postprocess Stage = "postprocess"
-)
-
-// Step is one task on a frame's way. Its response time is discovery + transfer
-// + execution (section IV-A).
+// Step is one task on a frame's way. Its response time is transfer + execution
+// (section IV-A): discovery looks up what the node knows already.
 type Step struct {
-	Stage     Stage
 	Task      string
-	Discovery time.Duration // α·T_D: per frame, on the average
-	Transfer  []Visit       // from the task before; see [Transfer]
+	Transfer  []Visit // from the task before: equation 2
 	Execution Visit
 }
 
@@ -66,8 +50,6 @@ type Station struct {
 	// out of step look like Poisson arrivals, and a detector's time hardly
 	// depends on the picture. [Corrections] replaces it by what is measured.
 	Variability float64
-	// Background is the utilisation by others than this view's sources.
-	Background float64
 	// Each, if positive, says that this is not one station but one for every
 	// Each sources: an edge node's own uplink. What a source waits there is
 	// estimated as if its neighbours had the same quality as itself.
@@ -80,8 +62,6 @@ func (s *Station) validate() error {
 		return fmt.Errorf("%d servers; use at least 1", s.Servers)
 	case !within(s.Variability, 0, math.MaxFloat64):
 		return fmt.Errorf("variability %g; use a number that is not negative", s.Variability)
-	case !within(s.Background, 0, math.MaxFloat64):
-		return fmt.Errorf("background %g; use a utilisation that is not negative", s.Background)
 	case s.Each < 0:
 		return fmt.Errorf("one for every %d sources; use 0 for a station that all share", s.Each)
 	}
@@ -98,7 +78,7 @@ func (s *Station) variability() float64 {
 // Wait returns the mean wait in seconds for frames that come at rate a second
 // and take service seconds each; +Inf if they are more than it can serve.
 func (s *Station) Wait(rate, service float64) float64 {
-	rho := s.Background + rate*service/float64(s.Servers)
+	rho := rate * service / float64(s.Servers)
 	if rho >= 1 {
 		return math.Inf(1)
 	}
@@ -120,52 +100,6 @@ func Pool(services ...time.Duration) (servers int, service time.Duration) {
 		return 0, 0
 	}
 	return len(services), seconds(float64(len(services)) / rate)
-}
-
-// Place is where a task runs or a source is attached.
-type Place struct {
-	Node string
-	Tier tiering.Tier
-}
-
-// Link is the way between two nodes.
-type Link struct {
-	Station   string  // the link's name among the stations
-	Bandwidth float64 // bit/s
-	RoundTrip time.Duration
-}
-
-// Network looks up the link between two nodes of the same or of neighbouring
-// tiers.
-type Network func(from, to Place) (Link, bool)
-
-// ErrNoLink reports nodes between which nothing is known to lead.
-var ErrNoLink = errors.New("no link")
-
-// Transfer returns what data of that many bytes pass from one node to another:
-// equation 2, with half the round trip added. Between edge and cloud they pass
-// the node via, which is of the fog.
-func Transfer(network Network, from, via, to Place, bytes float64) ([]Visit, error) {
-	if from.Node == to.Node {
-		return nil, nil
-	}
-	hops := []Place{from, to}
-	if tiering.Distance(from.Tier, to.Tier) > 1 {
-		if via.Tier != tiering.Fog {
-			return nil, fmt.Errorf("%w: %s to %s passes the fog, and %q is of tier %s", ErrNoLink, from.Node, to.Node, via.Node, via.Tier)
-		}
-		hops = []Place{from, via, to}
-	}
-	var visits []Visit
-	for i, a := range hops[:len(hops)-1] {
-		b := hops[i+1]
-		l, ok := network(a, b)
-		if !ok || l.Bandwidth <= 0 {
-			return nil, fmt.Errorf("%w from %s to %s", ErrNoLink, a.Node, b.Node)
-		}
-		visits = append(visits, Visit{l.Station, seconds(8 * bytes / l.Bandwidth), l.RoundTrip / 2})
-	}
-	return visits, nil
 }
 
 // seconds is the inverse of time.Duration.Seconds; too long a time is the

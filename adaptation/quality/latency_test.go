@@ -1,56 +1,9 @@
 package quality
 
 import (
-	"errors"
 	"math"
 	"testing"
-	"time"
-
-	"github.com/weft-mesh/weft/tiering"
 )
-
-// Equation 2: between edge and cloud data pass the fog; on one node they stay.
-func TestTransferPassesTheFog(t *testing.T) {
-	edge, fog, cloud := Place{"e", tiering.Edge}, Place{"f", tiering.Fog}, Place{"c", tiering.Cloud}
-	links := map[[2]string]Link{
-		{"e", "f"}: {"e-f", 30e6, ms(8)},
-		{"f", "c"}: {"f-c", 10e9, ms(10)},
-		{"c", "f"}: {"c-f", 10e9, ms(10)},
-		{"f", "e"}: {"f-e", 30e6, ms(8)},
-	}
-	network := func(from, to Place) (Link, bool) {
-		l, ok := links[[2]string{from.Node, to.Node}]
-		return l, ok
-	}
-	up := Visit{"e-f", ms(10), ms(4)} // 37,500 bytes in 10 ms
-	on := Visit{"f-c", 30 * time.Microsecond, ms(5)}
-	for _, of := range []struct {
-		from, via, to Place
-		want          []Visit
-		err           error
-	}{
-		{edge, fog, edge, nil, nil},
-		{edge, Place{}, fog, []Visit{up}, nil},
-		{edge, fog, cloud, []Visit{up, on}, nil},
-		{cloud, fog, edge, []Visit{{"c-f", 30 * time.Microsecond, ms(5)}, {"f-e", ms(10), ms(4)}}, nil},
-		{edge, edge, cloud, nil, ErrNoLink},
-		{edge, Place{"g", tiering.Fog}, cloud, nil, ErrNoLink},
-	} {
-		got, err := Transfer(network, of.from, of.via, of.to, 37_500)
-		if !errors.Is(err, of.err) {
-			t.Errorf("%v to %v: error %v, want %v", of.from, of.to, err, of.err)
-		}
-		if len(got) != len(of.want) {
-			t.Errorf("%v to %v passes %v, want %v", of.from, of.to, got, of.want)
-			continue
-		}
-		for i := range got {
-			if got[i] != of.want[i] {
-				t.Errorf("%v to %v passes %v, want %v", of.from, of.to, got[i], of.want[i])
-			}
-		}
-	}
-}
 
 // erlangC is the exact probability of waiting in M/M/c.
 func erlangC(c int, offered float64) float64 {

@@ -11,17 +11,17 @@ import (
 //
 //	delay F(n)    = Σ n_x·delay_x + Σ_s Φ_s(ρ_s(n))
 //	accuracy A(n) = Σ n_x·accuracy_x
-//	load ρ_s(n)   = base_s + Σ n_x·share_xs
+//	load ρ_s(n)   = Σ n_x·share_xs
 //
-// both summed over the frames that are captured in a second; divided by their
-// number they are equations 3 and 4. Φ_s is the mean number of our frames that
+// both summed over the frames that are captured in a second, and that no filter
+// takes out; divided by their number they are equations 3 and 4. Φ_s is the mean number of our frames that
 // wait at s (Little's law), convex and increasing (TestWaitingIsConvex), so F
 // is convex in n. The search relies on that and on nothing else.
 type problem struct {
 	classes  []group
 	options  []option
 	stations []server
-	frames   float64 // captured a second
+	frames   float64 // a second
 	worst    float64 // no distribution that can be served has more delay
 }
 
@@ -35,7 +35,7 @@ type option struct {
 	class, index    int // in the view
 	delay, accuracy float64
 	loads           []load
-	own             float64 // seconds a frame takes if it need not wait at shared stations
+	own             float64 // seconds an analysed frame takes if it need not wait at shared stations
 }
 
 // share is the utilisation of a station by one source.
@@ -55,8 +55,8 @@ type load struct {
 }
 
 type server struct {
-	variability, exponent, base, limit float64
-	atLimit, slope                     float64 // Φ there
+	variability, exponent, limit float64
+	atLimit, slope               float64 // Φ there
 }
 
 // Skip is how long something that a frame shows waits on the average until a
@@ -74,7 +74,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		s := &v.Stations[i]
 		place[s.Name] = i
 		p.stations = append(p.stations, server{
-			variability: s.variability(), exponent: exponent(s.Servers), base: s.Background, limit: params.MaxLoad,
+			variability: s.variability(), exponent: exponent(s.Servers), limit: params.MaxLoad,
 		})
 	}
 	unusable := map[[2]int]string{}
@@ -97,14 +97,12 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		}
 		g.end = len(p.options)
 		p.classes = append(p.classes, g)
-		p.frames += float64(sources[c]) * class.FPS
+		p.frames += float64(sources[c]) * class.rate()
 	}
 	for i := range p.stations {
 		s := &p.stations[i]
-		if s.base < s.limit {
-			s.atLimit, s.slope, _ = s.waiting(s.limit)
-			p.worst += s.atLimit
-		}
+		s.atLimit, s.slope, _ = s.waiting(s.limit)
+		p.worst += s.atLimit
 	}
 	for _, g := range p.classes {
 		most := 0.0
@@ -119,14 +117,11 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 
 func compile(v *View, params *Params, place map[string]int, c, i int) (option, string) {
 	class, q := &v.Classes[c], &v.Classes[c].Options[i]
-	rate := class.FPS / float64(q.Quality.Every)
-	o := option{class: c, index: i, accuracy: class.FPS * q.Accuracy, own: Skip(q.Quality.Every, class.FPS).Seconds()}
+	rate := class.rate() / float64(q.Quality.Every)
+	o := option{class: c, index: i, accuracy: class.rate() * q.Accuracy}
 	type use struct{ frames, work float64 } // a frame's visits and their service
 	used := map[int]use{}
 	var order []int
-	for s := range q.Path {
-		o.own += q.Path[s].Discovery.Seconds()
-	}
 	for _, visit := range q.Path.visits() {
 		o.own += visit.Delay.Seconds() + visit.Service.Seconds()
 		if visit.Station == "" || visit.Service == 0 {
@@ -143,7 +138,7 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (option, s
 		station, u := &v.Stations[s], used[s]
 		each := max(1, float64(station.Each))
 		share := rate * u.work / float64(station.Servers)
-		if load := station.Background + each*share; load > params.MaxLoad {
+		if load := each * share; load > params.MaxLoad {
 			who := "this source alone"
 			if station.Each > 1 {
 				who = fmt.Sprintf("%d such sources", station.Each)
@@ -156,7 +151,7 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (option, s
 		}
 		o.loads = append(o.loads, load{s, share, rate * u.frames})
 	}
-	o.delay = class.FPS * o.own
+	o.delay = class.rate() * (o.own + Skip(q.Quality.Every, class.FPS).Seconds())
 	return o, ""
 }
 
@@ -172,17 +167,13 @@ func (s *server) waiting(rho float64) (value, slope, bend float64) {
 	grow := s.exponent/rho + 1/idle // h'/h
 	h1 := h * grow
 	h2 := h * (grow*grow - s.exponent/(rho*rho) + 1/(idle*idle))
-	own := max(0, rho-s.base)
-	return own * h, h + own*h1, 2*h1 + own*h2
+	return rho * h, h + rho*h1, 2*h1 + rho*h2
 }
 
 // touch returns the load at which a line of this slope touches Φ from below,
 // and Φ there.
 func (s *server) touch(slope float64) (load, value float64) {
-	low, high := s.base, s.limit
-	if low >= high { // no option that is left comes here
-		return s.base, 0
-	}
+	low, high := 0.0, s.limit
 	if slope >= s.slope {
 		return s.limit, s.atLimit
 	}
@@ -215,7 +206,7 @@ func (p *problem) evaluate(n []int, loads []float64) point {
 	for s := range p.stations {
 		f, _, _ := p.stations[s].waiting(loads[s])
 		e.delay += f
-		if o := loads[s] - p.stations[s].limit; o > 1e-12 && loads[s] > p.stations[s].base {
+		if o := loads[s] - p.stations[s].limit; o > 1e-12 {
 			e.over += o
 		}
 	}
@@ -224,7 +215,7 @@ func (p *problem) evaluate(n []int, loads []float64) point {
 
 func (p *problem) loads(n []int, loads []float64) {
 	for s := range p.stations {
-		loads[s] = p.stations[s].base
+		loads[s] = 0
 	}
 	for x, k := range n {
 		if k == 0 {

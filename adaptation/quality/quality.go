@@ -41,10 +41,20 @@ type Option struct {
 // same qualities, and the same costs to bring frames into the mesh.
 type Class struct {
 	Name    string
-	FPS     float64 // frames captured a second by each source
+	FPS     float64 // frames captured a second by each source, if none is skipped
+	Passes  float64 // share of them that filters let go on; 0 stands for all
 	Own     Quality // what its sources have when nothing is reduced
 	Options []Option
 	Sources []Source
+}
+
+// rate is how many frames a second of each source go on to be analysed, if none
+// is skipped.
+func (c *Class) rate() float64 {
+	if c.Passes == 0 {
+		return c.FPS
+	}
+	return c.FPS * c.Passes
 }
 
 // View is one workflow as it is now.
@@ -52,8 +62,12 @@ type View struct {
 	Workflow string
 	Stations []Station
 	Classes  []Class
-	// Accuracy is the mean accuracy measured since the last decision; 0: not
-	// measured, the estimate counts.
+	// Analysed is for how long of the time since the last decision frames were
+	// analysed. Only then accuracy is owed or paid: what is not analysed is not
+	// analysed badly.
+	Analysed time.Duration
+	// Accuracy is the mean accuracy measured in that time; 0: not measured, the
+	// estimate counts.
 	Accuracy float64
 	State    State // of the last Decision; zero at first
 }
@@ -171,6 +185,9 @@ func (v *View) Validate() error {
 			return bad("station %q: %s", s.Name, err)
 		}
 	}
+	if v.Analysed < 0 || !within(v.Accuracy, 0, 1) {
+		return bad("an accuracy of %g was measured for %v; use a score from 0 to 1 and a duration that is not negative", v.Accuracy, v.Analysed)
+	}
 	classes, sources := map[string]bool{}, map[string]bool{}
 	for i := range v.Classes {
 		c := &v.Classes[i]
@@ -180,6 +197,9 @@ func (v *View) Validate() error {
 		classes[c.Name] = true
 		if !within(c.FPS, 1e-6, 1e6) {
 			return bad("class %q has %g frames a second; use a positive rate", c.Name, c.FPS)
+		}
+		if !within(c.Passes, 0, 1) {
+			return bad("filters let a share of %g of the frames of class %q pass; use a number from 0 to 1", c.Passes, c.Name)
 		}
 		offered := map[Quality]bool{}
 		for _, o := range c.Options {

@@ -96,7 +96,7 @@ func barrier(left, mu float64) (price, rise float64) {
 // settle brings everything up to date with y.
 func (r *relaxation) settle(mu float64) {
 	for s := range r.stations {
-		r.loads[s] = r.stations[s].base
+		r.loads[s] = 0
 	}
 	r.delay, r.accuracy = 0, 0
 	for x := range r.y {
@@ -111,10 +111,7 @@ func (r *relaxation) settle(mu float64) {
 		station := &r.stations[s]
 		r.f[s], r.slope[s], r.bend[s] = station.waiting(r.loads[s])
 		r.delay += r.f[s]
-		r.limit[s], r.limitBend[s] = 0, 0
-		if station.base < station.limit {
-			r.limit[s], r.limitBend[s] = barrier(station.limit-r.loads[s], mu)
-		}
+		r.limit[s], r.limitBend[s] = barrier(station.limit-r.loads[s], mu)
 	}
 	for x := range r.options {
 		o := &r.options[x]
@@ -293,7 +290,7 @@ func (r *relaxation) tangent() *tangent {
 		slope := r.slope[s] + r.limit[s]/r.byDelay
 		load, value := r.stations[s].touch(slope)
 		t.loads, t.value, t.slope = append(t.loads, load), append(t.value, value), append(t.slope, slope)
-		intercept += value - slope*(load-r.stations[s].base)
+		intercept += value - slope*load
 	}
 	marginal := make([]float64, len(r.options))
 	for x := range marginal {

@@ -200,9 +200,6 @@ func (s *search) arrange() {
 		})
 		s.seats[len(s.seats)-1].last = true
 	}
-	for st := range s.stations {
-		s.seats[0].known[st] = s.stations[st].base
-	}
 	later, rest := make([]bounds, columns), make([]bounds, columns)
 	for i := len(s.seats) - 1; i >= 0; i-- {
 		at := &s.seats[i]

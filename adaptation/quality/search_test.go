@@ -10,10 +10,10 @@ import (
 func TestWaitingIsConvex(t *testing.T) {
 	r := seeded(1)
 	for range 100 {
-		s := server{variability: 0.1 + r.Float64(), exponent: exponent(1 + r.IntN(200)), base: 0.9 * r.Float64() * float64(r.IntN(2)), limit: 0.95}
+		s := server{variability: 0.1 + r.Float64(), exponent: exponent(1 + r.IntN(200)), limit: 0.95}
 		s.atLimit, s.slope, _ = s.waiting(s.limit)
 		const h = 1e-5
-		for rho := s.base + 2*h; rho < 0.95-2*h; rho += 0.01 {
+		for rho := 2 * h; rho < 0.95-2*h; rho += 0.01 {
 			before, d0, _ := s.waiting(rho - h)
 			at, d, dd := s.waiting(rho)
 			after, d1, _ := s.waiting(rho + h)

@@ -11,22 +11,21 @@ import (
 
 // path is the way of frames that the task analyses.
 func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
-	path := quality.Path{{Stage: quality.Preprocess, Task: "capture", Execution: quality.Visit{Delay: s.Costs.Capture}}}
-	stage := quality.Preprocess
+	path := quality.Path{{Task: "capture", Execution: quality.Visit{Delay: s.Costs.Capture}}}
 	from, apart := s.sources, true
 	for i := range s.groups {
 		g := &s.groups[i]
 		task := g.tasks[0]
 		if g.analyses {
-			task, stage = analysis, quality.Analysis
+			task = analysis
 		}
 		here := s.placed[task.Name]
 		if len(here) == 0 {
 			return nil, fmt.Errorf("%w: no instance of %s runs", ErrUnknown, task.Name)
 		}
-		step := quality.Step{Stage: stage, Task: task.Name}
-		if transfer, ok := s.transfer(g, task); ok {
-			step.Transfer = s.link(g.name, transfer, from, here, apart)
+		step := quality.Step{Task: task.Name}
+		if w, ok := s.way(g, task, from); ok {
+			step.Transfer = s.link(g.name, w, from, apart)
 		}
 		beside := apart && len(here) > 1 && edge(here)
 		service, ok := s.service(g, task, here)
@@ -40,9 +39,6 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 		s.station(station)
 		step.Execution = quality.Visit{Station: task.Name, Service: service}
 		path = append(path, step)
-		if g.analyses {
-			stage = quality.Postprocess
-		}
 		from, apart = here, beside
 	}
 	return path, nil
@@ -91,16 +87,15 @@ func (s *surveyor) found(from, to []tiering.Placement) []tiering.Placement {
 
 // link is what frames pass on their way into a group. All the qualities of a
 // source share it: it is the uplink of where they come from.
-func (s *surveyor) link(group string, t Transfer, from, to []tiering.Placement, apart bool) []quality.Visit {
+func (s *surveyor) link(group string, w way, from []tiering.Placement, apart bool) []quality.Visit {
 	senders := len(nodes(from))
 	station := quality.Station{Name: "to " + group, Servers: senders}
 	if apart && senders > 1 {
 		station.Servers, station.Each = 1, share(len(s.sources), senders)
 	}
 	s.station(station)
-	half := s.roundTrip(from, to) / 2
-	scale := func(d time.Duration) time.Duration { return time.Duration(t.Share * float64(d)) }
-	return []quality.Visit{{Station: station.Name, Service: scale(max(0, t.Mean-half)), Delay: scale(min(half, t.Mean))}}
+	scale := func(d time.Duration) time.Duration { return time.Duration(w.share * float64(d)) }
+	return []quality.Visit{{Station: station.Name, Service: scale(w.send), Delay: scale(w.propagate)}}
 }
 
 func (s *surveyor) station(st quality.Station) {
@@ -145,18 +140,31 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 	return d, from != nil
 }
 
-func (s *surveyor) transfer(g *group, t *tiering.Task) (Transfer, bool) {
-	if x, ok := s.Costs.Transfer[t.Name]; ok {
-		return x, true
-	}
-	mean, from := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+// way is what frames take to a task: equation 2.
+type way struct {
+	send, propagate time.Duration // size over bandwidth; what every size takes
+	share           float64       // of the frames that come from another node
+}
+
+// way is as it was measured, or as long as the way to another task of the group
+// is: of that, what frames take to be sent goes with their size.
+func (s *surveyor) way(g *group, t *tiering.Task, from []tiering.Placement) (way, bool) {
+	of := func(o *tiering.Task) (way, bool) {
 		x, ok := s.Costs.Transfer[o.Name]
-		return x.Mean, ok
-	})
-	if from == nil {
-		return Transfer{}, false
+		half := s.roundTrip(from, s.placed[o.Name]) / 2
+		return way{max(0, x.Mean-half), min(half, x.Mean), x.Share}, ok
 	}
-	return Transfer{mean, s.Costs.Transfer[from.Name].Share}, true
+	if w, ok := of(t); ok {
+		return w, true
+	}
+	send, other := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+		w, ok := of(o)
+		return w.send, ok
+	})
+	if other == nil {
+		return way{}, false
+	}
+	return way{send, s.roundTrip(from, s.placed[t.Name]) / 2, s.Costs.Transfer[other.Name].Share}, true
 }
 
 // scaled estimates what was not measured of a task from the task of the same

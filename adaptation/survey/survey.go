@@ -44,7 +44,9 @@ type Input struct {
 	Placements []tiering.Placement
 	// Rates are the frames a second that sources would have analysed at full
 	// rate; a source that is not named does not run.
-	Rates  map[string]float64
+	Rates map[string]float64
+	// Passes is the share of the frames that filters let go on; 0 stands for all.
+	Passes float64
 	Joined func(source string) time.Time
 	Costs  Costs
 	RTT    tiering.RoundTrips // may be nil
@@ -96,27 +98,38 @@ func View(in Input, knobs quality.Knobs) (quality.View, error) {
 		return v, err
 	}
 	v.Stations = s.stations
-	if best := mostAccurate(&v); best < in.Workflow.Objectives.MinAccuracy {
-		return v, fmt.Errorf("%w: an accuracy of %.3f is asked for, and the models reach %.3f at best; ask for less, or offer a better model",
+	best, err := s.mostAccurate(&v)
+	if err == nil && best < in.Workflow.Objectives.MinAccuracy {
+		err = fmt.Errorf("%w: an accuracy of %.3f is asked for, and the models reach %.3f at best; ask for less, or offer a better model",
 			ErrOff, in.Workflow.Objectives.MinAccuracy, best)
 	}
-	return v, nil
+	return v, err
 }
 
-// mostAccurate is the mean accuracy if every source had its best quality. Where
-// that is not enough nothing can be decided that would do: to hold every source
-// would serve nobody.
-func mostAccurate(v *quality.View) float64 {
+// mostAccurate is the mean accuracy if every source had the best quality that the
+// workflow offers it. Where that is not enough nothing can be decided that would
+// do: to hold every source would serve nobody. What has no instance just now
+// counts, for it may have one again.
+func (s *surveyor) mostAccurate(v *quality.View) (float64, error) {
 	var frames, sum float64
-	for _, c := range v.Classes {
+	for i := range v.Classes {
+		c := &v.Classes[i]
 		best := 0.0
-		for _, o := range c.Options {
-			best = max(best, o.Accuracy)
+		for k := range s.Workflow.Tasks {
+			t := &s.Workflow.Tasks[k]
+			if !s.may(c, t) {
+				continue
+			}
+			a, err := s.accuracy(t.Model)
+			if err != nil {
+				return 0, err
+			}
+			best = max(best, FilterKeeps(s.Workflow)*a.Of(quality.Quality{Resolution: t.Model.Resolution, Every: 1}, c.FPS))
 		}
 		n := c.FPS * float64(len(c.Sources))
 		frames, sum = frames+n, sum+n*best
 	}
-	return sum / frames
+	return sum / frames, nil
 }
 
 type surveyor struct {
@@ -185,6 +198,7 @@ func (s *surveyor) classes(v *quality.View) error {
 		own quality.Quality
 	}
 	at := map[kind]int{}
+	var kinds []kind // by class
 	slices.SortFunc(s.sources, func(a, b tiering.Placement) int { return cmp.Compare(a.Task, b.Task) })
 	for _, p := range s.sources {
 		src, ok := s.Workflow.Source(p.Task)
@@ -200,8 +214,8 @@ func (s *surveyor) classes(v *quality.View) error {
 		i, ok := at[k]
 		if !ok {
 			i = len(v.Classes)
-			at[k] = i
-			v.Classes = append(v.Classes, quality.Class{Name: fmt.Sprintf("%s at %.3g/s", own, k.fps), Own: own})
+			at[k], kinds = i, append(kinds, k)
+			v.Classes = append(v.Classes, quality.Class{Name: fmt.Sprintf("%s at %.3g/s", own, k.fps), Own: own, Passes: s.Passes})
 		}
 		c := &v.Classes[i]
 		c.Sources = append(c.Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
@@ -210,7 +224,7 @@ func (s *surveyor) classes(v *quality.View) error {
 	choices := 0
 	for i := range v.Classes {
 		c := &v.Classes[i]
-		if err := s.options(c); err != nil {
+		if err := s.options(c, kinds[i].fps); err != nil {
 			return err
 		}
 		if len(c.Options) == 0 {
@@ -271,7 +285,9 @@ func (s *surveyor) own(src *tiering.Source) (quality.Quality, bool) {
 const mostSkipped = 4
 
 // options are the qualities that the class can have, the best resolution first.
-func (s *surveyor) options(c *quality.Class) error {
+// What fewer frames cost is that of the rate which its sources are meant to have:
+// it is not to change, nor to be known or not, with what is measured of that.
+func (s *surveyor) options(c *quality.Class, fps float64) error {
 	var tasks []*tiering.Task
 	for _, g := range s.groups {
 		if g.analyses {
@@ -292,8 +308,8 @@ func (s *surveyor) options(c *quality.Class) error {
 		if err != nil {
 			return err
 		}
-		for ; q.Every == 1 || q.Every <= mostSkipped && s.rated(t.Model, c.FPS/float64(q.Every)); q.Every++ {
-			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: FilterKeeps(s.Workflow) * accuracy.Of(q, c.FPS), Path: path})
+		for ; q.Every == 1 || q.Every <= mostSkipped && s.rated(t.Model, fps/float64(q.Every)); q.Every++ {
+			c.Options = append(c.Options, quality.Option{Quality: q, Accuracy: FilterKeeps(s.Workflow) * accuracy.Of(q, fps), Path: path})
 		}
 	}
 	return nil
@@ -302,7 +318,8 @@ func (s *surveyor) options(c *quality.Class) error {
 // rated says whether it was measured what is left of the model's accuracy at so
 // many frames a second: below the least that was measured nothing is known.
 func (s *surveyor) rated(m *tiering.Model, fps float64) bool {
-	return s.knobs.Rate && slices.ContainsFunc(m.Rates, func(r tiering.Rate) bool { return r.FPS <= fps })
+	const rounded = 1.001 // 8.333 is 25/3
+	return s.knobs.Rate && slices.ContainsFunc(m.Rates, func(r tiering.Rate) bool { return r.FPS <= fps*rounded })
 }
 
 // FilterKeeps is the share of accuracy that a workflow's filters keep. What one
@@ -310,7 +327,11 @@ func (s *surveyor) rated(m *tiering.Model, fps float64) bool {
 func FilterKeeps(w *tiering.Workflow) float64 {
 	kept := 1.0
 	for i := range w.Tasks {
-		if share, err := strconv.ParseFloat(w.Tasks[i].Settings["accuracy"], 64); err == nil {
+		t := &w.Tasks[i]
+		if t.Operation != tiering.OperationFilter {
+			continue
+		}
+		if share, err := strconv.ParseFloat(t.Settings["accuracy"], 64); err == nil {
 			kept *= share
 		}
 	}

@@ -23,7 +23,7 @@ func decided(t *testing.T) api.QualityStatus {
 		}
 		return quality.Option{
 			Quality: quality.Quality{Model: "street", Resolution: resolution, Every: 1}, Accuracy: f1,
-			Path: quality.Path{{Stage: quality.Analysis, Task: station, Execution: quality.Visit{Station: station, Service: service, Delay: 5 * time.Millisecond}}},
+			Path: quality.Path{{Task: station, Execution: quality.Visit{Station: station, Service: service, Delay: 5 * time.Millisecond}}},
 		}
 	}
 	view := quality.View{

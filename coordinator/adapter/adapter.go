@@ -159,7 +159,7 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 	mind.running = here
 	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
 	view, err := survey.View(survey.Input{
-		Workflow: w.Spec, Placements: placements, Rates: mind.load(), Costs: mind.meter.costs, RTT: l.rtt,
+		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Passes: mind.meter.passes(), Costs: mind.meter.costs, RTT: l.rtt,
 		Joined: func(name string) time.Time { return mind.joined[name] }, Profiled: profiled(snap),
 	}, params.Knobs)
 	if err != nil {
@@ -283,17 +283,6 @@ func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
 		}
 	}
 	mind.rates = rates
-}
-
-// load is at which rates the sources' frames come to be analysed: what filters
-// take out is not for want of capacity, and no load. All sources count alike, so
-// that those of one rate stay one class.
-func (mind *workflow) load() map[string]float64 {
-	out := make(map[string]float64, len(mind.rates))
-	for name, rate := range mind.rates {
-		out[name] = rate * mind.meter.passes()
-	}
-	return out
 }
 
 // idle notes why nothing is decided. What was decided before no longer holds
