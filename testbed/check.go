@@ -272,10 +272,13 @@ func (c *checker) costs(at string, in *costsForm) (out Costs) {
 		c.length(field+".start", t.Start)
 		out.Tasks[name] = TaskCosts{
 			Work: c.time(field+".work", t.Work), Send: c.time(field+".send", t.Send), Receive: c.time(field+".receive", t.Receive),
-			Bytes: (*int64)(t.Bytes), Start: t.Start, Filtered: t.Filtered,
+			Bytes: (*int64)(t.Bytes), Start: t.Start, Filtered: t.Filtered, Kept: t.Kept,
 		}
 		if x := t.Filtered; x != nil && !(*x >= 0 && *x <= 1) {
 			c.add(field+".filtered", "%g is out of range; use the share of frames that a filter lets go no further, from 0 to 1", *x)
+		}
+		if x := t.Kept; x != nil && !(*x >= 0 && *x <= 1) {
+			c.add(field+".kept", "%g is out of range; use the share of accuracy that a filter leaves, from 0 to 1", *x)
 		}
 	}
 	return out

@@ -44,6 +44,9 @@ type TaskCosts struct {
 	Start *time.Duration `json:"start,omitempty"`
 	// Filtered is the share of its frames, 0–1, that a filter lets go no further.
 	Filtered *float64 `json:"filtered,omitempty"`
+	// Kept is the share of accuracy, 0–1, that was measured to be left by the
+	// filter, where what frames show is not known.
+	Kept *float64 `json:"kept,omitempty"`
 }
 
 // Time is a random duration, drawn from the gamma distribution: constant where
@@ -73,6 +76,7 @@ func (c Costs) Or(o Costs) Costs {
 		t.Bytes = cmp.Or(x.Bytes, t.Bytes)
 		t.Start = cmp.Or(x.Start, t.Start)
 		t.Filtered = cmp.Or(x.Filtered, t.Filtered)
+		t.Kept = cmp.Or(x.Kept, t.Kept)
 		tasks[name] = t
 	}
 	c.Tasks = tasks

@@ -132,6 +132,7 @@ type taskForm struct {
 	Start   *time.Duration  `yaml:"start"`
 
 	Filtered *float64 `yaml:"filtered"`
+	Kept     *float64 `yaml:"kept"`
 }
 
 type timeForm struct {

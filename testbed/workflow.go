@@ -202,8 +202,14 @@ func (c *checker) costTasks(spec *tiering.Workflow) {
 		t, ok := spec.Task(name)
 		if !ok {
 			c.unknown(field, "task", name, known)
-		} else if c.in.Spec.Costs.Tasks[name].Filtered != nil && t.Operation != tiering.OperationFilter {
+			continue
+		}
+		x := c.in.Spec.Costs.Tasks[name]
+		if x.Filtered != nil && t.Operation != tiering.OperationFilter {
 			c.add(field+".filtered", "%s is no filter; remove the key", name)
+		}
+		if x.Kept != nil && t.Operation != tiering.OperationFilter {
+			c.add(field+".kept", "%s is no filter; remove the key", name)
 		}
 	}
 }

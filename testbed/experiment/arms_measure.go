@@ -91,7 +91,7 @@ func (a *Arm) Measure(rec *testbed.Recording) (ArmRun, error) {
 		out.Makespan += takes * float64(p.sources) / float64(len(a.Scenario.Sources))
 		out.Longest = max(out.Longest, takes)
 	}
-	if out.F1, err = f1(w, t, mix); err != nil {
+	if out.F1, err = f1(a.Scenario, w, t, mix); err != nil {
 		return out, fmt.Errorf("arm %s: %w", a.Name, err)
 	}
 	theta := tiering.DefaultAdapting().Theta
@@ -120,9 +120,9 @@ type pool struct {
 // those that they stand for. Of the former it is that of these themselves, where
 // it is known what they show; otherwise what was measured of the model at the
 // resolution, or lies on the curve through that. Of the others it is less by what
-// fewer frames cost. Of those that a filter takes out it is known, or else it
-// is what the filter is to keep at the least.
-func f1(w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
+// fewer frames cost. Of those that a filter takes out it is known in the same way,
+// or else that of all is what was measured that the filter keeps of it.
+func f1(sc *testbed.Scenario, w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
 	var judged pipeline.Judged
 	for _, s := range t.Stages {
 		judged = judged.Plus(s.Judged)
@@ -133,6 +133,12 @@ func f1(w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
 	var frames, sum float64
 	for _, s := range t.Stages {
 		task, ok := w.Task(s.Task)
+		if ok && task.Model == nil && s.Judged.Frames > 0 && m.all.analysed > 0 {
+			// A filter knows what the frames show that it takes out.
+			shown := float64(s.Judged.Frames) * m.all.shown / m.all.analysed
+			frames += shown
+			sum += shown * s.Judged.F1() * m.all.kept / m.all.shown
+		}
 		if !ok || task.Model == nil || s.Processed == 0 {
 			continue
 		}
@@ -156,9 +162,24 @@ func f1(w *tiering.Workflow, t *testbed.Totals, m *mix) (float64, error) {
 	}
 	sum /= frames
 	if judged.Frames == 0 {
-		sum *= survey.FilterKeeps(w)
+		sum *= filterKeeps(sc, w)
 	}
 	return sum, nil
+}
+
+// filterKeeps is the share of accuracy that the filters leave: what was measured of
+// each, or else what it is to leave at the least.
+func filterKeeps(sc *testbed.Scenario, w *tiering.Workflow) float64 {
+	promised := *w
+	promised.Tasks = slices.Clone(w.Tasks)
+	kept := 1.0
+	for name, x := range sc.Costs.Tasks {
+		if x.Kept != nil {
+			kept *= *x.Kept
+			promised.Tasks = slices.DeleteFunc(promised.Tasks, func(t tiering.Task) bool { return t.Name == name })
+		}
+	}
+	return kept * survey.FilterKeeps(&promised)
 }
 
 func accuracyOf(m *tiering.Model) (float64, error) {

@@ -22,7 +22,11 @@ import (
 // adaptation is the example, with the document and the workflow's edited.
 func adaptation(t *testing.T, edit ...string) (*testbed.Scenario, error) {
 	t.Helper()
-	const file = "../../examples/testbed/adaptation-coco.yaml"
+	return example(t, "../../examples/testbed/adaptation-coco.yaml", edit...)
+}
+
+func example(t *testing.T, file string, edit ...string) (*testbed.Scenario, error) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +185,77 @@ func TestMeasureArmFiltered(t *testing.T) {
 	}
 	if r.Makespan != 100 || r.Filtered != 1200 || math.Abs(r.Utility-(r.F1-0.2*r.Latency)) > 1e-9 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What a filter leaves of F1 is what was measured of it: of these very frames, or
+// else of others; what it was told to leave counts where neither is known.
+func TestMeasureArmThatFilters(t *testing.T) {
+	const file = "../../examples/testbed/adaptation-filter.yaml"
+	for _, x := range []struct {
+		edit  []string
+		every int
+		truth bool
+		want  func(f1 float64) float64
+	}{
+		{nil, 1, false, func(f1 float64) float64 { return 0.986 * f1 }},
+		{[]string{"kept: 0.986, ", ""}, 1, false, func(f1 float64) float64 { return 0.95 * f1 }},
+		// 900 frames with an F1 of 0.8, and 300 that are filtered with one of 0.5.
+		{nil, 1, true, func(float64) float64 { return 2 * 4050 / (2*4050 + 2700.0) }},
+		{nil, 2, true, func(float64) float64 { return (900*0.8 + 300*0.5) / 1200 }},
+	} {
+		s, err := example(t, file, append(x.edit, "count: 11, uri", "count: 3, uri")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := Arms(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &all[0]
+		rec := told(1, 100*time.Millisecond, 0, 900, 400, 400, 400)
+		rec.Totals.Stages = []testbed.StageTotals{{Task: "still", Processed: 900}, {Task: "detect@512", Processed: 900}}
+		if x.truth {
+			rec.Totals.Stages[0].Judged = pipeline.Judged{Frames: 300, Right: 450, Wrong: 450, Missed: 450}
+			rec.Totals.Stages[1].Judged = pipeline.Judged{Frames: 900, Right: 3600, Wrong: 900, Missed: 900}
+		}
+		rec.Samples = []testbed.Sample{{Qualities: testbed.CountQualities([]tiering.Quality{{Model: "street", Resolution: 512, Every: x.every}})}}
+		r, err := a.Measure(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := a.Scenario.WorkflowSpec(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		task, _ := w.Task("detect@512")
+		known, err := accuracyOf(task.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := x.want(known)
+		if x.every > 1 {
+			rates, err := survey.Accuracy(task.Model)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want *= rates.Kept(x.every, 13)
+		}
+		if math.Abs(r.F1-want) > 1e-9 {
+			t.Errorf("%v, one in %d, truth %v: F1 is %g, want %g", x.edit, x.every, x.truth, r.F1, want)
+		}
+		squeeze, err := Trials(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.every > 1 || x.truth {
+			continue
+		}
+		rec.Totals.Duration = squeeze[1].Scenario.Measure.Duration
+		rec.Samples[0].Qualities[0].Sources = 3
+		if y, err := squeeze[1].MeasureSqueeze(rec); err != nil || math.Abs(y.Before-want) > 1e-9 {
+			t.Errorf("%v: squeezed, an F1 of %g is promised, want %g; %v", x.edit, y.Before, want, err)
+		}
 	}
 }
 

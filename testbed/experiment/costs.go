@@ -38,6 +38,7 @@ type taskForm struct {
 	Start   *duration `json:"start,omitempty"`
 
 	Filtered *float64 `json:"filtered,omitempty"`
+	Kept     *float64 `json:"kept,omitempty"`
 }
 
 type timeForm struct {
@@ -112,6 +113,9 @@ func formOf(c testbed.Costs) costsForm {
 		if f := t.Filtered; f != nil && finite(*f) {
 			x.Filtered = new(min(max(*f, 0), 1))
 		}
+		if k := t.Kept; k != nil && finite(*k) {
+			x.Kept = new(min(max(*k, 0), 1))
+		}
 		out.Tasks[name] = x
 	}
 	return out
@@ -181,6 +185,9 @@ func encodeCostsYAML(c testbed.Costs) []byte {
 		if t.Filtered != nil {
 			fmt.Fprintf(&b, "    filtered: %v\n", *t.Filtered)
 		}
+		if t.Kept != nil {
+			fmt.Fprintf(&b, "    kept: %v\n", *t.Kept)
+		}
 	}
 	return []byte(b.String())
 }
@@ -220,6 +227,7 @@ func measuredCosts(r *Result) testbed.Costs {
 			Start:   whole[time.Duration](mean(ts, func(t testbed.TaskCosts) *time.Duration { return t.Start })),
 
 			Filtered: fraction(mean(ts, func(t testbed.TaskCosts) *float64 { return t.Filtered })),
+			Kept:     fraction(mean(ts, func(t testbed.TaskCosts) *float64 { return t.Kept })),
 		}
 	}
 	return out

@@ -80,7 +80,7 @@ func TestEveryCostComesBack(t *testing.T) {
 	var task testbed.TaskCosts
 	fill(reflect.ValueOf(&want).Elem())
 	fill(reflect.ValueOf(&task).Elem())
-	*task.Filtered = 0.25 // a share
+	*task.Filtered, *task.Kept = 0.25, 0.5 // shares
 	want.Tasks = map[string]testbed.TaskCosts{"t": task}
 	got, err := testbed.ParseCosts("costs.yaml", encodeCostsYAML(want))
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -38,7 +38,7 @@ func metrics(sc *testbed.Scenario, rec *testbed.Recording, found map[int]Recover
 	}
 	if w, err := sc.WorkflowSpec(nil); err == nil {
 		if m, err := mixOf(sc, w, rec); err == nil {
-			if x, err := f1(w, t, m); err == nil && x > 0 {
+			if x, err := f1(sc, w, t, m); err == nil && x > 0 {
 				out["f1_estimated"] = x
 			}
 		}

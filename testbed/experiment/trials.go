@@ -171,7 +171,7 @@ func (a *Arm) MeasureFloor(rec *testbed.Recording) (FloorRun, error) {
 	}
 	m, err := mixOf(a.Scenario, w, rec)
 	if err == nil {
-		out.F1, err = f1(w, &rec.Totals, m)
+		out.F1, err = f1(a.Scenario, w, &rec.Totals, m)
 	}
 	return out, err
 }
@@ -221,6 +221,7 @@ func (a *Arm) MeasureSqueeze(rec *testbed.Recording) (SqueezeRun, error) {
 		if err != nil {
 			return out, err
 		}
+		f1 *= filterKeeps(a.Scenario, w)
 		all = append(all, promise{x.At, f1 * m.all.shown / float64(max(1, len(a.Scenario.Sources)))})
 	}
 	at := func(t time.Duration) float64 { // as it was then
