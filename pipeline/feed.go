@@ -60,6 +60,7 @@ type Feed struct {
 	quality tiering.Quality
 	held    string
 	skip    int // pictures to pass over before the next frame
+	skipped uint64
 	seq     uint64
 	due     time.Time // of the next frame, if they came exactly at FPS
 	stopped bool
@@ -197,6 +198,7 @@ func (f *Feed) admit(t time.Time, number uint64) (FrameID, tiering.Quality, bool
 	}
 	if f.skip > 0 {
 		f.skip--
+		f.skipped++
 		return FrameID{}, f.quality, false
 	}
 	f.skip = max(f.quality.Every-1, 0)
@@ -228,6 +230,6 @@ func (f *Feed) Report() SourceReport {
 	quality := f.quality
 	return SourceReport{
 		Instance: f.cfg.Instance, Workflow: f.cfg.Workflow, Source: f.cfg.Source, Status: f.status, Message: f.message, Quality: &quality,
-		Frames: f.ledger.Counts(), Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
+		Frames: f.ledger.Counts(), Skipped: f.skipped, Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
 	}
 }

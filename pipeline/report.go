@@ -64,8 +64,11 @@ type SourceReport struct {
 	// was more than one.
 	Quality *tiering.Quality `json:"quality,omitempty"`
 	Frames  Counts           `json:"frames"`
-	Capture *Histogram       `json:"capture"` // grab and decode
-	Latency *Histogram       `json:"latency"` // capture to delivery, of delivered frames
+	// Skipped is the pictures that were passed over, for the quality has fewer
+	// analysed.
+	Skipped uint64     `json:"skipped,omitempty"`
+	Capture *Histogram `json:"capture"` // grab and decode
+	Latency *Histogram `json:"latency"` // capture to delivery, of delivered frames
 }
 
 // StageReport is what an agent says of one task instance it runs.

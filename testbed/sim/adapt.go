@@ -73,7 +73,7 @@ func (c *control) reportOf(n int32) *pipeline.Report {
 func (f *feed) report() pipeline.SourceReport {
 	quality := f.quality
 	r := pipeline.SourceReport{
-		Status: f.status, Quality: &quality, Frames: f.counts.export(), Capture: f.grabs.Clone(), Latency: f.latency.Clone(),
+		Status: f.status, Quality: &quality, Frames: f.counts.export(), Skipped: f.skipped, Capture: f.grabs.Clone(), Latency: f.latency.Clone(),
 	}
 	if f.status == pipeline.StatusHeld {
 		r.Message = f.held

@@ -41,6 +41,7 @@ type feed struct {
 	want    int32           // what those ask instances for
 	held    string          // why no frames are taken in; empty: they are
 	skip    int             // pictures to pass over before the next frame
+	skipped uint64
 	status  pipeline.Status
 
 	open, openMeasured int                 // accounts
@@ -111,6 +112,7 @@ func (p *plane) captured(i int32) {
 	f.admitted = max(f.admitted, f.began) + f.period
 	if f.skip > 0 {
 		f.skip--
+		f.skipped++
 		return
 	}
 	f.skip = max(f.quality.Every-1, 0)
