@@ -51,6 +51,11 @@ type recent struct {
 // observation counts for at most this factor.
 const outlier = 4
 
+// farthest is the factor that is never passed, either way. Cameras that are in step
+// wait where the model says that nobody does, and those that never meet do not
+// where it says so; neither tells what it would be like under load.
+const farthest = 16
+
 // NewCorrections returns corrections in which a new observation has that
 // weight, and errors are over the last window observations of a part.
 func NewCorrections(weight float64, window int) (*Corrections, error) {
@@ -86,7 +91,8 @@ func (c *Corrections) Observe(o Observation) {
 	old := c.Factor(o.Station, o.Part)
 	ratio := contained * o.Measured.Seconds() / o.Predicted.Seconds()
 	ratio = max(old/outlier, min(old*outlier, ratio))
-	c.factors[k] = math.Exp((1-c.weight)*math.Log(old) + c.weight*math.Log(ratio))
+	f := math.Exp((1-c.weight)*math.Log(old) + c.weight*math.Log(ratio))
+	c.factors[k] = max(1.0/farthest, min(farthest, f))
 }
 
 // Factor is what the model's figure for the part is to be multiplied by.

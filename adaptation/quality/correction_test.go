@@ -75,3 +75,20 @@ func TestCorrectionsIgnoreWhatHasNoRatio(t *testing.T) {
 		}
 	}
 }
+
+// However long nobody waits where the model has them wait a little, a load is not
+// taken for none.
+func TestCorrectionsAreBounded(t *testing.T) {
+	c, err := NewCorrections(0.3, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, measured := range map[float64]time.Duration{1.0 / farthest: time.Microsecond, farthest: time.Hour} {
+		for range 1000 {
+			c.Observe(Observation{"s", PartWait, measured, seconds(0.002 * c.Factor("s", PartWait)), c.Factor("s", PartWait)})
+		}
+		if f := c.Factor("s", PartWait); !near(f, want) {
+			t.Errorf("the wait is corrected by %g, want %g", f, want)
+		}
+	}
+}

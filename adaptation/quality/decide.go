@@ -8,7 +8,8 @@ import (
 )
 
 // Decide says which source gets which quality from now on. It is called once a
-// period, and whenever a source comes or goes.
+// period at least, and whenever a source comes or goes; the oftener, the sooner
+// an overload is seen.
 //
 // Sources that were admitted stay so. New ones are admitted, oldest first, as
 // far as some distribution over all of them can be served with accuracy of at
@@ -51,12 +52,8 @@ func (d *decider) settleDebt() {
 	if s.At.IsZero() || len(s.Admitted) == 0 {
 		return
 	}
-	accuracy := s.Accuracy
-	if d.view.Accuracy > 0 {
-		accuracy = d.view.Accuracy
-	}
 	periods := min(d.view.Analysed, max(0, d.now.Sub(s.At))).Seconds() / d.params.Period.Seconds()
-	s.Debt = s.Debt.After(d.params.MinAccuracy, accuracy, periods)
+	s.Debt = s.Debt.After(d.params.MinAccuracy, s.Accuracy, periods)
 }
 
 type newcomer struct {
@@ -95,7 +92,48 @@ func (d *decider) admit(rng *rand.Rand) {
 		return !there
 	})
 	slices.SortFunc(pending, func(a, b newcomer) int { return byAge(a.Source, b.Source) })
-	d.state.Admitted = merge(stay, d.admissible(pending), rng)
+	d.state.Admitted = merge(stay, d.patient(pending, d.admissible(pending), len(stay) > 0), rng)
+}
+
+// enough is how long something must have been better, or possible, to be done:
+// what is seen in so many periods is at least one less apart.
+func (d *decider) enough() time.Duration {
+	return time.Duration(d.params.Patience-1) * d.params.Period
+}
+
+// patient leaves of the newcomers that can be admitted those for whom that is no
+// chance. What is measured varies, and who is admitted stays: so one that was
+// refused has to wait as long as another distribution has to be better, and
+// younger ones of its class with it, if others could be disturbed.
+func (d *decider) patient(pending []newcomer, can []string, others bool) []string {
+	admissible := make(map[string]bool, len(can))
+	for _, name := range can {
+		admissible[name] = true
+	}
+	var admitted []string
+	held := map[string]time.Time{}
+	waits := map[int]bool{} // by class
+	for _, n := range pending {
+		if !admissible[n.Name] {
+			held[n.Name] = time.Time{}
+			continue
+		}
+		since, was := d.state.Held[n.Name]
+		if since.IsZero() {
+			since = d.now
+		}
+		long := max(0, d.now.Sub(since))
+		if !others || !waits[n.class] && (!was || long >= d.enough()) {
+			admitted = append(admitted, n.Name)
+			continue
+		}
+		held[n.Name], waits[n.class] = since, true
+		d.counts[n.class]--
+		d.refused = append(d.refused, Refusal{n.Name, d.view.Classes[n.class].Name,
+			fmt.Sprintf("it can be admitted since %v, and is when that has been so for %v", long.Round(time.Millisecond), d.enough())})
+	}
+	d.state.Held = held
+	return admitted
 }
 
 // admissible returns the newcomers that can be admitted. Where one cannot, the
@@ -217,7 +255,7 @@ func (d *decider) decide() Decision {
 	out.Unusable = d.unusable(unusable)
 	if len(p.classes) == 0 {
 		out.Why = "no source is admitted"
-		d.state.Distribution, d.state.Better, d.state.Accuracy = nil, 0, 0
+		d.state.Distribution, d.state.Better, d.state.Accuracy = nil, time.Time{}, 0
 		out.State = d.state
 		return out
 	}
@@ -226,7 +264,7 @@ func (d *decider) decide() Decision {
 	if present, ok := d.numbers(p, d.state.Distribution); ok {
 		n, why, changed = d.hold(p, c, present)
 	} else {
-		d.state.Better = 0
+		d.state.Better = time.Time{}
 		if d.state.Distribution != nil {
 			why = "sources or qualities came or went; " + why
 		}
@@ -302,36 +340,46 @@ func (p *problem) mean(e point) point {
 	return point{e.delay / p.frames, e.accuracy / p.frames, e.over}
 }
 
+// slowest is into how many parts the margin is divided: what is better by less than
+// one of them is not better.
+const slowest = 10
+
 // hold is the hysteresis: the present distribution stays until another has been
-// better by the margin for some periods, unless it cannot go on.
+// better by the margin for some periods, unless it cannot go on. One that is
+// better by less than the margin must have been so for longer, or what is a little
+// worse would stay for good.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
+	since := d.state.Better
+	d.state.Better = time.Time{}
 	if slices.Equal(present, c.best.n) {
-		d.state.Better = 0
 		return present, c.why, false
 	}
 	e := p.mean(p.evaluate(present, make([]float64, len(p.stations))))
 	switch {
 	case e.over > 1e-9 && (c.best.over <= 1e-9 || e.over > c.best.over+d.params.Margin):
-		d.state.Better = 0
 		return c.best.n, "the last one " + d.overloaded(p, present) + "; now " + c.why, true
 	case e.accuracy < c.floor-1e-9:
-		d.state.Better = 0
 		return c.best.n, fmt.Sprintf("the accuracy of the last one, %.3f, is below %.3f; now %s", e.accuracy, c.floor, c.why), true
 	}
 	score := c.score(e)
 	gain := c.score(p.mean(c.best.point)) - score
-	if gain <= c.margin(score) {
-		d.state.Better = 0
+	margin := c.margin(score)
+	if gain <= margin/slowest {
 		return present, fmt.Sprintf("kept: the best is better by %.4f %s, which is within the margin", max(0, gain), c.unit), false
 	}
-	if d.tick {
-		d.state.Better++
+	enough := d.enough()
+	if gain < margin {
+		enough = time.Duration(float64(enough) * margin / gain)
 	}
-	if d.state.Better < d.params.Patience {
-		return present, fmt.Sprintf("kept: another has been better by %.4f %s for %d of %s",
-			gain, c.unit, d.state.Better, count(d.params.Patience, "period")), false
+	long := time.Duration(0)
+	if !since.IsZero() {
+		long = max(0, d.now.Sub(since))
 	}
-	d.state.Better = 0
+	if long < enough {
+		d.state.Better = d.now.Add(-long)
+		return present, fmt.Sprintf("kept: another has been better by %.4f %s for %v of %v",
+			gain, c.unit, long.Round(time.Millisecond), enough.Round(time.Millisecond)), false
+	}
 	return c.best.n, fmt.Sprintf("better than the last one by %.4f %s: %s", gain, c.unit, c.why), true
 }
 

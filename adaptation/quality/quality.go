@@ -66,9 +66,6 @@ type View struct {
 	// analysed. Only then accuracy is owed or paid: what is not analysed is not
 	// analysed badly.
 	Analysed time.Duration
-	// Accuracy is the mean accuracy measured in that time; 0: not measured, the
-	// estimate counts.
-	Accuracy float64
 	State    State // of the last Decision; zero at first
 }
 
@@ -90,9 +87,13 @@ type State struct {
 	Ticked   time.Time `json:"ticked"` // when the mapping last rotated
 	Turn     int       `json:"turn"`   // how often it has
 	Admitted []string  `json:"admitted"`
-	Debt     Debt      `json:"debt"`
-	Accuracy float64   `json:"accuracy"` // estimated, since At
-	Better   int       `json:"better"`   // periods for which another distribution has been better
+	// Held are the sources that were refused, and since when each could be
+	// admitted; zero: it cannot.
+	Held     map[string]time.Time `json:"held,omitempty"`
+	Debt     Debt                 `json:"debt"`
+	Accuracy float64              `json:"accuracy"` // estimated, since At
+	// Better is since when another distribution has been better; zero: none is.
+	Better time.Time `json:"better_since,omitzero"`
 
 	Distribution Distribution `json:"distribution"`
 }
@@ -111,7 +112,7 @@ type Params struct {
 	Rule        Rule          `json:"rule"`
 	MinAccuracy float64       `json:"min_accuracy"` // a_min
 	Theta       float64       `json:"theta"`        // Θ: accuracy that a second of latency is worth
-	Patience    int           `json:"patience"`     // periods that a better distribution must stay better
+	Patience    int           `json:"patience"`     // periods in which a better distribution must be found better
 	Margin      float64       `json:"margin"`       // by how much: utility, or share of the latency
 	Period      time.Duration `json:"period"`       // between two decisions that rotate the mapping
 	Near        time.Duration `json:"near"`         // Algorithm 1: less slower than this …
@@ -185,8 +186,8 @@ func (v *View) Validate() error {
 			return bad("station %q: %s", s.Name, err)
 		}
 	}
-	if v.Analysed < 0 || !within(v.Accuracy, 0, 1) {
-		return bad("an accuracy of %g was measured for %v; use a score from 0 to 1 and a duration that is not negative", v.Accuracy, v.Analysed)
+	if v.Analysed < 0 {
+		return bad("frames were analysed for %v; use a duration that is not negative", v.Analysed)
 	}
 	classes, sources := map[string]bool{}, map[string]bool{}
 	for i := range v.Classes {
