@@ -13,9 +13,10 @@
 // station for each instance, of which a source uses one. Instances that discovery
 // never chooses, since others are nearer, are none. The way into a group is
 // a station as well, whose service is what the transfer takes without the
-// propagation. The analysis group has a task for each model and resolution;
-// these are the options that a source has, up to the resolution that its
-// document asks for: adaptation reduces, and gives back.
+// propagation; whether frames take it at all follows from where they come
+// from. The analysis group has a task for each model and resolution; these are
+// the options that a source has, up to the resolution that its document asks
+// for: adaptation reduces, and gives back.
 //
 // What was not measured yet, since no frame came by, is taken from the profile
 // of the detector on that node, if there is one. Otherwise it is estimated from the

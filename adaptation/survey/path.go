@@ -3,6 +3,7 @@ package survey
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/adaptation/quality"
@@ -13,6 +14,7 @@ import (
 func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 	path := quality.Path{{Task: "capture", Execution: quality.Visit{Delay: s.Costs.Capture}}}
 	from, apart := s.sources, true
+	s.analysed = false
 	for i := range s.groups {
 		g := &s.groups[i]
 		task := g.tasks[0]
@@ -24,9 +26,7 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 			return nil, fmt.Errorf("%w: no instance of %s runs", ErrUnknown, task.Name)
 		}
 		step := quality.Step{Task: task.Name}
-		if w, ok := s.way(g, task, from); ok {
-			step.Transfer = s.link(g.name, w, from, apart)
-		}
+		step.Transfer = s.link(g, task, from, here, apart)
 		beside := apart && len(here) > 1 && edge(here)
 		service, ok := s.service(g, task, here)
 		if !ok {
@@ -34,11 +34,12 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 		}
 		station := quality.Station{Name: task.Name, Servers: len(here)}
 		if beside {
-			station.Servers, station.Each = 1, share(len(s.sources), len(here))
+			station = own(station, share(len(s.sources), len(here)))
 		}
 		s.station(station)
 		step.Execution = quality.Visit{Station: task.Name, Service: service}
 		path = append(path, step)
+		s.analysed = s.analysed || g.analyses
 		from, apart = here, beside
 	}
 	return path, nil
@@ -85,16 +86,46 @@ func (s *surveyor) found(from, to []tiering.Placement) []tiering.Placement {
 	return out
 }
 
-// link is what frames pass on their way into a group. All the qualities of a
-// source share it: it is the uplink of where they come from.
-func (s *surveyor) link(group string, w way, from []tiering.Placement, apart bool) []quality.Visit {
-	senders := len(nodes(from))
-	station := quality.Station{Name: "to " + group, Servers: senders}
-	if apart && senders > 1 {
-		station.Servers, station.Each = 1, share(len(s.sources), senders)
+// own is the station as each few sources have one. Frames of one camera come at even
+// distances and hardly ever meet; those of many in no step, like chance.
+func own(st quality.Station, sources int) quality.Station {
+	st.Servers, st.Each = 1, sources
+	st.Variability = 0.5 * max(0.1, 1-1/float64(sources))
+	return st
+}
+
+// link is what frames pass on their way to a task from where the last step was.
+// Those that have an instance on their own node stay there. It is the uplink of
+// where they come from, which all the qualities share that come from there.
+func (s *surveyor) link(g *group, t *tiering.Task, from, here []tiering.Placement, apart bool) []quality.Visit {
+	var away []tiering.Placement
+	near := nodes(here)
+	for _, p := range from {
+		if !slices.Contains(near, p.Node) {
+			away = append(away, p)
+		}
+	}
+	if len(away) == 0 {
+		return nil
+	}
+	senders := nodes(away)
+	name := "to " + g.name
+	if s.analysed {
+		slices.Sort(senders)
+		name += " from " + strings.Join(senders, ", ")
+	}
+	station := quality.Station{Name: name, Servers: len(senders)}
+	if apart {
+		station = own(station, share(len(s.sources), len(senders)))
+	}
+	if len(senders) == 1 {
+		station.Each = 0 // all share it
 	}
 	s.station(station)
-	scale := func(d time.Duration) time.Duration { return time.Duration(w.share * float64(d)) }
+	w := s.way(g, t, from)
+	scale := func(d time.Duration) time.Duration {
+		return time.Duration(float64(d) * float64(len(away)) / float64(len(from)))
+	}
 	return []quality.Visit{{Station: station.Name, Service: scale(w.send), Delay: scale(w.propagate)}}
 }
 
@@ -140,31 +171,26 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 	return d, from != nil
 }
 
-// way is what frames take to a task: equation 2.
-type way struct {
-	send, propagate time.Duration // size over bandwidth; what every size takes
-	share           float64       // of the frames that come from another node
-}
+// way is what frames take to a task on another node: equation 2.
+type way struct{ send, propagate time.Duration } // size over bandwidth; what every size takes
 
 // way is as it was measured, or as long as the way to another task of the group
-// is: of that, what frames take to be sent goes with their size.
-func (s *surveyor) way(g *group, t *tiering.Task, from []tiering.Placement) (way, bool) {
+// is: of that, what frames take to be sent goes with their size. Where nothing was
+// sent yet, that is not known, and taken for nothing.
+func (s *surveyor) way(g *group, t *tiering.Task, from []tiering.Placement) way {
 	of := func(o *tiering.Task) (way, bool) {
-		x, ok := s.Costs.Transfer[o.Name]
+		mean, ok := s.Costs.Transfer[o.Name]
 		half := s.roundTrip(from, s.placed[o.Name]) / 2
-		return way{max(0, x.Mean-half), min(half, x.Mean), x.Share}, ok
+		return way{max(0, mean-half), min(half, mean)}, ok
 	}
 	if w, ok := of(t); ok {
-		return w, true
+		return w
 	}
-	send, other := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
+	send, _ := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
 		w, ok := of(o)
 		return w.send, ok
 	})
-	if other == nil {
-		return way{}, false
-	}
-	return way{send, s.roundTrip(from, s.placed[t.Name]) / 2, s.Costs.Transfer[other.Name].Share}, true
+	return way{send, s.roundTrip(from, s.placed[t.Name]) / 2}
 }
 
 // scaled estimates what was not measured of a task from the task of the same

@@ -23,18 +23,13 @@ var (
 	ErrUnknown = errors.New("not enough is known")
 )
 
-// Transfer is what frames' way into a task takes if they come from another
-// node, from when they are encoded to when they are decoded.
-type Transfer struct {
-	Mean  time.Duration
-	Share float64 // of the frames that come from another node
-}
-
 // Costs is what a frame was measured to take. What is missing was not measured.
 type Costs struct {
-	Capture  time.Duration                       // grab and decode, mean over the sources
-	Execute  map[string]map[string]time.Duration // by task and node: reduce and execute
-	Transfer map[string]Transfer                 // by task
+	Capture time.Duration                       // grab and decode, mean over the sources
+	Execute map[string]map[string]time.Duration // by task and node: reduce and execute
+	// Transfer is what frames take to a task if they come from another node, from
+	// when they are encoded to when they are decoded; by task.
+	Transfer map[string]time.Duration
 }
 
 // Input is what is known of a workflow.
@@ -139,6 +134,7 @@ type surveyor struct {
 	placed   map[string][]tiering.Placement // by task
 	groups   []group                        // in the order in which frames pass them
 	stations []quality.Station
+	analysed bool // the path that is made has come to what follows the analysis
 	models   map[string]*quality.ModelAccuracy
 }
 

@@ -52,7 +52,7 @@ func paper(sources int) survey.Input {
 			Execute: map[string]map[string]time.Duration{
 				"resize": {"edge-1": 4 * msec, "edge-2": 4 * msec}, "detect@512": {"cloud-1": 90 * msec}, "draw": {"cloud-1": 10 * msec},
 			},
-			Transfer: map[string]survey.Transfer{"detect@512": {Mean: 25 * msec, Share: 1}, "draw": {Mean: 4 * msec, Share: 0.5}},
+			Transfer: map[string]time.Duration{"detect@512": 25 * msec, "draw": 14 * msec},
 		},
 	}
 	place := func(task, node string, tier tiering.Tier, source bool) {
@@ -91,9 +91,9 @@ func TestViewOfThePaper(t *testing.T) {
 		t.Fatalf("classes %+v", v.Classes)
 	}
 	want := map[string]quality.Station{
-		"resize": {Name: "resize", Servers: 1, Each: 2}, "to detect": {Name: "to detect", Servers: 1, Each: 2},
+		"resize": {Name: "resize", Servers: 1, Each: 2, Variability: 0.25}, "to detect": {Name: "to detect", Servers: 1, Each: 2, Variability: 0.25},
 		"detect@512": {Name: "detect@512", Servers: 1}, "detect@416": {Name: "detect@416", Servers: 1},
-		"to draw": {Name: "to draw", Servers: 1}, "draw": {Name: "draw", Servers: 1},
+		"to draw from fog-1": {Name: "to draw from fog-1", Servers: 1}, "draw": {Name: "draw", Servers: 1},
 	}
 	for _, s := range v.Stations {
 		if s != want[s.Name] {
@@ -130,11 +130,15 @@ func TestViewOfThePaper(t *testing.T) {
 		"transfer to the cloud":      {high["detect@512"].Transfer[0].Service, 16 * msec},
 		"propagation to the fog":     {low["detect@416"].Transfer[0].Delay, 4 * msec},
 		"transfer to the fog":        {low["detect@416"].Transfer[0].Service, scaled((25 - 9) * msec)},
-		"half of what is drawn came": {low["draw"].Transfer[0].Service + low["draw"].Transfer[0].Delay, 2 * msec},
+		"what is drawn, sent":        {low["draw"].Transfer[0].Service, 5 * msec},
+		"what is drawn, propagation": {low["draw"].Transfer[0].Delay, 9 * msec},
 	} {
 		if !near(pair[0], pair[1]) {
 			t.Errorf("%s: %v, want %v", what, pair[0], pair[1])
 		}
+	}
+	if x := high["draw"].Transfer; len(x) > 0 {
+		t.Errorf("what is detected in the cloud is drawn there, and passes %v", x)
 	}
 }
 
@@ -405,7 +409,7 @@ func TestTheBestQualityIsGone(t *testing.T) {
 // document names first.
 func TestEstimateOfAWayThatNothingTakes(t *testing.T) {
 	in := paper(3)
-	in.Costs.Transfer = map[string]survey.Transfer{"detect@416": {Mean: 20 * msec, Share: 0.5}}
+	in.Costs.Transfer = map[string]time.Duration{"detect@416": 20 * msec}
 	v, err := survey.View(in, resolution)
 	if err != nil {
 		t.Fatal(err)
@@ -415,7 +419,7 @@ func TestEstimateOfAWayThatNothingTakes(t *testing.T) {
 			x := step.Transfer[0]
 			pixels := 512.0 * 512 / (416 * 416)
 			// Of the 20 ms to the fog 4 are propagation; to the cloud it is 9.
-			if want := time.Duration((pixels*float64(16*msec) + float64(9*msec)) * 0.5); !near(x.Service+x.Delay, want) {
+			if want := time.Duration(pixels*float64(16*msec)) + 9*msec; !near(x.Service+x.Delay, want) {
 				t.Errorf("the way to detect@512 takes %v, want %v", x.Service+x.Delay, want)
 			}
 		}

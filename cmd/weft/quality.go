@@ -88,6 +88,9 @@ func showQuality(p *page, s api.QualityStatus) {
 	if d.Debt > 0 {
 		p.linef("owed      %.3f: the accuracy was below that", float64(d.Debt))
 	}
+	if s.F1 > 0 {
+		p.linef("measured  F1 %.3f in the last period", s.F1)
+	}
 	if s.Predictions > 0 {
 		p.linef("error     %.0f %% in the median of %d predictions of latency", 100*s.Error, s.Predictions)
 	}
@@ -101,7 +104,11 @@ func showQuality(p *page, s api.QualityStatus) {
 		if x.Measured > 0 {
 			measured = fmt.Sprintf("%.1f", x.Measured)
 		}
-		rows = append(rows, []string{x.Source, x.Quality.String(), fmt.Sprintf("%.1f", x.Estimated), measured, fmt.Sprintf("%.3f", x.Accuracy), x.Why})
+		estimate := "for ever"
+		if x.Estimated < float64(time.Hour/time.Millisecond) {
+			estimate = fmt.Sprintf("%.1f", x.Estimated)
+		}
+		rows = append(rows, []string{x.Source, x.Quality.String(), estimate, measured, fmt.Sprintf("%.3f", x.Accuracy), x.Why})
 	}
 	p.linef("")
 	p.table("SOURCE|QUALITY|>ESTIMATED ms|>MEASURED ms|>F1|WHY", rows)

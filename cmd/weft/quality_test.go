@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -43,11 +44,13 @@ func decided(t *testing.T) api.QualityStatus {
 	if len(d.Sources) != 2 || len(d.Refused) != 1 {
 		t.Fatalf("%d admitted, %d refused", len(d.Sources), len(d.Refused))
 	}
-	s := api.QualityStatus{Workflow: "streets", Decision: &d, Error: 0.12, Predictions: 34}
+	s := api.QualityStatus{Workflow: "streets", Decision: &d, Error: 0.12, Predictions: 34, F1: 0.874}
 	for i, a := range d.Sources {
 		x := api.SourceQuality{Source: a.Source, Quality: a.Quality, Estimated: float64(a.Latency) / 1e6, Accuracy: a.Accuracy, Why: a.Why}
 		if i == 0 {
 			x.Measured = 181.4
+		} else {
+			x.Estimated = float64(math.MaxInt64) / 1e6 // saturated
 		}
 		s.Sources = append(s.Sources, x)
 	}

@@ -50,13 +50,20 @@ type workflow struct {
 	version  uint64
 	meter    *meter
 	corrects *quality.Corrections
-	measured time.Time // when the meter was read last
-	due      time.Time // of the next decision
+	looked   time.Time     // when the reports were looked at last
+	measured time.Time     // when the meter was read for a period last
+	worked   time.Time     // when frames were seen to be analysed last
+	analysed time.Duration // for how long they were since the last decision
+	due      time.Time     // of the next decision
 	rates    map[string]float64
+	ran      map[string]time.Time // when a source ran last
 	joined   map[string]time.Time // since when the document has a source
 	running  []string             // sources and tasks that had an instance at the last decision
 	state    quality.State
 	status   Status
+	// forecast is the decision that the period since the meter was read is held
+	// against; nil: the qualities have changed in it.
+	forecast *quality.Decision
 }
 
 // memory is what is kept in the state for the next decision.
@@ -79,6 +86,9 @@ type Status struct {
 	// Predictions is of how many.
 	Error       float64 `json:"error"`
 	Predictions int     `json:"predictions"`
+	// F1 is the accuracy that was measured in the last period, where it is known
+	// what frames show and none is skipped; 0: it is not.
+	F1 float64 `json:"f1_measured,omitempty"`
 }
 
 // Source is one source: what was estimated of it, and what was measured.
@@ -95,6 +105,13 @@ type Source struct {
 const (
 	corrected = 0.3 // weight of a new observation
 	window    = 200 // predictions whose error is shown
+	// A period has so many looks at the reports, each with a decision: only an
+	// overload changes something at once, but then within a part of a period.
+	looks     = 4
+	leastLook = time.Second // agents do not report oftener
+	// absence is for how many periods a source that fails keeps what it has: it
+	// is tried again, and must not find its place taken by then.
+	absence = 2
 )
 
 // Adapt decides about every workflow that it is time for, and commits what is
@@ -157,7 +174,8 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 		return nil
 	}
 	mind.running = here
-	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name))
+	l.measure(mind, w.Spec, params, now, l.reports.Instances(w.Name), profiled(snap))
+	missing := mind.missing(placements)
 	view, err := survey.View(survey.Input{
 		Workflow: w.Spec, Placements: placements, Rates: mind.rates, Passes: mind.meter.passes(), Costs: mind.meter.costs, RTT: l.rtt,
 		Joined: func(name string) time.Time { return mind.joined[name] }, Profiled: profiled(snap),
@@ -169,14 +187,57 @@ func (l *Leader) adapt(snap *state.Snapshot, w *state.Workflow, now time.Time) e
 		}
 		return l.idle(snap, w, mind, err, now, again)
 	}
-	view.State = mind.state
+	view.State, view.Analysed = mind.state, mind.analysed
 	d, err := quality.Decide(now, mind.corrects.Apply(view), params, random(w.Name, snap.Index()))
 	if err != nil {
 		return l.idle(snap, w, mind, err, now, params.Period)
 	}
-	mind.state, mind.due = d.State, now.Add(params.Period)
-	mind.tell(w.Spec, &d)
+	mind.state, mind.analysed = d.State, 0
+	mind.due = soonest(now.Add(max(leastLook, params.Period/looks)), d.State.Ticked.Add(params.Period))
+	if missing {
+		mind.due = soonest(mind.due, now.Add(leastLook)) // to decide about it when it runs
+	}
+	mind.foresee(&d, now)
+	mind.tell(&d)
 	return l.commit(snap, w, mind, &d, now)
+}
+
+func soonest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// missing says whether a source that is placed does not run yet, or not at the
+// moment.
+func (mind *workflow) missing(placements []tiering.Placement) bool {
+	return slices.ContainsFunc(placements, func(p tiering.Placement) bool {
+		_, runs := mind.rates[p.Task]
+		return p.Source && !runs
+	})
+}
+
+// foresee keeps a decision that was made when the meter was read, to hold the
+// period against it, unless another changes what sources have within the period.
+func (mind *workflow) foresee(d *quality.Decision, now time.Time) {
+	switch before := mind.status.Decision; {
+	case mind.measured.Equal(now):
+		mind.forecast = d
+	case before == nil || !slices.EqualFunc(before.Sources, d.Sources, func(a, b quality.Assignment) bool {
+		return a.Source == b.Source && a.Quality == b.Quality
+	}):
+		mind.forecast = nil
+	}
+}
+
+// f1 is the accuracy measured, as far as it is that of all frames that are seen.
+func (mind *workflow) f1() float64 {
+	d := mind.status.Decision
+	if d == nil || slices.ContainsFunc(d.Sources, func(a quality.Assignment) bool { return a.Quality.Every > 1 }) {
+		return 0
+	}
+	return mind.meter.f1
 }
 
 // begin starts to keep a workflow in mind. A new version of one goes on from
@@ -188,9 +249,12 @@ func (l *Leader) begin(snap *state.Snapshot, w *state.Workflow, old *workflow, n
 		if err != nil {
 			panic(err) // constants
 		}
-		mind = &workflow{meter: newMeter(), corrects: corrects, rates: map[string]float64{}}
+		mind = &workflow{meter: newMeter(), corrects: corrects, rates: map[string]float64{}, ran: map[string]time.Time{}}
 	}
 	mind.version, mind.due, mind.running = w.Version, now, nil
+	if !mind.state.At.IsZero() {
+		return mind // it is newer than what was committed last
+	}
 	if a, ok := snap.Adaptation(w.Name); ok && len(a.Memory) > 0 {
 		m := memory{Rates: mind.rates, Joined: mind.joined}
 		if err := json.Unmarshal(a.Memory, &m); err == nil {
@@ -217,27 +281,37 @@ func (mind *workflow) come(w *tiering.Workflow, now time.Time) {
 	mind.joined = joined
 }
 
-// measure reads what frames took, and holds the last decision against it.
-func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Params, now time.Time, instances []kpi.Instance) {
-	elapsed := now.Sub(mind.measured)
-	if !mind.measured.IsZero() && elapsed < params.Period/2 {
-		// Too short a time tells nothing new; a source has come or gone.
-		mind.runs(w, instances)
-		return
+// measure reads what frames took: the ways to tasks at each look, and the rest once
+// a period, which is then held against what was decided before it.
+func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Params, now time.Time, instances []kpi.Instance, profiled func(node string, t *tiering.Task) (time.Duration, bool)) {
+	if mind.meter.glance(instances) {
+		mind.worked = now
 	}
-	if mind.measured.IsZero() {
+	if !mind.looked.IsZero() && now.Sub(mind.worked) < params.Period {
+		mind.analysed += min(now.Sub(mind.looked), params.Period)
+	}
+	mind.looked = now
+	elapsed, least := now.Sub(mind.measured), params.Period
+	if mind.status.Decision == nil {
+		least /= 2 // the first is to come soon
+	}
+	switch {
+	case mind.measured.IsZero():
 		elapsed = 0
+	case elapsed < least:
+		mind.runs(w, params, now, instances)
+		return
 	}
 	mind.meter.observe(instances, elapsed)
-	mind.meter.forget(w)
+	mind.meter.forget(w, profiled)
 	mind.measured = now
-	mind.runs(w, instances)
-	d := mind.status.Decision
+	mind.runs(w, params, now, instances)
+	if d := mind.status.Decision; d != nil && len(d.Sources) == 0 && len(d.Refused) > 0 {
+		mind.meter.fade()
+	}
+	d := mind.forecast
 	if d == nil {
 		return
-	}
-	if len(d.Sources) == 0 && len(d.Refused) > 0 {
-		mind.meter.fade()
 	}
 	for _, s := range d.Stations {
 		// What is next to nothing has no ratio.
@@ -254,12 +328,12 @@ func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Par
 	}
 }
 
-// runs notes at which rate the sources run, or did before they were held. Until
-// that is measured it is what the document says. One of which neither is known
-// is left alone: a guess that is too high would have it held, and never be put
-// right.
-func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
-	rates := map[string]float64{}
+// runs notes at which rate the sources run, or did before they were held or
+// failed. Until that is measured it is what the document says. One of which
+// neither is known is left alone: a guess that is too high would have it held, and
+// never be put right.
+func (mind *workflow) runs(w *tiering.Workflow, params quality.Params, now time.Time, instances []kpi.Instance) {
+	rates, ran := map[string]float64{}, map[string]time.Time{}
 	for _, i := range instances {
 		if i.Source == nil {
 			continue
@@ -268,28 +342,31 @@ func (mind *workflow) runs(w *tiering.Workflow, instances []kpi.Instance) {
 		if src, ok := w.Source(name); ok {
 			said = src.FPS
 		}
+		last := now
 		switch i.Source.Status {
 		case pipeline.StatusHeld:
 		case pipeline.StatusRunning:
 			rate = mind.meter.rates[name]
-			if q := i.Source.Quality; q != nil {
-				rate *= float64(max(1, q.Every))
+		case pipeline.StatusRetrying, pipeline.StatusStarting:
+			last = mind.ran[name]
+			if now.Sub(last) >= absence*params.Period {
+				continue
 			}
 		default:
 			continue
 		}
 		if rate = cmp.Or(rate, mind.rates[name], said); rate > 0 {
-			rates[name] = rate
+			rates[name], ran[name] = rate, last
 		}
 	}
-	mind.rates = rates
+	mind.rates, mind.ran = rates, ran
 }
 
 // idle notes why nothing is decided. What was decided before no longer holds
 // where adaptation has been switched off.
 func (l *Leader) idle(snap *state.Snapshot, w *state.Workflow, mind *workflow, why error, now time.Time, again time.Duration) error {
 	mind.due = now.Add(again)
-	mind.status = Status{Workflow: w.Name, Idle: why.Error(), Sources: []Source{}}
+	mind.status, mind.forecast = Status{Workflow: w.Name, Idle: why.Error(), Sources: []Source{}}, nil
 	if a, ok := snap.Adaptation(w.Name); !ok || !errors.Is(why, survey.ErrOff) || len(a.Qualities)+len(a.Held) == 0 {
 		return nil
 	}
@@ -327,8 +404,8 @@ func (l *Leader) commit(snap *state.Snapshot, w *state.Workflow, mind *workflow,
 }
 
 // tell fills in the status.
-func (mind *workflow) tell(w *tiering.Workflow, d *quality.Decision) {
-	s := Status{Workflow: w.Name, Decision: d, Sources: []Source{}}
+func (mind *workflow) tell(d *quality.Decision) {
+	s := Status{Workflow: d.Workflow, Decision: d, Sources: []Source{}, F1: mind.f1()}
 	s.Error, s.Predictions = mind.corrects.Error(quality.PartTotal)
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	for _, a := range d.Sources {

@@ -37,7 +37,9 @@ type world struct {
 	commits []*state.AdaptSources
 	sources map[string]*pipeline.SourceReport
 	stages  map[string]*pipeline.StageReport
-	silent  bool // agents do not report
+	silent  bool            // agents do not report
+	failing map[string]bool // sources that do
+	late    map[string]bool // sources that have not begun yet
 }
 
 func newWorld(t *testing.T, sources int) *world {
@@ -170,7 +172,11 @@ func (w *world) frames() {
 				q = *a.Quality
 			}
 			s.Quality, s.Status, s.Message = &q, pipeline.StatusRunning, ""
-			if a.Held != "" {
+			if w.late[a.Source.Name] {
+				s.Status = pipeline.StatusStarting
+			} else if w.failing[a.Source.Name] {
+				s.Status = pipeline.StatusRetrying
+			} else if a.Held != "" {
 				s.Status, s.Message = pipeline.StatusHeld, a.Held
 			} else {
 				w.flow(s, q)
@@ -255,7 +261,7 @@ func TestASingleSourceIsLeftAlone(t *testing.T) {
 // More than the detector at 512 can serve: some are reduced, and take turns.
 func TestSourcesTakeTurns(t *testing.T) {
 	w := newWorld(t, 5)
-	w.pass(30 * time.Second)
+	w.pass(20 * period) // what is a little better takes its time
 	first := w.reduced()
 	if first == 0 || first == 5 {
 		t.Fatalf("%d of 5 are reduced: %+v", first, w.status().Decision)
@@ -366,7 +372,6 @@ func TestSourcesAreHeldAndAdmitted(t *testing.T) {
 	}
 }
 
-// A new leader goes on where the last one was.
 // Where the node of one detector is gone, the others take its frames at once,
 // until it is back.
 func TestADetectorIsLost(t *testing.T) {
@@ -389,6 +394,7 @@ func TestADetectorIsLost(t *testing.T) {
 	}
 }
 
+// A new leader goes on where the last one was.
 func TestAnElectionChangesNothing(t *testing.T) {
 	w := newWorld(t, 5)
 	w.pass(3 * period)
@@ -409,6 +415,127 @@ func TestAnElectionChangesNothing(t *testing.T) {
 	}
 	if same < 3 {
 		t.Errorf("%d of 5 kept their quality", same)
+	}
+}
+
+// Where the node of the only detector that is accurate enough is gone, the other
+// takes the frames until it is back: less accurate is better than nothing.
+func TestTheAccurateDetectorIsLost(t *testing.T) {
+	w := newWorld(t, 2)
+	spec := streets(2)
+	spec.Objectives.MinAccuracy = 0.85
+	w.submit(spec)
+	w.pass(3 * period)
+	at := w.Snapshot().PlacementsOf("streets")
+	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
+	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
+	w.pass(time.Second)
+	if n := w.reduced(); n != 2 {
+		t.Errorf("%d of 2 sources are analysed by the detector that is left: %+v", n, w.status())
+	}
+}
+
+// A source that comes is decided about when it begins to run, however long that
+// takes and whatever is left of the period.
+func TestASourceThatComesIsDecidedAboutAtOnce(t *testing.T) {
+	for _, takes := range []time.Duration{time.Second, 3 * time.Second, 25 * time.Second} {
+		w := newWorld(t, 1)
+		w.submit(said(streets(1), 2))
+		w.pass(3*period + time.Second)
+		w.late = map[string]bool{"cam-02": true}
+		w.submit(said(streets(2), 2))
+		w.pass(takes)
+		if n := len(w.status().Sources); n != 1 {
+			t.Errorf("%d sources are decided about before the second runs", n)
+		}
+		w.late = nil
+		w.pass(2 * time.Second)
+		if n := len(w.status().Sources); n != 2 {
+			t.Errorf("%d sources are decided about 2 s after the second runs", n)
+		}
+	}
+}
+
+// said is the document with a rate for each source.
+func said(w *tiering.Workflow, fps float64) *tiering.Workflow {
+	for i := range w.Sources {
+		w.Sources[i].FPS = fps
+	}
+	return w
+}
+
+// A camera that stutters keeps its place, also where another waits for one; one
+// that is gone does not.
+func TestACameraThatStutters(t *testing.T) {
+	w := newWorld(t, 3)
+	spec := said(streets(3), 2)
+	spec.Objectives.MinAccuracy = 0.85
+	w.submit(spec)
+	w.pass(3 * period)
+	more := said(streets(6), 2)
+	more.Objectives.MinAccuracy = 0.85
+	w.submit(more)
+	w.pass(3 * period)
+	admitted := func(source string) bool {
+		d := w.status().Decision
+		return d != nil && slices.Contains(d.State.Admitted, source)
+	}
+	if a, _ := w.Snapshot().Adaptation("streets"); len(a.Held) == 0 || !admitted("cam-01") {
+		t.Fatalf("nobody waits for a place: %+v", a)
+	}
+	w.failing = map[string]bool{"cam-01": true}
+	w.pass(period)
+	w.failing = nil
+	w.pass(2 * time.Second)
+	if !admitted("cam-01") {
+		t.Error("it has lost its place within a period")
+	}
+	w.failing = map[string]bool{"cam-01": true}
+	w.pass(4 * period)
+	if admitted("cam-01") {
+		t.Error("it keeps its place for as long as it is gone")
+	}
+}
+
+// A document that is submitted anew does not undo what was decided since a change
+// was committed last.
+func TestANewVersionForgetsNothing(t *testing.T) {
+	w := newWorld(t, 1)
+	w.pass(10 * period)
+	before := w.status().Decision.State
+	if len(w.commits) != 1 {
+		t.Fatalf("%d commits: this test shows nothing", len(w.commits))
+	}
+	w.submit(streets(1))
+	w.pass(time.Second)
+	if now := w.status().Decision.State; now.Turn < before.Turn || now.At.Before(before.At) {
+		t.Errorf("before %+v, now %+v", before, now)
+	}
+}
+
+// What is not analysed is not owed: here agents are cut off for an hour, and come
+// back.
+func TestAnOutageIsNotOwed(t *testing.T) {
+	w := newWorld(t, 2)
+	spec := streets(2)
+	spec.Objectives.MinAccuracy = 0.85
+	spec.Adapting = &tiering.Adapting{Rule: tiering.AdaptUtility, Theta: 0.2, Period: period, Knobs: []tiering.Knob{tiering.KnobResolution}}
+	w.submit(spec)
+	w.pass(3 * period)
+	at := w.Snapshot().PlacementsOf("streets")
+	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
+	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
+	w.pass(2 * period)
+	owed := w.status().Decision.Debt
+	if owed <= 0 {
+		t.Fatalf("nothing is owed for analysis below what is asked for: %+v", w.status())
+	}
+	w.silent = true
+	w.pass(time.Hour)
+	w.silent = false
+	w.pass(period)
+	if d := w.status().Decision.Debt; d > 2*owed+0.2 {
+		t.Errorf("%.3f was owed before an hour without frames, %.3f after it", owed, d)
 	}
 }
 

@@ -14,13 +14,21 @@ import (
 // as much as all that was measured before.
 const trust = 10
 
-// fewest is how many frames a period must have shown of something to count.
+// fewest is how many frames must have been seen of something to count.
 const fewest = 3
+
+// mostTimes is for how many periods a source is waited for whose rate cannot be told
+// yet: one with so few frames in them has next to none.
+const mostTimes = 6
 
 // unhindered is the quantile of transfer times at which frames hardly waited for
 // others: what the link itself takes. The mean has the wait in it, on a link that
 // is full up to a second, and would say that nothing at all can pass there.
 const unhindered = 0.1
+
+// jump is the factor between what the quickest frames took on a way and take now that
+// is no chance: the network has changed, and what was measured before is void.
+const jump = 2
 
 // gentle is the weight of a period's share of filtered frames, and steps is how
 // finely the share is told: it varies with what cameras see, and decisions are
@@ -31,22 +39,33 @@ const (
 )
 
 // meter follows what the frames of one workflow take. Reports grow for as long
-// as an instance runs; what a period adds is what is measured.
+// as an instance runs; what is measured is what they have grown by. What has grown
+// by less than tells something is left to grow on.
 type meter struct {
-	last  map[start]kpi.Instance
-	costs survey.Costs
+	last    map[start]reading              // by the period
+	glanced map[start]pipeline.StageReport // the ways to tasks, at each look
+	costs   survey.Costs
 	// Of the last period, of what had enough frames.
 	waits   map[string]time.Duration // in the queue, by task
 	latency map[string]time.Duration // capture to delivery, by source
-	rates   map[string]float64       // frames captured a second, by source
+	rates   map[string]float64       // frames captured or skipped a second, by source
 	worked  map[string]bool          // tasks
+	f1      float64                  // of the frames of which it is known what they show; 0: of too few
 	unused  map[string]*unused       // by task
-	// filtered is the moving mean of the share of frames that filters took out.
+	// filtered is the moving mean of the share of frames that filters took out; below
+	// zero: none was captured yet.
 	filtered float64
 }
 
+// reading is what an instance had reported when it was read.
+type reading struct {
+	kpi.Instance
+	since time.Duration // from then to the last period
+	times int           // periods since
+}
+
 // passes is the share of frames that filters let pass.
-func (m *meter) passes() float64 { return max(1, math.Ceil((1-m.filtered)*steps)) / steps }
+func (m *meter) passes() float64 { return max(1, math.Ceil((1-max(0, m.filtered))*steps)) / steps }
 
 // unused is how long a task has had no frames, or has had some.
 type unused struct {
@@ -69,87 +88,152 @@ type start struct {
 }
 
 func newMeter() *meter {
-	return &meter{last: map[start]kpi.Instance{}, costs: survey.Costs{
-		Execute: map[string]map[string]time.Duration{}, Transfer: map[string]survey.Transfer{},
-	}, unused: map[string]*unused{}}
+	return &meter{last: map[start]reading{}, glanced: map[start]pipeline.StageReport{}, costs: survey.Costs{
+		Execute: map[string]map[string]time.Duration{}, Transfer: map[string]time.Duration{},
+	}, unused: map[string]*unused{}, filtered: -1}
 }
 
-// observe takes in what the instances report now, elapsed after the last time.
+// glance takes in what the ways to tasks took since the last look: a link that is
+// suddenly slower shows in the part of a period after that, and in the quickest
+// frames of the whole of it hardly. It says whether frames were analysed.
+func (m *meter) glance(now []kpi.Instance) (analysed bool) {
+	ways := map[string]*pipeline.Histogram{}
+	next := make(map[start]pipeline.StageReport, len(now))
+	for _, i := range now {
+		if i.Stage == nil {
+			continue
+		}
+		k := start{i.ID, i.Node, i.Stage.Epoch}
+		was := m.glanced[k]
+		analysed = analysed || i.Stage.Execute.Count() > was.Execute.Count()
+		next[k] = *i.Stage
+		way := i.Stage.Transfer.Since(was.Transfer)
+		if way.Count() < fewest {
+			kept := *i.Stage
+			kept.Transfer = was.Transfer
+			next[k] = kept
+			continue
+		}
+		if ways[i.Stage.Task] == nil {
+			ways[i.Stage.Task] = pipeline.NewHistogram()
+		}
+		ways[i.Stage.Task].Merge(way)
+	}
+	m.glanced = next
+	for task, way := range ways {
+		old, d := m.costs.Transfer[task], way.Quantile(unhindered)
+		if max(old, d) < jump*min(old, d) {
+			far := sum{n: way.Count(), total: time.Duration(way.Count()) * d}
+			d = far.blend(old)
+		}
+		m.costs.Transfer[task] = d
+	}
+	return analysed
+}
+
+// observe takes in what the instances report of a period, elapsed after the last
+// time.
 func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 	m.waits, m.latency, m.rates = map[string]time.Duration{}, map[string]time.Duration{}, map[string]float64{}
-	m.worked = map[string]bool{}
-	last := make(map[start]kpi.Instance, len(now))
-	var capture sum
-	var captured, filtered uint64
+	m.worked, m.f1 = map[string]bool{}, 0
+	next := make(map[start]reading, len(now))
+	var all sources
+	var judged pipeline.Judged
 	stages := map[string]*sums{}
 	for _, i := range now {
 		k := start{i.ID, i.Node, 0}
+		var taken bool
 		switch {
 		case i.Source != nil:
 			k.epoch = i.Source.Epoch
-			old, seen := m.last[k]
-			was := &pipeline.SourceReport{}
-			if seen {
-				was = old.Source
-			}
-			capture.add(i.Source.Capture.Since(was.Capture))
-			if l := i.Source.Latency.Since(was.Latency); l.Count() >= fewest {
-				m.latency[i.Source.Source] = l.Mean()
-			}
-			if n := i.Source.Frames.Captured - min(was.Frames.Captured, i.Source.Frames.Captured); seen && elapsed > 0 {
-				m.rates[i.Source.Source] = float64(n) / elapsed.Seconds()
-				captured += n
-				filtered += i.Source.Frames.Filtered - min(was.Frames.Filtered, i.Source.Frames.Filtered)
-			}
+			taken = m.source(&all, i.Source, m.last[k], elapsed)
 		case i.Stage != nil:
 			k.epoch = i.Stage.Epoch
-			was := &pipeline.StageReport{}
-			if old, ok := m.last[k]; ok {
-				was = old.Stage
-			}
 			s := stages[i.Stage.Task]
 			if s == nil {
-				s = &sums{transfers: pipeline.NewHistogram()}
+				s = &sums{}
 				stages[i.Stage.Task] = s
 			}
-			m.stage(s, i.Node, i.Stage, was)
+			was := m.last[k].Stage
+			if was == nil {
+				was = &pipeline.StageReport{}
+			}
+			if taken = m.stage(s, i.Node, i.Stage, was); taken {
+				judged = judged.Plus(more(i.Stage.Judged, was.Judged))
+			}
 		}
-		last[k] = i
+		if was, seen := m.last[k]; !taken && seen {
+			next[k] = reading{was.Instance, was.since + elapsed, was.times + 1}
+		} else {
+			next[k] = reading{Instance: i}
+		}
 	}
-	m.last = last
-	if captured >= fewest {
-		m.filtered += gentle * (min(1, float64(filtered)/float64(captured)) - m.filtered)
+	m.last = next
+	if all.captured >= fewest {
+		share := min(1, float64(all.filtered)/float64(all.captured))
+		if m.filtered < 0 {
+			m.filtered = share
+		}
+		m.filtered += gentle * (share - m.filtered)
 	}
-	if capture.n >= fewest {
-		m.costs.Capture = capture.blend(m.costs.Capture)
+	if all.capture.n >= fewest {
+		m.costs.Capture = all.capture.blend(m.costs.Capture)
+	}
+	if judged.Frames >= trust {
+		m.f1 = judged.F1()
 	}
 	for task, s := range stages {
+		m.worked[task] = s.some
 		if s.queue.n >= fewest {
 			m.waits[task] = s.queue.mean()
 		}
-		if s.worked < fewest {
-			continue
-		}
-		far := sum{n: s.transfers.Count()}
-		x := survey.Transfer{Share: min(1, float64(far.n)/float64(s.worked))}
-		if far.n > 0 {
-			far.total = time.Duration(far.n) * s.transfers.Quantile(unhindered)
-			x.Mean = far.blend(m.costs.Transfer[task].Mean)
-		}
-		m.costs.Transfer[task] = x
-		m.worked[task] = true
 	}
 }
 
-// stage takes in what an instance has done since an earlier report.
-func (m *meter) stage(s *sums, node string, r, was *pipeline.StageReport) {
-	execute := r.Execute.Since(was.Execute)
-	s.queue.add(r.Queue.Since(was.Queue))
-	s.transfers.Merge(r.Transfer.Since(was.Transfer))
-	s.worked += execute.Count()
-	if execute.Count() < fewest {
-		return
+// source takes in what a source has done since an earlier reading, unless that is
+// too little to tell its rate.
+func (m *meter) source(all *sources, r *pipeline.SourceReport, last reading, elapsed time.Duration) bool {
+	was := last.Source
+	if was == nil {
+		was = &pipeline.SourceReport{}
 	}
+	if l := r.Latency.Since(was.Latency); l.Count() >= fewest {
+		m.latency[r.Source] = l.Mean()
+	}
+	captured := r.Frames.Captured - min(was.Frames.Captured, r.Frames.Captured)
+	ran := last.Source != nil && was.Status == pipeline.StatusRunning && r.Status == pipeline.StatusRunning
+	if ran {
+		pictures := captured + r.Skipped - min(was.Skipped, r.Skipped)
+		if q := r.Quality; q != nil && r.Skipped == 0 {
+			pictures *= uint64(max(1, q.Every)) // an agent of before it said that
+		}
+		took := last.since + elapsed
+		if took <= 0 || pictures < trust && last.times < mostTimes {
+			return false
+		}
+		m.rates[r.Source] = float64(pictures) / took.Seconds()
+		all.captured += captured
+		all.filtered += r.Frames.Filtered - min(was.Frames.Filtered, r.Frames.Filtered)
+	}
+	all.capture.add(r.Capture.Since(was.Capture))
+	return true
+}
+
+// sources is what all sources have done.
+type sources struct {
+	capture            sum
+	captured, filtered uint64
+}
+
+// stage takes in what an instance has done since an earlier report, unless that is
+// too little.
+func (m *meter) stage(s *sums, node string, r, was *pipeline.StageReport) bool {
+	execute := r.Execute.Since(was.Execute)
+	s.some = s.some || execute.Count() > 0
+	if execute.Count() < fewest {
+		return false
+	}
+	s.queue.add(r.Queue.Since(was.Queue))
 	var all sum
 	all.add(execute)
 	reduce := r.Reduce.Since(was.Reduce)
@@ -158,12 +242,25 @@ func (m *meter) stage(s *sums, node string, r, was *pipeline.StageReport) {
 		m.costs.Execute[r.Task] = map[string]time.Duration{}
 	}
 	m.costs.Execute[r.Task][node] = all.blend(m.costs.Execute[r.Task][node])
+	return true
 }
 
-// forget drops what is known of the way to tasks that frames no longer take,
-// where they go to others of the group: the network may have changed, and those
-// say how it is now (package survey scales it).
-func (m *meter) forget(w *tiering.Workflow) {
+// more is what was judged beyond an earlier time.
+func more(now, was *pipeline.Judged) pipeline.Judged {
+	if now == nil {
+		return pipeline.Judged{}
+	}
+	if was == nil || was.Frames > now.Frames {
+		return *now
+	}
+	return pipeline.Judged{Frames: now.Frames - was.Frames, Right: now.Right - was.Right, Wrong: now.Wrong - was.Wrong, Missed: now.Missed - was.Missed}
+}
+
+// forget drops what is known of tasks that frames no longer take, where they go to
+// others of the group: the network and what else the nodes do may have changed. Of
+// the way there the others say how it is now (package survey scales it), and of the
+// execution what was profiled on the node, if it was.
+func (m *meter) forget(w *tiering.Workflow, profiled func(node string, t *tiering.Task) (time.Duration, bool)) {
 	used := map[string]bool{} // by group
 	for i := range w.Tasks {
 		used[w.Tasks[i].Group] = used[w.Tasks[i].Group] || m.worked[w.Tasks[i].Name]
@@ -185,8 +282,18 @@ func (m *meter) forget(w *tiering.Workflow) {
 			continue
 		}
 		u.periods = max(u.periods, 0) + 1
-		if _, known := m.costs.Transfer[t.Name]; known && u.periods >= u.patience {
-			delete(m.costs.Transfer, t.Name)
+		if u.periods < u.patience {
+			continue
+		}
+		_, known := m.costs.Transfer[t.Name]
+		delete(m.costs.Transfer, t.Name)
+		for node := range m.costs.Execute[t.Name] {
+			if _, ok := profiled(node, t); ok {
+				delete(m.costs.Execute[t.Name], node)
+				known = true
+			}
+		}
+		if known {
 			u.patience = min(2*u.patience, mostPatience)
 		}
 	}
@@ -202,17 +309,15 @@ func (m *meter) fade() {
 			nodes[node] = half(d)
 		}
 	}
-	for task, x := range m.costs.Transfer {
-		x.Mean = half(x.Mean)
-		m.costs.Transfer[task] = x
+	for task, d := range m.costs.Transfer {
+		m.costs.Transfer[task] = half(d)
 	}
 }
 
 // sums is what the instances of a task have done.
 type sums struct {
-	queue     sum
-	transfers *pipeline.Histogram
-	worked    int64
+	queue sum
+	some  bool // frames were worked on
 }
 
 // sum adds up durations.

@@ -103,6 +103,27 @@ func TestTrialsSimulated(t *testing.T) {
 	}
 }
 
+// The squeezed link is followed with few cameras and frames, too.
+func TestSmallSqueezeIsFollowed(t *testing.T) {
+	s, err := example(t, "../../examples/testbed/adaptation-small.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Trials(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := RunTrials(context.Background(), all[1:], 3, func(ctx context.Context, a *Arm, n int) (*testbed.Recording, error) {
+		return sim.Run(ctx, sim.Config{Scenario: a.Scenario, Costs: a.Scenario.Costs, Seed: uint64(n), CPUScale: s.CPUScale})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, x := runs.summary(); !x.Within || x.Squeezed >= x.Before {
+		t.Errorf("%+v, runs %+v", x, runs.Squeeze)
+	}
+}
+
 // A run in which an older source is refused, or which does not follow, is told
 // apart.
 func TestTrialsThatFail(t *testing.T) {
