@@ -57,6 +57,7 @@ type workflow struct {
 	due      time.Time     // of the next decision
 	rates    map[string]float64
 	ran      map[string]time.Time // when a source ran last
+	settled  map[string]bool      // sources that say more only in a period: they have ended, or their rate is not known
 	joined   map[string]time.Time // since when the document has a source
 	running  []string             // sources and tasks that had an instance at the last decision
 	state    quality.State
@@ -214,7 +215,7 @@ func soonest(a, b time.Time) time.Time {
 func (mind *workflow) missing(placements []tiering.Placement) bool {
 	return slices.ContainsFunc(placements, func(p tiering.Placement) bool {
 		_, runs := mind.rates[p.Task]
-		return p.Source && !runs
+		return p.Source && !runs && !mind.settled[p.Task]
 	})
 }
 
@@ -334,6 +335,7 @@ func (l *Leader) measure(mind *workflow, w *tiering.Workflow, params quality.Par
 // never be put right.
 func (mind *workflow) runs(w *tiering.Workflow, params quality.Params, now time.Time, instances []kpi.Instance) {
 	rates, ran := map[string]float64{}, map[string]time.Time{}
+	mind.settled = map[string]bool{}
 	for _, i := range instances {
 		if i.Source == nil {
 			continue
@@ -353,10 +355,13 @@ func (mind *workflow) runs(w *tiering.Workflow, params quality.Params, now time.
 				continue
 			}
 		default:
+			mind.settled[name] = true
 			continue
 		}
 		if rate = cmp.Or(rate, mind.rates[name], said); rate > 0 {
 			rates[name], ran[name] = rate, last
+		} else {
+			mind.settled[name] = true
 		}
 	}
 	mind.rates, mind.ran = rates, ran
