@@ -86,13 +86,16 @@ func (s *surveyor) found(from, to []tiering.Placement) []tiering.Placement {
 	return out
 }
 
-// own is the station as each few sources have one. Frames of one camera come at even
-// distances and hardly ever meet; those of many in no step, like chance.
+// own is the station as each few sources have one.
 func own(st quality.Station, sources int) quality.Station {
 	st.Servers, st.Each = 1, sources
-	st.Variability = 0.5 * max(0.1, 1-1/float64(sources))
+	st.Variability = variability(sources)
 	return st
 }
+
+// variability is that of the frames of so many sources. Those of one camera come at
+// even distances and hardly ever meet; those of many in no step, like chance.
+func variability(sources int) float64 { return 0.5 * max(0.1, 1-1/float64(sources)) }
 
 // link is what frames pass on their way to a task from where the last step was.
 // Those that have an instance on their own node stay there. It is the uplink of
@@ -131,6 +134,9 @@ func (s *surveyor) link(g *group, t *tiering.Task, from, here []tiering.Placemen
 
 func (s *surveyor) station(st quality.Station) {
 	if !slices.ContainsFunc(s.stations, func(o quality.Station) bool { return o.Name == st.Name }) {
+		if len(s.sources) == 1 {
+			st.Variability = variability(1)
+		}
 		s.stations = append(s.stations, st)
 	}
 }

@@ -158,6 +158,11 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 			if was == nil {
 				was = &pipeline.StageReport{}
 			}
+			if cold(i.Stage, was) {
+				s.some = s.some || i.Stage.Execute.Count() > was.Execute.Count()
+				next[k] = reading{Instance: i}
+				continue
+			}
 			if taken = m.stage(s, i.Node, i.Stage, was); taken {
 				judged = judged.Plus(more(i.Stage.Judged, was.Judged))
 			}
@@ -223,6 +228,14 @@ func (m *meter) source(all *sources, r *pipeline.SourceReport, last reading, ela
 type sources struct {
 	capture            sum
 	captured, filtered uint64
+}
+
+// cold says whether what an instance has done since an earlier report is the
+// frames of its start, which take longer: a quality that seems slow by them is not
+// chosen again, and so never seen to be quicker. Many frames tell enough with them:
+// those that a new leader hears of.
+func cold(r, was *pipeline.StageReport) bool {
+	return was.Execute.Count() < fewest && r.Execute.Count() < 2*trust
 }
 
 // stage takes in what an instance has done since an earlier report, unless that is

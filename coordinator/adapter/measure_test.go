@@ -195,3 +195,35 @@ func TestRateWithSkippedFrames(t *testing.T) {
 		}
 	}
 }
+
+// An instance's first frames take longer than those after them, and are not what
+// it is known by.
+func TestStartIsCold(t *testing.T) {
+	seen := func(m *meter, r *pipeline.StageReport, frames int, takes time.Duration) {
+		for range frames {
+			r.Execute.Record(takes)
+		}
+		now := *r
+		now.Execute = r.Execute.Clone()
+		m.observe([]kpi.Instance{{ID: "streets/detect@512#0", Node: "fog-1", Stage: &now}}, time.Second)
+	}
+	report := func() *pipeline.StageReport {
+		return &pipeline.StageReport{Task: "detect@512", Queue: pipeline.NewHistogram(), Transfer: pipeline.NewHistogram(), Execute: pipeline.NewHistogram()}
+	}
+	takes := func(m *meter) time.Duration { return m.costs.Execute["detect@512"]["fog-1"].Round(10 * ms) }
+
+	m, r := newMeter(), report()
+	for _, step := range []struct {
+		frames      int
+		takes, want time.Duration
+	}{{0, 0, 0}, {2, 400 * ms, 0}, {3, 400 * ms, 0}, {2, 100 * ms, 0}, {2, 100 * ms, 100 * ms}, {40, 200 * ms, 180 * ms}} {
+		seen(m, r, step.frames, step.takes)
+		if got := takes(m); got != step.want {
+			t.Fatalf("after %d frames a frame takes %v, want %v", r.Execute.Count(), got, step.want)
+		}
+	}
+	m, r = newMeter(), report()
+	if seen(m, r, 100, 100*ms); takes(m) != 100*ms {
+		t.Errorf("an instance that has long run takes %v as a new leader hears of it, want 100 ms", takes(m))
+	}
+}

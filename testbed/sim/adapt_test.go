@@ -25,7 +25,8 @@ func adapting(x setting, adaptation string) setting {
 		"resolutions: [512, 640]", "resolutions: [416, 512]", "  sources:\n", "  adaptation: {"+adaptation+"}\n\n  sources:\n")
 	x.edit = append(x.edit,
 		`"detect@640": {work: 30ms, send: 2ms, receive: 1ms, bytes: 30kB`, `"detect@416": {work: 30ms, send: 2ms, receive: 1ms, bytes: 54kB`,
-		x.detect+`, send: 2ms, receive: 1ms, bytes: 30kB`, x.detect+`, send: 2ms, receive: 1ms, bytes: 73kB`)
+		x.detect+`, send: 2ms, receive: 1ms, bytes: 30kB`, x.detect+`, send: 2ms, receive: 1ms, bytes: 73kB`,
+		"warmup: 5s", "warmup: 10s") // in which it is decided for the first time
 	return x
 }
 
