@@ -116,7 +116,7 @@ func TestWrongLinksAreFound(t *testing.T) {
 		"bc": {usual, with(func(l *testbed.Link) { l.Delay = 3 * msec }), false, true, []string{roundTrip}},
 		"bd": {usual, with(func(l *testbed.Link) { l.Loss = 0.05 }), false, true, []string{loss}},
 		"be": {with(func(l *testbed.Link) { l.Loss = 0.05 }), usual, false, true, []string{loss}},
-		"cd": {with(func(l *testbed.Link) { l.Delay, l.Jitter = 10*msec, 2*msec }), with(func(l *testbed.Link) { l.Delay = 10 * msec }), false, true, []string{jitter}},
+		"cd": {with(func(l *testbed.Link) { l.Delay, l.Jitter = 10*msec, 8*msec }), with(func(l *testbed.Link) { l.Delay = 10 * msec }), false, true, []string{jitter}},
 		"ce": {usual, usual, true, true, []string{cut}},
 		"de": {usual, usual, false, false, []string{loss, roundTrip, throughput}},
 	}
