@@ -172,7 +172,7 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 }
 
 // TestAWorkflowRunsOnWhileItsNextModelComes: a workflow that runs is submitted with
-// a model that does not arrive for now. Frames go on with the detector that it
+// a model that does not arrive yet. Frames go on with the detector that it
 // has, and its status says what it waits for; when the model comes it is taken.
 func TestAWorkflowRunsOnWhileItsNextModelComes(t *testing.T) {
 	f, m, dir, whole := modelFarm(t)
