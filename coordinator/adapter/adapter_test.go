@@ -222,6 +222,20 @@ func (w *world) flow(s *pipeline.SourceReport, q tiering.Quality) {
 // now is the status of the adaptation.
 func (w *world) status() Status { return w.leader.Status()["streets"] }
 
+// loseBest has the node of detect@512 fail, and the two sources go to the detector
+// that is left.
+func (w *world) loseBest() (node string) {
+	w.t.Helper()
+	at := w.Snapshot().PlacementsOf("streets")
+	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
+	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
+	w.pass(time.Second)
+	if n := w.reduced(); n != 2 {
+		w.t.Errorf("%d of 2 sources are analysed by the detector that is left: %+v", n, w.status())
+	}
+	return at[i].Node
+}
+
 func (w *world) reduced() (n int) {
 	a, ok := w.Snapshot().Adaptation("streets")
 	if !ok {
@@ -380,14 +394,8 @@ func TestADetectorIsLost(t *testing.T) {
 	if n := w.reduced(); n != 0 {
 		t.Fatalf("%d sources are reduced, and nothing is full: this test shows nothing", n)
 	}
-	at := w.Snapshot().PlacementsOf("streets")
-	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
-	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
-	w.pass(time.Second)
-	if n := w.reduced(); n != 2 {
-		t.Errorf("%d of 2 sources are analysed by the detector that is left: %+v", n, w.status())
-	}
-	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeAlive, At: w.now})
+	node := w.loseBest()
+	w.do(&state.SetNodeStatus{Node: node, Status: tiering.NodeAlive, At: w.now})
 	w.pass(4 * period)
 	if n := w.reduced(); n != 0 {
 		t.Errorf("%d sources are reduced, and the other is back: %+v", n, w.status())
@@ -426,13 +434,7 @@ func TestTheAccurateDetectorIsLost(t *testing.T) {
 	spec.Objectives.MinAccuracy = 0.85
 	w.submit(spec)
 	w.pass(3 * period)
-	at := w.Snapshot().PlacementsOf("streets")
-	i := slices.IndexFunc(at, func(p tiering.Placement) bool { return p.Task == "detect@512" })
-	w.do(&state.SetNodeStatus{Node: at[i].Node, Status: tiering.NodeFailed, At: w.now})
-	w.pass(time.Second)
-	if n := w.reduced(); n != 2 {
-		t.Errorf("%d of 2 sources are analysed by the detector that is left: %+v", n, w.status())
-	}
+	w.loseBest()
 }
 
 // A source that comes is decided about when it begins to run, however long that

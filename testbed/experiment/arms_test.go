@@ -372,13 +372,7 @@ func TestWriteArms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
+	read := reader(t, dir)
 	var s struct {
 		Arms []struct {
 			Name     string  `json:"name"`
@@ -417,5 +411,17 @@ func TestWriteArms(t *testing.T) {
 	runs[7][0].F1 = 0.42
 	if SummarizeArms(all, runs).SingleUnchanged {
 		t.Error("a single source that was reduced counts as unchanged")
+	}
+}
+
+// reader reads the files of a folder.
+func reader(t *testing.T, dir string) func(name string) string {
+	return func(name string) string {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
 	}
 }

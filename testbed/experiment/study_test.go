@@ -254,13 +254,7 @@ func TestWriteStudy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
+	read := reader(t, dir)
 	var sum struct {
 		Experiments []map[string]any `json:"experiments"`
 	}
