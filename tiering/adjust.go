@@ -20,7 +20,7 @@ import (
 func (r *reservation) adjusted(c *class) (*claim, bool) {
 	half := r.ask.Half()
 	best, share := int32(-1), -1.0
-	for _, t := range r.tiers {
+	for _, t := range c.tiers {
 		for _, n := range r.draft.view.free[t] {
 			if !c.runs(n) {
 				continue

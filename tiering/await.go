@@ -71,7 +71,7 @@ func (v *View) lacks(node string, t *Task) bool {
 // that somebody can hand out; nil: there is none that a node does not have.
 func (v *View) having(models []string) *View {
 	next := *v
-	next.mesh = &mesh{nodes: v.mesh.nodes, byID: v.mesh.byID, platforms: v.mesh.platforms, draining: v.mesh.draining, models: map[string]nodeSet{}}
+	next.mesh = &mesh{nodes: v.mesh.nodes, byID: v.mesh.byID, platforms: v.mesh.platforms, draining: v.mesh.draining, uplinks: v.mesh.uplinks, models: map[string]nodeSet{}}
 	news := false
 	for name, set := range v.mesh.models {
 		next.mesh.models[name] = set

@@ -206,7 +206,7 @@ func (s *scheduler) perHost(task int, valid []*Placement, sources []*Source) (ke
 		for slices.ContainsFunc(kept, func(p *Placement) bool { return p.Instance == number }) {
 			number++
 		}
-		wanted = append(wanted, instance{task, number, []anchor{host}})
+		wanted = append(wanted, instance{task: task, number: number, near: []anchor{host}})
 		number++
 	}
 	for _, host := range open {

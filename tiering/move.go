@@ -38,9 +38,10 @@ func Move(v *View, w *Workflow, id string, rng *rand.Rand) (plan *Plan, why stri
 	in := instance{task: task, number: leaving.Instance, near: s.beside(task, leaving)}
 	s.draft.drop(leaving)
 	missing := []instance{in}
+	s.turn(missing)
 	err := s.reserve(missing)
 	if err == nil {
-		err = s.place(&in)
+		err = s.place(&missing[0])
 	}
 	if refused, ok := errors.AsType[*Refused](err); ok {
 		return nil, refused.short()

@@ -25,7 +25,10 @@ type Node struct {
 	Platforms []Platform `json:"platforms,omitempty"`
 	Models    []string   `json:"models,omitempty"` // catalogue names it can load, sorted
 	Addresses Addresses  `json:"addresses"`
-	Version   string     `json:"version,omitempty"` // of weftd
+	// Uplink is what the node's way up to the next tier carries, in bits a second;
+	// 0: nobody said, and as much as there is to carry.
+	Uplink  int64  `json:"uplink_bps,omitempty"`
+	Version string `json:"version,omitempty"` // of weftd
 }
 
 // HasModel reports whether the node can load the model.

@@ -31,7 +31,10 @@ func (s *scheduler) why(c *candidate, how decided, equals int, anchors []anchor)
 
 // tierReason says how an intensive task came to the node's tier.
 func (s *scheduler) tierReason(c *class, n int32) string {
-	tiers := preference(c.category)
+	tiers := c.tiers
+	if tiers != preference(c.category) && s.view.mesh.nodes[n].Tier == tiers[0] {
+		return fmt.Sprintf("links to the %s carry too little, %s first", tiers[1], tiers[0])
+	}
 	if s.view.mesh.nodes[n].Tier == tiers[0] {
 		return tiers[0].String() + " first"
 	}

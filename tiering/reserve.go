@@ -8,13 +8,14 @@ type class struct {
 	category        Category
 	model, platform string // required of a node; empty: any
 	ask             Resources
+	tiers           [2]Tier // in the order in which its reservation turns to them
 	models          nodeSet // nodes that have the model
 	platforms       nodeSet // nodes that have the platform
 	draining        nodeSet // nodes that take nothing new
 }
 
 func newClass(v *View, t *Task, category Category, ask Resources) *class {
-	c := &class{category: category, platform: t.Platform, ask: ask, draining: v.mesh.draining}
+	c := &class{category: category, platform: t.Platform, ask: ask, tiers: preference(category), draining: v.mesh.draining}
 	c.platforms = v.mesh.platforms[t.Platform]
 	if t.Model != nil {
 		c.model = t.Model.Name
@@ -24,7 +25,14 @@ func newClass(v *View, t *Task, category Category, ask Resources) *class {
 }
 
 func (c *class) same(o *class) bool {
-	return c.category == o.category && c.model == o.model && c.platform == o.platform && c.ask == o.ask
+	return c.category == o.category && c.model == o.model && c.platform == o.platform && c.ask == o.ask && c.tiers == o.tiers
+}
+
+// turned is the class with its tiers the other way round.
+func (c *class) turned() *class {
+	next := *c
+	next.tiers = [2]Tier{c.tiers[1], c.tiers[0]}
+	return &next
 }
 
 // runs reports whether a new instance may run on the node.
@@ -70,21 +78,21 @@ type slot struct {
 // (Algorithm 4, adjust.go).
 type reservation struct {
 	draft *draft
-	tiers [2]Tier
 	ask   Resources
 	slots []*slot
 }
 
 // reserve sets slots aside for the demand, one class for each instance, all of
-// one category. It returns the classes of the instances that do not fit, which
-// is nil when all do.
-func reserve(d *draft, category Category, demand []*class) ([]*slot, []*class) {
+// one category. "Preferred" is what the class prefers: where links carry too
+// little that is not what the category does (reach.go). It returns the classes of
+// the instances that do not fit, which is nil when all do.
+func reserve(d *draft, demand []*class) ([]*slot, []*class) {
 	if len(demand) == 0 {
 		return nil, nil
 	}
-	r := &reservation{draft: d, tiers: preference(category), ask: demand[0].ask}
-	rest := r.all(demand, func(c *class) (*claim, bool) { return r.full(c, r.tiers[:1]) })
-	rest = r.all(rest, func(c *class) (*claim, bool) { return r.full(c, r.tiers[:]) })
+	r := &reservation{draft: d, ask: demand[0].ask}
+	rest := r.all(demand, func(c *class) (*claim, bool) { return r.full(c, c.tiers[:1]) })
+	rest = r.all(rest, func(c *class) (*claim, bool) { return r.full(c, c.tiers[:]) })
 	rest = r.all(rest, r.adjusted)
 	return r.slots, rest
 }

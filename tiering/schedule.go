@@ -31,6 +31,7 @@ func Schedule(v *View, w *Workflow, rng *rand.Rand) (*Plan, error) {
 	s := newScheduler(v, w, rng)
 	s.placeSources()
 	missing := s.keepTasks()
+	s.turn(missing)
 	if err := s.reserve(missing); err != nil {
 		return nil, err
 	}
@@ -50,6 +51,7 @@ type scheduler struct {
 	plan     *Plan
 
 	classes []*class              // by task; equal ones are the same pointer
+	turned  []*class              // of these, with their tiers the other way round
 	running [][]int32             // by task: the nodes of its instances so far
 	at      map[string][]anchor   // where each source and task group runs
 	slots   map[Category][]*slot  // what Algorithm 2 reserved
@@ -63,6 +65,14 @@ type instance struct {
 	task   int // index in the workflow
 	number int
 	near   []anchor // nil: near the task's predecessors
+	class  *class   // nil: the task's
+}
+
+func (s *scheduler) class(in *instance) *class {
+	if in.class != nil {
+		return in.class
+	}
+	return s.classes[in.task]
 }
 
 func newScheduler(v *View, w *Workflow, rng *rand.Rand) *scheduler {
@@ -97,12 +107,12 @@ func (s *scheduler) reserve(missing []instance) error {
 	for _, category := range []Category{HI, LI} {
 		var demand []*class
 		for i := range missing {
-			if c := s.classes[missing[i].task]; c.category == category {
+			if c := s.class(&missing[i]); c.category == category {
 				demand = append(demand, c)
 			}
 		}
 		free := s.draft.snapshot()
-		slots, rest := reserve(s.draft, category, demand)
+		slots, rest := reserve(s.draft, demand)
 		if len(rest) > 0 {
 			return s.refuse(rest[0], len(demand), free)
 		}
@@ -113,7 +123,7 @@ func (s *scheduler) reserve(missing []instance) error {
 
 // place runs Algorithm 3 for one instance.
 func (s *scheduler) place(in *instance) error {
-	task, class := &s.workflow.Tasks[in.task], s.classes[in.task]
+	task, class := &s.workflow.Tasks[in.task], s.class(in)
 	anchors := in.near
 	if anchors == nil {
 		anchors = s.predecessors(task.Group)
@@ -124,9 +134,13 @@ func (s *scheduler) place(in *instance) error {
 	} else if all = s.anywhere(class, anchors, in.task); len(all) == 0 {
 		return s.refuse(class, 1, s.draft.snapshot())
 	}
+	open := s.open()
 	for i := range all {
 		all[i].siblings = s.siblings(in.task, all[i].node)
 		all[i].distance = s.view.distance(all[i].node, anchors)
+		if class.category.Intensive() {
+			all[i].free = s.draft.free(all[i].node).CPU + open[all[i].node]
+		}
 	}
 	c, how, equals := choose(all, len(anchors), s.rng)
 	reason := s.why(&c, how, equals, anchors)
@@ -146,6 +160,21 @@ func (s *scheduler) place(in *instance) error {
 	})
 	s.runs(in.task, c.node)
 	return nil
+}
+
+// open is the CPU of slots, by node, that no task has taken yet: they are there as
+// the proof that everything fits, and may still move. Counted as used, they would
+// have the tasks keep away from where the first of them were put.
+func (s *scheduler) open() map[int32]int64 {
+	out := map[int32]int64{}
+	for _, slots := range s.slots {
+		for _, x := range slots {
+			if !x.taken {
+				out[x.claim.node] += x.claim.reserved.CPU
+			}
+		}
+	}
+	return out
 }
 
 // predecessors are the instances that feed a group.
@@ -211,7 +240,8 @@ func (s *scheduler) roomy(all, listed []candidate, t Tier, class *class, like ca
 // run: "resources reserved for its category" of Algorithm 3, steps 4 and 5.
 //
 //   - a slot of the class;
-//   - a slot of another class, which can take one of this class in exchange;
+//   - a slot of another class that prefers the same tier, which can take one of
+//     this class in exchange;
 //   - a node with as much free, in the tier of a slot of the class, which moves
 //     there. Slots that Algorithm 4 cut stay where they are.
 //
@@ -234,14 +264,14 @@ func (s *scheduler) reserved(class *class, anchors []anchor) []candidate {
 		add(x, nil)
 	}
 	for _, x := range s.slots[class.category] {
-		if x.taken || x.class == class || !class.runs(x.claim.node) {
+		if x.taken || x.class == class || x.class.tiers != class.tiers || !class.runs(x.claim.node) {
 			continue
 		}
 		if i := slices.IndexFunc(own, func(o *slot) bool { return x.class.runs(o.claim.node) }); i >= 0 {
 			add(x, own[i])
 		}
 	}
-	for _, t := range preference(class.category) {
+	for _, t := range class.tiers {
 		i := slices.IndexFunc(own, func(x *slot) bool {
 			return s.view.mesh.nodes[x.claim.node].Tier == t && x.claim.reserved == class.ask
 		})

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // View is the mesh at one index of the state: who is alive and what is in use.
@@ -28,6 +29,7 @@ type mesh struct {
 	models    map[string]nodeSet
 	platforms map[string]nodeSet
 	draining  nodeSet
+	uplinks   []float64 // of the fog, most first; in bits a second, +Inf where nobody said
 }
 
 // load is what is in use on a node. It is never modified once in a View.
@@ -104,6 +106,9 @@ func newMesh(nodes []Node) *mesh {
 	for i := range m.nodes {
 		n := &m.nodes[i]
 		m.byID[n.ID] = int32(i)
+		if n.Tier == Fog {
+			m.uplinks = append(m.uplinks, n.uplink())
+		}
 		for _, name := range n.Models {
 			m.models[name] = m.models[name].with(int32(i), len(m.nodes))
 		}
@@ -113,6 +118,8 @@ func newMesh(nodes []Node) *mesh {
 			}
 		}
 	}
+	slices.Sort(m.uplinks)
+	slices.Reverse(m.uplinks)
 	return m
 }
 
@@ -201,6 +208,27 @@ func (v *View) Free(node string) (Resources, bool) {
 		return Resources{}, false
 	}
 	return v.loads[n].free, true
+}
+
+// Nodes returns the live nodes, by ID.
+func (v *View) Nodes() []Node { return slices.Clone(v.mesh.nodes) }
+
+// Takes reports whether a new instance of the task may run on a live node: it
+// has the model and the platform, and is not draining. Whether there is room is
+// another matter.
+func (v *View) Takes(node string, t *Task) bool {
+	n, ok := v.mesh.byID[node]
+	return ok && newClass(v, t, NI, t.Request).runs(n)
+}
+
+// RoundTrip is the round trip between two live nodes; false: not known.
+func (v *View) RoundTrip(a, b string) (time.Duration, bool) {
+	x, ok := v.mesh.byID[a]
+	y, also := v.mesh.byID[b]
+	if !ok || !also {
+		return 0, false
+	}
+	return v.roundTrip(x, y)
 }
 
 // Placements returns the workflow's placements, those on dead nodes included,

@@ -209,20 +209,23 @@ func (w *Workflow) Predecessors(group string) []string {
 // feeders are the sources whose frames come to a group at once, or through
 // filters, which pass them on as they are.
 func (w *Workflow) feeders(group string) []*Source {
+	sources := make(map[string]*Source, len(w.Sources)) // there may be a thousand
+	for i := range w.Sources {
+		sources[w.Sources[i].Name] = &w.Sources[i]
+	}
 	var out []*Source
-	for _, name := range w.Predecessors(group) {
-		src, ok := w.Source(name)
-		switch {
-		case ok && !slices.Contains(out, src):
-			out = append(out, src)
-		case !ok && w.filters(name):
-			for _, src := range w.feeders(name) {
-				if !slices.Contains(out, src) {
-					out = append(out, src)
-				}
+	var follow func(group string)
+	follow = func(group string) {
+		for _, name := range w.Predecessors(group) {
+			if src, ok := sources[name]; ok {
+				out = append(out, src)
+				delete(sources, name) // each once
+			} else if w.filters(name) {
+				follow(name)
 			}
 		}
 	}
+	follow(group)
 	return out
 }
 
