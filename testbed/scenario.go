@@ -67,3 +67,14 @@ type Measure struct {
 	Duration time.Duration // of the experiment, after the warm-up
 	Every    time.Duration // between samples
 }
+
+// Uplink is the rate of the link from a tier to the next one up, in bits a
+// second, as the document has it; 0: it has none, or does not limit it.
+func (s *Scenario) Uplink(of tiering.Tier) int64 {
+	for _, l := range s.Network.Tiers {
+		if l.A == of && l.B == of+1 {
+			return l.Link.Rate
+		}
+	}
+	return 0
+}

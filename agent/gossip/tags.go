@@ -39,6 +39,7 @@ const (
 	tagHTTP      = "h" // scheme|host:port
 	tagMQTT      = "q" // scheme|host:port
 	tagRun       = "u" // this run of the node
+	tagUplink    = "b" // bits a second; none: nobody said
 	tagFault     = "o" // why its coordinator is out of service
 )
 
@@ -70,6 +71,9 @@ func encodeTags(mesh, cluster, host, run string, n tiering.Node, free tiering.Re
 		}
 	}
 	set(tagWeft, n.Version)
+	if n.Uplink > 0 {
+		set(tagUplink, strconv.FormatInt(n.Uplink, 10))
+	}
 	set(tagRun, run)
 	var platforms []string
 	for _, p := range n.Platforms {
@@ -129,6 +133,11 @@ func decodeTags(name, host string, tags map[string]string, known func() map[stri
 	}
 	if n.Capacity, err = parseResources(tags[tagCapacity]); err != nil {
 		return fail("capacity: %v", err)
+	}
+	if up := tags[tagUplink]; up != "" {
+		if n.Uplink, err = strconv.ParseInt(up, 10, 64); err != nil || n.Uplink < 0 {
+			return fail("uplink %q", up)
+		}
 	}
 	if free, err = parseResources(tags[tagFree]); err != nil {
 		return fail("free capacity: %v", err)

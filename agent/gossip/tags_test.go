@@ -31,6 +31,7 @@ func TestTagsRoundTrip(t *testing.T) {
 		n := someNode()
 		n.Tier = rapid.SampledFrom(tiering.Tiers()).Draw(t, "tier")
 		amount := rapid.Int64Range(0, 1<<30)
+		n.Uplink = amount.Draw(t, "uplink")
 		n.Capacity = tiering.Resources{CPU: amount.Draw(t, "cpu"), Memory: amount.Draw(t, "mem") * mebi, Disk: amount.Draw(t, "disk") * mebi}
 		host := rapid.SampledFrom([]string{"10.0.0.7", "192.168.1.1", "fe80::1"}).Draw(t, "host")
 		if rapid.Bool().Draw(t, "bare") {

@@ -45,9 +45,11 @@ type nodeFile struct {
 	Name     string       `yaml:"name,required"`
 	Tier     tiering.Tier `yaml:"tier,required"`
 	Capacity capacityFile `yaml:"capacity"`
-	Retain   int          `yaml:"retain"`
-	Threads  int          `yaml:"threads"`
-	Profile  bool         `yaml:"profile"`
+	// Uplink is what the way up to the next tier carries.
+	Uplink  quantity.Rate `yaml:"uplink"`
+	Retain  int           `yaml:"retain"`
+	Threads int           `yaml:"threads"`
+	Profile bool          `yaml:"profile"`
 }
 
 type capacityFile struct {
@@ -290,7 +292,7 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 	}
 	own := raw.Node.Capacity
 	c.Node = tiering.Node{
-		ID: raw.Node.Name, Tier: raw.Node.Tier,
+		ID: raw.Node.Name, Tier: raw.Node.Tier, Uplink: int64(raw.Node.Uplink),
 		Capacity: tiering.Resources{
 			CPU:    cmp.Or(int64(own.CPU), capacity.CPU),
 			Memory: cmp.Or(int64(own.Memory), capacity.Memory),

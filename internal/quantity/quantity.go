@@ -17,7 +17,11 @@ type Cores int64
 // Bytes reads 512MiB, 2GiB or 500MB as bytes.
 type Bytes int64
 
+// Rate reads 500kbit, 30Mbit or 1Gbit as bits a second.
+type Rate int64
+
 const (
+	maxRate  = 1e15
 	maxCores = 1_000_000_000 // a million cores
 	maxBytes = 1 << 60
 )
@@ -75,6 +79,29 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	}
 	*b = Bytes(n)
 	return nil
+}
+
+var rates = []struct {
+	name string
+	bits int64
+}{{"kbit", 1e3}, {"Mbit", 1e6}, {"Gbit", 1e9}, {"bit", 1}}
+
+// UnmarshalText reads a rate.
+func (r *Rate) UnmarshalText(text []byte) error {
+	const want = "want a rate such as 500kbit, 30Mbit or 1Gbit"
+	for _, u := range rates {
+		number, ok := strings.CutSuffix(string(text), u.name)
+		if !ok {
+			continue
+		}
+		n, err := amount(strings.TrimSpace(number), u.bits, maxRate)
+		if err != nil {
+			return fmt.Errorf("%q: %w; %s", text, err, want)
+		}
+		*r = Rate(n)
+		return nil
+	}
+	return fmt.Errorf("%q is no rate; %s", text, want)
 }
 
 var (

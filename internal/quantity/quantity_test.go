@@ -62,3 +62,18 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestRate(t *testing.T) {
+	for text, want := range map[string]quantity.Rate{"30Mbit": 30e6, "1.5 Gbit": 15e8, "500kbit": 5e5, "9bit": 9} {
+		var got quantity.Rate
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "30", "30Mb", "-1Mbit", "Mbit", "0.5bit", "1e3Mbit"} {
+		var got quantity.Rate
+		if err := got.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is read as %d", text, got)
+		}
+	}
+}

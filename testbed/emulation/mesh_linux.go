@@ -54,6 +54,7 @@ type weftdNode struct {
 	Name     string            `yaml:"name"`
 	Tier     tiering.Tier      `yaml:"tier"`
 	Capacity map[string]string `yaml:"capacity"`
+	Uplink   string            `yaml:"uplink,omitempty"`
 	Retain   int               `yaml:"retain"`
 	Threads  int               `yaml:"threads"`
 	Profile  bool              `yaml:"profile"`
@@ -196,8 +197,8 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 		Node: weftdNode{
 			Name: n.Name, Tier: n.Tier, Retain: retain,
 			Threads:  1, // of OpenCV: more of them on a fraction of a core only switch
-			Capacity: capacity(n),
-			Profile:  false, // it would be measured beside the experiment, within the node's share of a core
+			Capacity: capacity(n), Uplink: uplink(m.s.Uplink(n.Tier)),
+			Profile: false, // it would be measured beside the experiment, within the node's share of a core
 		},
 		DataDir: dataDir, MediaDir: m.media, ModelsDir: m.models,
 		Listen: map[string]string{
@@ -209,6 +210,14 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 		Coordinator: weftdCoordinator{n.Coordinator, len(m.apis()), n.Dedicated},
 		MQTT:        weftdMQTT{n.Broker},
 	})
+}
+
+// uplink is a rate as weftd reads it; nothing where links are not limited.
+func uplink(bits int64) string {
+	if bits == 0 {
+		return ""
+	}
+	return strconv.FormatInt(bits, 10) + "bit"
 }
 
 // capacity is what the node offers: unscaled, so that the mesh plans for the
