@@ -19,7 +19,7 @@ import (
 func (l *Leader) Submit(ctx context.Context, w *tiering.Workflow, document string, at time.Time) (plan *tiering.Plan, anew bool, err error) {
 	for range Attempts {
 		snap := l.state.Snapshot()
-		plan, err := Schedule(snap.View(l.rtt), w)
+		plan, err := l.schedule(snap.View(l.rtt), w)
 		if err != nil {
 			return nil, false, err
 		}
@@ -125,7 +125,7 @@ func (l *Leader) place(view *tiering.View, d due, at time.Time) (*tiering.View, 
 		if view == nil {
 			view = snap.View(l.rtt)
 		}
-		plan, err := Schedule(view, spec)
+		plan, err := l.schedule(view, spec)
 		var refused *tiering.Refused
 		switch {
 		case errors.As(err, &refused):

@@ -28,6 +28,7 @@ const Attempts = 5
 type Leader struct {
 	state   State
 	rtt     tiering.RoundTrips
+	placer  Placer
 	log     *slog.Logger
 	missing map[string]time.Time // since when membership does not list a node
 	refused map[due]uint64       // revision at which a version could not be placed
@@ -44,11 +45,28 @@ type due struct {
 
 // New returns the leader of a new term. rtt may be nil.
 func New(s State, rtt tiering.RoundTrips, log *slog.Logger) *Leader {
-	return &Leader{state: s, rtt: rtt, log: log, missing: map[string]time.Time{}, refused: map[due]uint64{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
+	return NewPlacing(s, rtt, tiering.Await, log)
 }
 
-// Schedule is tiering.Await with a random source that follows from the state,
-// so that a rerun reaches the same plan.
+// NewPlacing is New with another way to place workflows. What drains still moves
+// by tiering.Move.
+func NewPlacing(s State, rtt tiering.RoundTrips, placer Placer, log *slog.Logger) *Leader {
+	return &Leader{state: s, rtt: rtt, placer: placer, log: log, missing: map[string]time.Time{}, refused: map[due]uint64{}, stuck: map[string]uint64{}, began: map[aMove]uint64{}}
+}
+
+// Placer plans a workflow on a view. It is pure: the same view, workflow and
+// state of rng give the same plan. It keeps what runs as it would place it today,
+// so that a second call plans nothing. Ours is tiering.Await; experiments hold
+// others against it.
+type Placer func(v *tiering.View, w *tiering.Workflow, rng *rand.Rand) (*tiering.Plan, error)
+
+// schedule plans with a random source that follows from the state, so that a
+// rerun reaches the same plan.
+func (l *Leader) schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
+	return l.placer(v, w, source(v, w.Name))
+}
+
+// Schedule plans a workflow as every leader of a mesh does.
 func Schedule(v *tiering.View, w *tiering.Workflow) (*tiering.Plan, error) {
 	return tiering.Await(v, w, source(v, w.Name))
 }

@@ -86,6 +86,9 @@ type control struct {
 // newControl makes the run, at the moment before the workflow is submitted.
 func newControl(cfg Config, costs testbed.Costs) (*control, error) {
 	s := cfg.Scenario
+	if cfg.Placer == nil {
+		cfg.Placer = tiering.Await
+	}
 	w, err := s.WorkflowSpec(nil)
 	if err != nil {
 		return nil, err
@@ -339,7 +342,7 @@ func (c *control) members(of *coordinator) []tiering.Member {
 
 // describe is what a node says of itself.
 func (c *control) describe(n *testbed.Node) tiering.Node {
-	out := tiering.Node{ID: n.Name, Tier: n.Tier, Models: c.models, Addresses: tiering.Addresses{Data: n.Name}}
+	out := tiering.Node{ID: n.Name, Tier: n.Tier, Models: c.models, Addresses: tiering.Addresses{Data: n.Name}, Uplink: c.scenario.Uplink(n.Tier)}
 	if !n.Dedicated {
 		out.Capacity = tiering.Resources{CPU: n.Cores, Memory: n.Memory, Disk: n.Disk}
 	}
@@ -384,7 +387,7 @@ func (c *control) round() {
 func (c *control) newTerm(n int32) {
 	c.leader = n
 	log := slog.New(slog.DiscardHandler)
-	c.term = planner.New(c, c.roundTrip, log)
+	c.term = planner.NewPlacing(c, c.roundTrip, c.cfg.Placer, log)
 	c.reports = kpi.New()
 	c.adapter = adapter.New(c, c.reports, c.roundTrip, log)
 	c.round()

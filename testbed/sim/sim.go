@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weft-mesh/weft/coordinator/planner"
 	"github.com/weft-mesh/weft/testbed"
 )
 
@@ -22,6 +23,8 @@ type Config struct {
 	// CPUScale is the fraction of its cores that each node has; 0: as the
 	// scenario says.
 	CPUScale float64
+	// Placer places the workflow; nil: as a mesh does.
+	Placer planner.Placer
 	// Progress is told now and then how much of the time, warm-up included,
 	// has passed; nil: nobody is.
 	Progress func(virtual, total time.Duration)
