@@ -128,8 +128,8 @@ func (d *decider) estimate(p *problem, n []int) (Estimate, point) {
 		out.Saturated = d.overloaded(p, n)
 		return out, e
 	}
-	out.Latency = seconds(e.delay)
-	out.Utility = Utility(e.accuracy, out.Latency, d.params.Theta)
+	out.Utility = Utility(e.accuracy, seconds(e.delay), d.params.Theta)
+	out.Latency = seconds(e.delay - p.lost(n)/p.frames)
 	return out, e
 }
 

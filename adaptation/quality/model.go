@@ -56,6 +56,7 @@ type load struct {
 
 type server struct {
 	variability, exponent, limit float64
+	lossy, tail                  float64 // of what full queues cost; see losses
 	atLimit, slope               float64 // Φ there
 }
 
@@ -99,6 +100,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		p.classes = append(p.classes, g)
 		p.frames += float64(sources[c]) * class.rate()
 	}
+	p.losses(v, params, sources)
 	for i := range p.stations {
 		s := &p.stations[i]
 		s.atLimit, s.slope, _ = s.waiting(s.limit)
@@ -155,12 +157,87 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (option, s
 	return o, ""
 }
 
+// places is how many frames an instance has room for: the one it works on and
+// four that wait, as package pipeline has it. (A link is alike.)
+const places = 5
+
+// losses sets what full queues cost, in seconds of delay: each frame that is
+// dropped is one without accuracy and as late as can be, accuracy/Θ + deadline.
+//
+// Of frames that come at utilisation ρ and variability v the share
+//
+//	p(ρ) = v/(K+1) · ρ^(0.5 + 2.4/v)
+//
+// is dropped. It follows M/M/1/K at v = 1, and what the diffusion approximation
+// of G/G/1/K makes of less variability: v/(K+1) at full load, and a tail that
+// falls with K(1−ρ)/v below (TestLossesFollowTheory). Each of c instances has a
+// queue of its own and every c-th frame, which come the more regularly: v/√c
+// stands for its variability, which in the sweeps of docs/sweeps.md is as cautious
+// as it has to be. More than 1 it is only taken for where hardly anything waits, which
+// says nothing of the tail. What is lost in a second, ρ·p(ρ) times what the station
+// serves, is convex in ρ, too.
+func (p *problem) losses(v *View, params *Params, sources []int) {
+	if params.Deadline == 0 || params.Rule != RuleUtility || params.Theta == 0 {
+		return
+	}
+	accuracy, frames := 0.0, 0.0
+	for c := range v.Classes {
+		best := 0.0
+		for _, o := range v.Classes[c].Options {
+			best = max(best, o.Accuracy)
+		}
+		n := v.Classes[c].rate() * float64(sources[c])
+		accuracy, frames = accuracy+n*best, frames+n
+	}
+	if frames == 0 {
+		return
+	}
+	each := params.Deadline.Seconds() + accuracy/frames/params.Theta
+	for i := range p.stations {
+		pace, uses := 0.0, 0.0 // frames a second at full load: the mean over the options
+		for x := range p.options {
+			for _, l := range p.options[x].loads {
+				if l.station == i && l.share > 0 {
+					pace, uses = pace+l.rate/l.share, uses+1
+				}
+			}
+		}
+		if s := &p.stations[i]; uses > 0 {
+			own := min(1, s.variability) / math.Sqrt(float64(v.Stations[i].Servers))
+			s.lossy, s.tail = each*pace/uses*own/(places+1), 1.5+2.4/own
+		}
+	}
+}
+
 // waiting returns Φ at a utilisation, and its two derivatives. Beyond the limit,
 // where nothing is to be planned, it goes on as a line.
 func (s *server) waiting(rho float64) (value, slope, bend float64) {
 	if rho > s.limit {
 		return s.atLimit + s.slope*(rho-s.limit), s.slope, 0
 	}
+	value, slope, bend = s.queued(rho)
+	if s.lossy > 0 {
+		rho = max(rho, 1e-9)
+		lost := s.lossy * math.Pow(rho, s.tail)
+		value, slope, bend = value+lost, slope+lost*s.tail/rho, bend+lost*s.tail*(s.tail-1)/(rho*rho)
+	}
+	return value, slope, bend
+}
+
+// lost is the part of Φ, over all stations, that stands for dropped frames.
+func (p *problem) lost(n []int) (sum float64) {
+	loads := make([]float64, len(p.stations))
+	p.loads(n, loads)
+	for i := range p.stations {
+		if s := &p.stations[i]; s.lossy > 0 && loads[i] <= s.limit {
+			sum += s.lossy * math.Pow(loads[i], s.tail)
+		}
+	}
+	return sum
+}
+
+// queued is the part of Φ that are frames which wait.
+func (s *server) queued(rho float64) (value, slope, bend float64) {
 	rho = max(rho, 1e-9)
 	idle := 1 - rho
 	h := s.variability * math.Pow(rho, s.exponent) / idle
@@ -243,9 +320,7 @@ func (p *problem) waits(n []int, loads []float64) []float64 {
 		case loads[s] >= 1:
 			waits[s] = math.Inf(1)
 		default:
-			open := p.stations[s]
-			open.limit = 1
-			f, _, _ := open.waiting(loads[s])
+			f, _, _ := p.stations[s].queued(loads[s])
 			waits[s] = f / rates[s]
 		}
 	}

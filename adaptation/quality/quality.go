@@ -120,6 +120,10 @@ type Params struct {
 	// Urgency is how strongly debt raises the price of accuracy: 1/V of
 	// drift-plus-penalty. See [Debt].
 	Urgency float64 `json:"urgency"`
+	// Deadline is the age at which a frame is of no use any more. With it, frames
+	// that a full queue drops are counted, at what they cost in utility; 0: no
+	// queue is ever full.
+	Deadline time.Duration `json:"deadline,omitempty"`
 	// MaxLoad is the utilisation from which a station counts as saturated.
 	MaxLoad float64 `json:"max_load"`
 	Knobs   Knobs   `json:"knobs"`
@@ -161,6 +165,8 @@ func (p Params) Validate() error {
 		return bad("much_better", p.MuchBetter, "a difference of F1 scores from 0 to 1")
 	case !within(p.Urgency, 0, 1e6):
 		return bad("urgency", p.Urgency, "a number that is not negative")
+	case p.Deadline < 0:
+		return bad("deadline", p.Deadline, "a duration that is not negative")
 	case !within(p.MaxLoad, 0.01, 0.999):
 		return bad("max_load", p.MaxLoad, "a utilisation from 0.01 to 0.999")
 	}

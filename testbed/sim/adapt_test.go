@@ -56,12 +56,14 @@ func TestOverloadIsReduced(t *testing.T) {
 	if len(changes) == 0 || !strings.Contains(changes[0].Message, "2 × mobilenetv2-yolov3-nano@512, 4 × mobilenetv2-yolov3-nano@416") {
 		t.Fatalf("decided: %+v", changes)
 	}
-	// It keeps to it, and each camera has its turn at either.
+	// Each camera has its turn at either. Once waits are known to be short, a third
+	// one may have 512.
 	last, first := rec.Samples[len(rec.Samples)-1], rec.Samples[20]
-	for i, want := range map[int]uint64{1: 4 * 4, 2: 2 * 4} { // frames a second
-		n := last.Stages[i].Processed - first.Stages[i].Processed
-		if d := int64(n) - int64(want)*int64((last.At-first.At).Seconds()); d < -24 || d > 24 {
-			t.Errorf("%s: %d frames, want %d a second", last.Stages[i].Task, n, want)
+	seconds := (last.At - first.At).Seconds()
+	for i, least := range map[int]float64{1: 3 * 4, 2: 2 * 4} { // frames a second
+		n := float64(last.Stages[i].Processed - first.Stages[i].Processed)
+		if n < least*seconds-24 || n > (least+4)*seconds+24 {
+			t.Errorf("%s: %.0f frames, want %g to %g a second", last.Stages[i].Task, n, least, least+4)
 		}
 	}
 }
