@@ -21,7 +21,12 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 		if g.analyses {
 			task = analysis
 		}
-		here := s.placed[task.Name]
+		here, name := s.placed[task.Name], task.Name
+		if s.analysed {
+			if here = s.pools[g.name][analysis.Name]; s.several(g.name) {
+				name += " on " + names(here)
+			}
+		}
 		if len(here) == 0 {
 			return nil, fmt.Errorf("%w: no instance of %s runs", ErrUnknown, task.Name)
 		}
@@ -32,12 +37,12 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: no frame has passed %s yet", ErrUnknown, g.name)
 		}
-		station := quality.Station{Name: task.Name, Servers: len(here)}
+		station := quality.Station{Name: name, Servers: len(here)}
 		if beside {
 			station = own(station, share(len(s.sources), len(here)))
 		}
 		s.station(station)
-		step.Execution = quality.Visit{Station: task.Name, Service: service}
+		step.Execution = quality.Visit{Station: name, Service: service}
 		path = append(path, step)
 		s.analysed = s.analysed || g.analyses
 		from, apart = here, beside
@@ -58,6 +63,84 @@ func (s *surveyor) discover() {
 			from = next
 		}
 	}
+	s.pool()
+}
+
+// pool finds who shares which instances of the groups after analysis: what a
+// detector sends on goes to those near it, which may be others than those near
+// another detector.
+func (s *surveyor) pool() {
+	s.pools = map[string]map[string][]tiering.Placement{}
+	at := map[string][]tiering.Placement{} // where frames are, by the task that analysed them
+	var order []string
+	for _, g := range s.groups {
+		if g.analyses {
+			for _, t := range g.tasks {
+				if here := s.placed[t.Name]; len(here) > 0 {
+					order, at[t.Name] = append(order, t.Name), here
+				}
+			}
+			continue
+		}
+		if len(order) == 0 {
+			continue
+		}
+		var shared [][]tiering.Placement
+		of := map[string]int{} // in shared
+		for _, name := range order {
+			mine := s.found(at[name], s.placed[g.tasks[0].Name])
+			of[name] = len(shared)
+			for i := range shared { // who has one in common has all in common
+				if overlap(shared[i], mine) {
+					mine = union(shared[i], mine)
+					shared[i] = nil
+					for k, v := range of {
+						if v == i {
+							of[k] = len(shared)
+						}
+					}
+				}
+			}
+			shared = append(shared, mine)
+		}
+		s.pools[g.name] = map[string][]tiering.Placement{}
+		for _, name := range order {
+			s.pools[g.name][name] = shared[of[name]]
+			at[name] = shared[of[name]]
+		}
+	}
+}
+
+// several reports whether the qualities do not all share one pool of a group.
+func (s *surveyor) several(group string) bool {
+	seen := map[string]bool{}
+	for _, p := range s.pools[group] {
+		seen[names(p)] = true
+	}
+	return len(seen) > 1
+}
+
+func overlap(a, b []tiering.Placement) bool {
+	return slices.ContainsFunc(a, func(p tiering.Placement) bool {
+		return slices.ContainsFunc(b, func(o tiering.Placement) bool { return o.ID == p.ID || o.Node == p.Node })
+	})
+}
+
+func union(a, b []tiering.Placement) []tiering.Placement {
+	out := slices.Clone(a)
+	for _, p := range b {
+		if !slices.ContainsFunc(out, func(o tiering.Placement) bool { return o.ID == p.ID }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// names are the nodes of placements, in their own order.
+func names(ps []tiering.Placement) string {
+	all := nodes(ps)
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // found are the instances that frames go to from there: discovery goes to the

@@ -62,6 +62,7 @@ func Params(w *tiering.Workflow) (quality.Params, error) {
 		return p, fmt.Errorf("%w: its document says so", ErrOff)
 	}
 	p.Rule, p.Theta, p.Period, p.MinAccuracy = quality.Rule(a.Rule), a.Theta, a.Period, w.Objectives.MinAccuracy
+	p.Deadline = w.Objectives.Deadline
 	p.Knobs = quality.Knobs{
 		Resolution: slices.Contains(a.Knobs, tiering.KnobResolution),
 		Rate:       slices.Contains(a.Knobs, tiering.KnobRate),
@@ -134,7 +135,8 @@ type surveyor struct {
 	placed   map[string][]tiering.Placement // by task
 	groups   []group                        // in the order in which frames pass them
 	stations []quality.Station
-	analysed bool // the path that is made has come to what follows the analysis
+	pools    map[string]map[string][]tiering.Placement // by group after analysis and task that analyses: see pool
+	analysed bool                                      // the path that is made has come to what follows the analysis
 	models   map[string]*quality.ModelAccuracy
 }
 

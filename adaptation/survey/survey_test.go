@@ -478,8 +478,8 @@ func TestOnlyInstancesThatAreFound(t *testing.T) {
 	for _, s := range v.Stations {
 		servers[s.Name] = s.Servers
 	}
-	if servers["detect@416"] != 2 || servers["detect@512"] != 1 || servers["draw"] != 3 {
-		t.Errorf("servers %v, want 2 of detect@416, for the cloud is farther than the fog, and 3 of draw: fog-2's has two as near", servers)
+	if servers["detect@416"] != 2 || servers["detect@512"] != 1 || servers["draw on fog-1, fog-3"] != 2 || servers["draw on cloud-1"] != 1 {
+		t.Errorf("servers %v, want 2 of detect@416, for the cloud is farther than the fog, and 2 of draw near them: fog-2's has two as near", servers)
 	}
 	for _, o := range v.Classes[0].Options {
 		for _, s := range o.Path {
@@ -487,5 +487,14 @@ func TestOnlyInstancesThatAreFound(t *testing.T) {
 				t.Errorf("detect@416 takes %v, want what it takes in the fog", s.Execution.Service)
 			}
 		}
+	}
+}
+
+// Frames that full queues drop are priced by the workflow's own deadline.
+func TestParamsHaveTheDeadline(t *testing.T) {
+	w := paper(1).Workflow
+	w.Objectives.Deadline = 3 * time.Second
+	if p, err := survey.Params(w); err != nil || p.Deadline != 3*time.Second {
+		t.Errorf("%v, %v", p.Deadline, err)
 	}
 }
