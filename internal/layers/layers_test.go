@@ -57,6 +57,7 @@ var level = map[string]int{
 	"coordinator/planner":  1,
 	"coordinator/adapter":  1,
 	"testbed":              1,
+	"testbed/baseline":     1,
 	"testbed/mininet":      1,
 	"testbed/study":        1,
 	"testbed/sim/des":      1,
