@@ -78,14 +78,14 @@ func TestExamplesHaveRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			light, heavy := "detect@512", "detect@640"
 			switch name {
-			case "houmani", "houmani-street", "houmani-sweep", "houmani-ratios", "houmani-one", "houmani-scaled", "houmani-coco", "nineteen", "adaptation", "adaptation-filter", "adaptation-small":
+			case "houmani", "houmani-street", "houmani-sweep", "houmani-ratios", "houmani-one", "houmani-scaled", "houmani-coco", "nineteen", "adaptation", "adaptation-filter", "adaptation-small", "optimum", "scale":
 				light, heavy = "detect@416", "detect@512"
-			case "adaptation-coco":
+			case "adaptation-coco", "sweeps":
 				light, heavy = "detect:mobilenetv2-yolov3-nano@416", "detect:mobilenetv2-yolov3-nano@512"
 			}
 			wants := map[string]tiering.Tier{"resize": tiering.Edge, light: tiering.Fog, heavy: tiering.Cloud, "draw": tiering.Cloud}
 			switch name {
-			case "adaptation-filter":
+			case "adaptation-filter", "sweeps":
 				wants["still"] = tiering.Edge
 			case "adaptation-small": // nothing is drawn
 				delete(wants, "draw")

@@ -55,23 +55,37 @@ func (s *Scenario) WorkflowSpec(sources []Source) (*tiering.Workflow, error) {
 // off: each keeps its resolution. The workflow document must name a rule,
 // whichever.
 func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule, knobs []tiering.Knob) (*Scenario, error) {
+	return s.adapting(sources, func(a *tiering.Adapting) {
+		a.Rule = rule
+		if knobs != nil {
+			a.Knobs = knobs
+		}
+	})
+}
+
+// Weighing returns the scenario with another Θ. The workflow document must name
+// a rule of adaptation, whichever.
+func (s *Scenario) Weighing(theta float64) (*Scenario, error) {
+	return s.adapting(s.Sources, func(a *tiering.Adapting) { a.Theta = theta })
+}
+
+func (s *Scenario) adapting(sources []Source, change func(*tiering.Adapting)) (*Scenario, error) {
 	was, err := s.WorkflowSpec(sources)
 	if err != nil {
 		return nil, err
 	}
 	if was.Adapting != nil {
-		next := struct {
+		next := *was.Adapting
+		change(&next)
+		form := struct {
 			Rule   tiering.AdaptingRule `yaml:"rule"`
 			Theta  float64              `yaml:"theta"`
 			Period string               `yaml:"period"`
 			Knobs  []tiering.Knob       `yaml:"knobs,flow"`
-		}{rule, was.Adapting.Theta, was.Adapting.Period.String(), knobs}
-		if knobs == nil {
-			next.Knobs = was.Adapting.Knobs
-		}
+		}{next.Rule, next.Theta, next.Period.String(), next.Knobs}
 		file, err := parser.ParseBytes(s.Workflow.Document, parser.ParseComments)
 		if err == nil {
-			err = replaceValue(file, "$.spec.adaptation", next)
+			err = replaceValue(file, "$.spec.adaptation", form)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("replace the adaptation of %s: %w", s.Workflow.File, err)
@@ -82,7 +96,7 @@ func (s *Scenario) Adapting(sources []Source, rule tiering.AdaptingRule, knobs [
 		if err != nil {
 			return nil, err
 		}
-		if spec.Adapting != nil && spec.Adapting.Rule == rule {
+		if spec.Adapting != nil && spec.Adapting.Rule == next.Rule && spec.Adapting.Theta == next.Theta {
 			return &out, nil
 		}
 	}
@@ -109,6 +123,86 @@ func (s *Scenario) Asking(minAccuracy float64) (*Scenario, error) {
 		return nil, fmt.Errorf("%s asks for no accuracy to replace; write objectives: {minAccuracy: 0.5} under spec", s.Workflow.File)
 	}
 	return &out, nil
+}
+
+// Unfiltered returns the scenario without the filters of its workflow: what came
+// to one goes to what followed it. Comments of the workflow document are lost.
+func (s *Scenario) Unfiltered() (*Scenario, error) {
+	var doc yaml.MapSlice
+	if err := yaml.UnmarshalWithOptions(s.Workflow.Document, &doc, yaml.UseOrderedMap()); err != nil {
+		return nil, err
+	}
+	spec, ok := valueOf(doc, "spec").(yaml.MapSlice)
+	tasks, some := valueOf(spec, "tasks").([]any)
+	links, also := valueOf(spec, "links").([]any)
+	if !ok || !some || !also {
+		return nil, fmt.Errorf("%s: no tasks and links under spec", s.Workflow.File)
+	}
+	for i := 0; i < len(tasks); i++ {
+		task, _ := tasks[i].(yaml.MapSlice)
+		if valueOf(task, "operation") != tiering.OperationFilter {
+			continue
+		}
+		links = bypass(links, valueOf(task, "name"))
+		tasks = slices.Delete(tasks, i, i+1)
+		i--
+	}
+	set := func(key string, v any) {
+		for i := range spec {
+			if spec[i].Key == key {
+				spec[i].Value = v
+			}
+		}
+	}
+	set("tasks", tasks)
+	set("links", links)
+	text, err := yaml.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	out := *s
+	out.Workflow.Document = text
+	_, err = out.WorkflowSpec(nil)
+	return &out, err
+}
+
+func valueOf(m yaml.MapSlice, key string) any {
+	for _, item := range m {
+		if item.Key == key {
+			return item.Value
+		}
+	}
+	return nil
+}
+
+// bypass leads links past a task.
+func bypass(links []any, task any) []any {
+	var in []any
+	for _, l := range links {
+		if m, _ := l.(yaml.MapSlice); valueOf(m, "to") == task {
+			in = append(in, valueOf(m, "from"))
+		}
+	}
+	var out []any
+	for _, l := range links {
+		m, _ := l.(yaml.MapSlice)
+		switch {
+		case valueOf(m, "to") == task:
+		case valueOf(m, "from") == task:
+			for _, from := range in {
+				next := slices.Clone(m)
+				for i := range next {
+					if next[i].Key == "from" {
+						next[i].Value = from
+					}
+				}
+				out = append(out, next)
+			}
+		default:
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // replace returns the workflow document with another name and other sources.

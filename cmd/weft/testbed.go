@@ -18,7 +18,7 @@ import (
 
 func testbedCommand(env *environment) *cobra.Command {
 	return group("testbed", "Run experiments on an emulated continuum",
-		testbedCheckCommand(env), testbedRunCommand(env), testbedCompareCommand(env), testbedAdaptationCommand(env), testbedStudyCommand(env), testbedChaosCommand(env),
+		testbedCheckCommand(env), testbedRunCommand(env), testbedCompareCommand(env), testbedAdaptationCommand(env), testbedStudyCommand(env), testbedSweepsCommand(env), testbedChaosCommand(env),
 		testbedUpCommand(env), testbedHoldCommand(), testbedStatusCommand(env), testbedExecCommand(), testbedDownCommand(env),
 		group("export", "Write a scenario's network for other emulators", testbedMininetCommand()))
 }

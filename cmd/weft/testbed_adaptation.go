@@ -11,7 +11,6 @@ import (
 
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/testbed/experiment"
-	"github.com/weft-mesh/weft/testbed/sim"
 )
 
 // adaptationOptions are those of an experiment with arms.
@@ -118,12 +117,7 @@ func (o *adaptationOptions) run(cmd *cobra.Command, env *environment, file strin
 
 // simulate simulates one run of an arm, counted from 1.
 func (o *adaptationOptions) simulate(ctx context.Context, a *experiment.Arm, run int, _ *progress) (*testbed.Recording, error) {
-	s := a.Scenario
-	rec, err := sim.Run(ctx, sim.Config{Scenario: s, Costs: s.Costs, Seed: s.Seed + uint64(run) - 1, CPUScale: s.CPUScale})
-	if err == nil {
-		rec.Run = run
-	}
-	return rec, err
+	return simulateArm(ctx, a, run)
 }
 
 // emulate runs an arm on emulated machines, counted from 1. Its tables and logs

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/testbed/baseline"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -33,6 +34,9 @@ type Arm struct {
 	Kind     ArmKind
 	Rule     tiering.AdaptingRule
 	Scenario *testbed.Scenario
+	// Placer places the workflow in a run with that seed; nil: as a mesh does.
+	Placer func(seed uint64) baseline.Placer
+	OnEdge bool // that puts analysis or postprocessing on the edge
 }
 
 // The names of the arms that others are held against.
@@ -96,7 +100,7 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 	var out []Arm
 	add := func(name string, kind ArmKind, rule tiering.AdaptingRule, sources []testbed.Source, knobs ...tiering.Knob) error {
 		variant, err := s.Adapting(sources, rule, append([]tiering.Knob{tiering.KnobResolution}, knobs...))
-		out = append(out, Arm{name, kind, rule, variant})
+		out = append(out, Arm{Name: name, Kind: kind, Rule: rule, Scenario: variant})
 		return err
 	}
 	var errs []error

@@ -75,7 +75,7 @@ func floorArm(s *testbed.Scenario, w *tiering.Workflow) (Arm, error) {
 		x.Timeline = append(x.Timeline, testbed.Event{At: time.Duration(i+1) * step, Action: testbed.Sources, Count: 1})
 	}
 	x.Measure.Duration = time.Duration(len(x.Reserve)+3) * step
-	return Arm{"floor", ArmFloor, tiering.AdaptFastest, x}, nil
+	return Arm{Name: "floor", Kind: ArmFloor, Rule: tiering.AdaptFastest, Scenario: x}, nil
 }
 
 // periodOf is the time between two decisions.
@@ -110,7 +110,7 @@ func squeezeArm(s *testbed.Scenario, w *tiering.Workflow) (Arm, error) {
 		{At: 2 * third, Action: testbed.Restore, Ends: ends},
 	}
 	x.Measure.Duration, x.Measure.Every = 3*third, time.Second // the decisions are to be seen
-	return Arm{"squeeze", ArmSqueeze, tiering.AdaptUtility, x}, nil
+	return Arm{Name: "squeeze", Kind: ArmSqueeze, Rule: tiering.AdaptUtility, Scenario: x}, nil
 }
 
 // FloorRun is what one run of the floor arm came to.
