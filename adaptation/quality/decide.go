@@ -13,7 +13,9 @@ import (
 //
 // Sources that were admitted stay so. New ones are admitted, oldest first, as
 // far as some distribution over all of them can be served with accuracy of at
-// least a_min; the others are told why, and asked about anew at every call.
+// least a_min; the others are told why, and asked about anew at every call. Where
+// every quality is that accurate, as Algorithm 1 has it, nobody is refused: what
+// cannot be served is dropped, of all sources alike.
 func Decide(now time.Time, view View, params Params, rng *rand.Rand) (Decision, error) {
 	if err := params.Validate(); err != nil {
 		return Decision{}, err
@@ -189,6 +191,9 @@ func (d *decider) with(more []newcomer) *problem {
 
 func (d *decider) acceptable(more []newcomer) bool {
 	p := d.with(more)
+	if p.leastAccurate() >= d.params.MinAccuracy {
+		return true // if not all frames can be served, some can, of all sources alike
+	}
 	floor := d.params.MinAccuracy * p.frames
 	if p.solve(goal{kind: fastest, floor: floor}) != nil {
 		return true

@@ -1,8 +1,10 @@
 package quality
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -35,6 +37,8 @@ type option struct {
 	class, index    int // in the view
 	delay, accuracy float64
 	loads           []load
+	f1              float64 // accuracy of a frame
+	worst           float64 // load of what a source by itself overloads; 0: nothing
 	own             float64 // seconds an analysed frame takes if it need not wait at shared stations
 }
 
@@ -84,6 +88,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		if sources[c] == 0 {
 			continue
 		}
+		var beyond []option // what a source of the class by itself overloads something with
 		g := group{class: c, first: len(p.options), sources: sources[c]}
 		for i := range class.Options {
 			if !params.Knobs.allow(class.Own, class.Options[i].Quality) {
@@ -92,8 +97,13 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 			o, why := compile(v, params, place, c, i)
 			if why != "" {
 				unusable[[2]int{c, i}] = why
+				beyond = append(beyond, o)
 				continue
 			}
+			p.options = append(p.options, o)
+		}
+		if o, ok := mildest(beyond, params.MinAccuracy); ok && len(p.options) == g.first {
+			delete(unusable, [2]int{c, o.index})
 			p.options = append(p.options, o)
 		}
 		g.end = len(p.options)
@@ -117,10 +127,20 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 	return p, unusable
 }
 
-func compile(v *View, params *Params, place map[string]int, c, i int) (option, string) {
+// mildest returns the option that overloads what it overloads the least, if all
+// are accurate enough: then there is nothing to be gained by refusing a source,
+// of which some frames can be served.
+func mildest(beyond []option, accuracy float64) (option, bool) {
+	if len(beyond) == 0 || slices.ContainsFunc(beyond, func(o option) bool { return o.f1 < accuracy }) {
+		return option{}, false
+	}
+	return slices.MinFunc(beyond, func(a, b option) int { return cmp.Compare(a.worst, b.worst) }), true
+}
+
+func compile(v *View, params *Params, place map[string]int, c, i int) (o option, why string) {
 	class, q := &v.Classes[c], &v.Classes[c].Options[i]
 	rate := class.rate() / float64(q.Quality.Every)
-	o := option{class: c, index: i, accuracy: class.rate() * q.Accuracy}
+	o = option{f1: q.Accuracy, class: c, index: i, accuracy: class.rate() * q.Accuracy}
 	type use struct{ frames, work float64 } // a frame's visits and their service
 	used := map[int]use{}
 	var order []int
@@ -140,21 +160,25 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (option, s
 		station, u := &v.Stations[s], used[s]
 		each := max(1, float64(station.Each))
 		share := rate * u.work / float64(station.Servers)
-		if load := each * share; load > params.MaxLoad {
+		asked, passed := each*share, 1.0
+		if asked > params.MaxLoad {
+			passed = params.MaxLoad / asked // the rest is dropped
 			who := "this source alone"
 			if station.Each > 1 {
 				who = fmt.Sprintf("%d such sources", station.Each)
 			}
-			return o, fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*load, who)
+			if asked > o.worst {
+				o.worst, why = asked, fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*asked, who)
+			}
 		}
 		if station.Each > 0 {
-			o.own += u.frames * station.Wait(each*rate*u.frames, u.work/u.frames)
+			o.own += u.frames * station.Wait(each*rate*u.frames*passed, u.work/u.frames)
 			continue
 		}
 		o.loads = append(o.loads, load{s, share, rate * u.frames})
 	}
 	o.delay = class.rate() * (o.own + Skip(q.Quality.Every, class.FPS).Seconds())
-	return o, ""
+	return o, why
 }
 
 // places is how many frames an instance has room for: the one it works on and

@@ -137,13 +137,19 @@ func TestSqueezedLink(t *testing.T) {
 	}
 }
 
-// Where nothing can be served the cameras are held, with the numbers, and tried
-// one at a time until they can be.
+// Where nothing can be served and accuracy is asked for that not all qualities
+// have, cameras are held, with the numbers, and tried one at a time until they
+// can be.
 func TestHeldUntilServed(t *testing.T) {
-	rec := adapting(setting{
+	x := adapting(setting{
 		sources: 4, fps: 3, length: 90 * time.Second,
 		timeline: []string{"at: 20s, link: {between: [fog, cloud], rate: 500kbit}, for: 30s"},
-	}, "period: 5s").run(t)
+	}, "period: 5s")
+	if held := decisions(x.run(t), state.SourceHeld); len(held) > 0 {
+		t.Errorf("held though every quality is accurate enough: %+v", held)
+	}
+	x.workflow = append(x.workflow, "minAccuracy: 0.3", "minAccuracy: 0.42") // 416 has 0.416
+	rec := x.run(t)
 	held := decisions(rec, state.SourceHeld)
 	if len(held) < 4 || !strings.Contains(held[0].Message, "would be loaded to") {
 		t.Fatalf("held: %+v", held)
