@@ -2,6 +2,7 @@ package quality
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ func Decide(now time.Time, view View, params Params, rng *rand.Rand) (Decision, 
 	if err := view.Validate(); err != nil {
 		return Decision{}, err
 	}
+	view.Classes = slices.Clone(view.Classes)
 	d := &decider{now: now, view: &view, params: &params}
 	d.state = view.State
 	d.tick = d.state.Ticked.IsZero() || now.Sub(d.state.Ticked) >= params.Period
@@ -72,15 +74,18 @@ func (d *decider) admit(rng *rand.Rand) {
 		was[name] = true
 	}
 	d.counts = make([]int, len(d.view.Classes))
+	over := map[string]bool{} // those that their own node has no room for
 	for c := range d.view.Classes {
 		class := &d.view.Classes[c]
-		if why := d.hopeless(c); why != "" {
-			for _, s := range class.Sources {
-				d.refused = append(d.refused, Refusal{s.Name, class.Name, why})
-			}
-			continue
+		room, why := d.room(c)
+		for _, s := range crowded(class, room, was) {
+			d.refused = append(d.refused, Refusal{s.Name, class.Name, why})
+			over[s.Name] = true
 		}
 		for _, s := range class.Sources {
+			if over[s.Name] {
+				continue
+			}
 			classOf[s.Name] = c
 			if was[s.Name] {
 				d.counts[c]++
@@ -95,6 +100,9 @@ func (d *decider) admit(rng *rand.Rand) {
 	})
 	slices.SortFunc(pending, func(a, b newcomer) int { return byAge(a.Source, b.Source) })
 	d.state.Admitted = merge(stay, d.patient(pending, d.admissible(pending), len(stay) > 0), rng)
+	for name := range over {
+		d.state.Held[name] = time.Time{}
+	}
 }
 
 // enough is how long something must have been better, or possible, to be done:
@@ -217,21 +225,67 @@ func (d *decider) whyNot(more []newcomer) string {
 		count(all, "source"), d.overloaded(p, p.leastOverload().n))
 }
 
-// hopeless says why no source of the class can be served, those included that
-// were; empty: some quality can be had.
-func (d *decider) hopeless(c int) string {
+// room is how many sources of the class what each node has for itself (a resize,
+// its uplink) can serve in some quality, and why not more: an uplink that two
+// cameras are too much for may do for one.
+func (d *decider) room(c int) (room int, why string) {
+	class := &d.view.Classes[c]
 	one := make([]int, len(d.view.Classes))
 	one[c] = 1
-	p, unusable := newProblem(d.view, d.params, one)
-	if len(p.options) > 0 {
-		return ""
-	}
-	for i := range d.view.Classes[c].Options {
-		if why, ok := unusable[[2]int{c, i}]; ok {
-			return fmt.Sprintf("no quality can be served; %s: %s", d.view.Classes[c].Options[i].Quality, why)
+	most, each := 0, 0
+	on := map[string]int{}
+	for _, s := range class.Sources {
+		if on[s.Node]++; s.Node != "" {
+			most = max(most, on[s.Node])
 		}
 	}
-	return "no quality is offered for its class with the knobs that are on"
+	for i := range d.view.Stations {
+		each = max(each, d.view.Stations[i].Each)
+	}
+	room = math.MaxInt
+	for class.crowd = 0; ; {
+		p, unusable := newProblem(d.view, d.params, one)
+		if len(p.options) > 0 {
+			return room, why
+		}
+		if why == "" {
+			why = "no quality is offered for its class with the knobs that are on"
+			for i := len(class.Options) - 1; i >= 0; i-- {
+				if no, ok := unusable[[2]int{c, i}]; ok {
+					why = fmt.Sprintf("no quality can be served; %s: %s", class.Options[i].Quality, no)
+				}
+			}
+		}
+		if most <= 1 || each <= 1 {
+			class.crowd = 0
+			return 0, why
+		}
+		most, each = most-1, each-1
+		room, class.crowd = most, each
+	}
+}
+
+// crowded are the sources of the class beyond so many on a node: the newest of
+// those that are not admitted, then the newest of those that are.
+func crowded(class *Class, room int, admitted map[string]bool) []Source {
+	if room >= len(class.Sources) {
+		return nil
+	}
+	all := slices.Clone(class.Sources)
+	slices.SortFunc(all, func(a, b Source) int {
+		if admitted[a.Name] != admitted[b.Name] {
+			if admitted[a.Name] {
+				return -1
+			}
+			return 1
+		}
+		return byAge(a, b)
+	})
+	on := map[string]int{}
+	return slices.DeleteFunc(all, func(s Source) bool {
+		on[s.Node]++
+		return on[s.Node] <= room
+	})
 }
 
 // merge puts newcomers at random places among those who stay, whose order is

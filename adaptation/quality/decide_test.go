@@ -277,6 +277,45 @@ func TestAdmissionIsByClass(t *testing.T) {
 	}
 }
 
+// An uplink that two cameras are too much for serves the older one; on another
+// node a younger one is served.
+func TestAnUplinkServesWhomItCan(t *testing.T) {
+	v := useCase(3, 1e9)
+	for i, node := range []string{"edge-1", "edge-1", "edge-2"} {
+		v.Classes[0].Sources[i].Node = node
+	}
+	slow := func(x float64) {
+		v.Classes[0].Options[0].Path[1].Transfer[0].Service = ms(x)
+		v.Classes[0].Options[1].Path[1].Transfer[0].Service = ms(x - 50)
+	}
+	params := DefaultParams()
+	params.MinAccuracy = 0.65 // 416 has 0.6382
+	r := start(t, params)
+	slow(700)
+	d := r.decide(v)
+	if len(d.Sources) != 2 || len(d.Refused) != 1 || d.Refused[0].Source != "cam00001" || !strings.Contains(d.Refused[0].Why, "edge-fog would be loaded to 140 % by 2 such sources") {
+		t.Errorf("%+v, refused %+v", d.Sources, d.Refused)
+	}
+	if d.Estimate.Saturated != "" || shares(d.Distribution)["yolo@512"] != 2 {
+		t.Errorf("%+v: %+v", d.Distribution, d.Estimate)
+	}
+	slow(100)
+	if d = r.decide(v); len(d.Sources) != 2 || !strings.Contains(d.Refused[0].Why, "it can be admitted") {
+		t.Errorf("that may be chance: %+v, refused %+v", d.Sources, d.Refused)
+	}
+	if d = r.decide(v); len(d.Sources) != 3 {
+		t.Errorf("after a period: %+v", d.Refused)
+	}
+	slow(1200)
+	if d = r.decide(v); len(d.Sources) != 0 || len(d.Refused) != 3 {
+		t.Errorf("not even one fits: %+v", d.Sources)
+	}
+	params.MinAccuracy = 0.5
+	if d = start(t, params).decide(v); len(d.Sources) != 3 {
+		t.Errorf("all qualities are accurate enough: %+v", d.Refused)
+	}
+}
+
 // A link squeezed to a tenth, then restored: the distribution follows both ways
 // within two periods.
 func TestSqueezedLink(t *testing.T) {

@@ -18,7 +18,7 @@ func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*(1+math.Abs(a)) }
 func names(prefix string, n int) []Source {
 	out := make([]Source, n)
 	for i := range out {
-		out[i] = Source{fmt.Sprintf("%s%05d", prefix, i), time.Unix(int64(i), 0)}
+		out[i] = Source{Name: fmt.Sprintf("%s%05d", prefix, i), Joined: time.Unix(int64(i), 0)}
 	}
 	return out
 }

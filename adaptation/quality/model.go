@@ -158,14 +158,18 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 	}
 	for _, s := range order {
 		station, u := &v.Stations[s], used[s]
-		each := max(1, float64(station.Each))
+		shared := station.Each // by so many sources
+		if class.crowd > 0 {
+			shared = min(shared, class.crowd)
+		}
+		each := max(1, float64(shared))
 		share := rate * u.work / float64(station.Servers)
 		asked, passed := each*share, 1.0
 		if asked > params.MaxLoad {
 			passed = params.MaxLoad / asked // the rest is dropped
 			who := "this source alone"
-			if station.Each > 1 {
-				who = fmt.Sprintf("%d such sources", station.Each)
+			if shared > 1 {
+				who = fmt.Sprintf("%d such sources", shared)
 			}
 			if asked > o.worst {
 				o.worst, why = asked, fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*asked, who)

@@ -28,6 +28,7 @@ func (k Knobs) allow(own, q Quality) bool {
 type Source struct {
 	Name   string    `json:"name"`
 	Joined time.Time `json:"joined"`
+	Node   string    `json:"node,omitempty"` // whose own stations it shares; empty: nobody knows
 }
 
 // Option is a quality that the sources of a class can have.
@@ -46,6 +47,8 @@ type Class struct {
 	Own     Quality // what its sources have when nothing is reduced
 	Options []Option
 	Sources []Source
+
+	crowd int // at most so many of them are on one node; 0: as the stations have it
 }
 
 // rate is how many frames a second of each source go on to be analysed, if none

@@ -216,7 +216,7 @@ func (s *surveyor) classes(v *quality.View) error {
 			v.Classes = append(v.Classes, quality.Class{Name: fmt.Sprintf("%s at %.3g/s", own, k.fps), Own: own, Passes: s.Passes})
 		}
 		c := &v.Classes[i]
-		c.Sources = append(c.Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name)})
+		c.Sources = append(c.Sources, quality.Source{Name: src.Name, Joined: s.Joined(src.Name), Node: p.Node})
 		c.FPS += (rate - c.FPS) / float64(len(c.Sources)) // the mean
 	}
 	choices := 0
