@@ -10,7 +10,7 @@ RUNS    ?= 5
 SCENARIO ?= examples/testbed/people14.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation experiment-adaptation-emulated experiment-houmani experiment-houmani-testbed chaos soak fuzz lint vulncheck tidy setup train-street clean
+.PHONY: help build test demo bench microbench overload testbed agreement experiment-adaptation experiment-adaptation-emulated experiment-houmani experiment-houmani-testbed experiment-sweeps chaos soak fuzz lint vulncheck tidy setup train-street clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,10 @@ experiment-houmani-testbed: ## The same, and on 14 emulated machines scaled down
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) bin/weft testbed study examples/houmani.yaml --emulated --repeat $(ARM_RUNS) --out out/houmani $(FLAGS)
+
+experiment-sweeps: ## Simulate placement and adaptation beside others over sources, links, accuracy and Θ (RUNS=3 seeds, FLAGS=…)
+	@$(MAKE) --no-print-directory build
+	bin/weft testbed sweeps examples/testbed/sweeps.yaml --optimum examples/testbed/optimum.yaml --repeat $(ARM_RUNS) --out out/sweeps $(FLAGS)
 
 ROUNDS ?= 10
 SEED   ?= 1
