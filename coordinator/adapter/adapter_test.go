@@ -333,10 +333,10 @@ func TestFilteredFramesAreNoLoad(t *testing.T) {
 	if n := w.reduced(); n == 0 {
 		t.Fatalf("none is reduced without a filter: %s", w.status().Decision.Why)
 	}
-	w.passes = 0.2
+	w.passes = 0.1
 	w.pass(10 * period)
 	if n := w.reduced(); n != 0 {
-		t.Errorf("%d are reduced though a fifth of the frames passes: %s", n, w.status().Decision.Why)
+		t.Errorf("%d are reduced though a tenth of the frames passes: %s", n, w.status().Decision.Why)
 	}
 	w.passes = 1
 	w.pass(10 * period)
