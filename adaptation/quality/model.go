@@ -38,7 +38,8 @@ type option struct {
 	delay, accuracy float64
 	loads           []load
 	f1              float64 // accuracy of a frame
-	worst           float64 // load of what a source by itself overloads; 0: nothing
+	dropped         float64 // frames a second that what its node has for itself does not serve
+	lost            float64 // what they add to delay
 	own             float64 // seconds an analysed frame takes if it need not wait at shared stations
 }
 
@@ -83,6 +84,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		})
 	}
 	unusable := map[[2]int]string{}
+	price := priceOfLoss(v, params, sources)
 	for c := range v.Classes {
 		class := &v.Classes[c]
 		if sources[c] == 0 {
@@ -102,15 +104,17 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 			}
 			p.options = append(p.options, o)
 		}
-		if o, ok := mildest(beyond, params.MinAccuracy); ok && len(p.options) == g.first {
-			delete(unusable, [2]int{c, o.index})
-			p.options = append(p.options, o)
+		if price > 0 || len(p.options) == g.first {
+			for _, o := range lossy(beyond, class.worst(params.Knobs) >= params.MinAccuracy, price) {
+				delete(unusable, [2]int{c, o.index})
+				p.options = append(p.options, o)
+			}
 		}
 		g.end = len(p.options)
 		p.classes = append(p.classes, g)
 		p.frames += float64(sources[c]) * class.rate()
 	}
-	p.losses(v, params, sources)
+	p.losses(v, price)
 	for i := range p.stations {
 		s := &p.stations[i]
 		s.atLimit, s.slope, _ = s.waiting(s.limit)
@@ -127,14 +131,34 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 	return p, unusable
 }
 
-// mildest returns the option that overloads what it overloads the least, if all
-// are accurate enough: then there is nothing to be gained by refusing a source,
-// of which some frames can be served.
-func mildest(beyond []option, accuracy float64) (option, bool) {
-	if len(beyond) == 0 || slices.ContainsFunc(beyond, func(o option) bool { return o.f1 < accuracy }) {
-		return option{}, false
+// lossy returns which of the options that overload what a source's node has for
+// itself are of use all the same: if every quality is accurate enough, all of
+// them, at the price of the frames that are dropped; without a price the one that
+// drops the fewest, for who has nothing else.
+func lossy(beyond []option, accurate bool, price float64) []option {
+	switch {
+	case len(beyond) == 0 || !accurate:
+		return nil
+	case price == 0:
+		return []option{slices.MinFunc(beyond, func(a, b option) int { return cmp.Compare(a.dropped, b.dropped) })}
 	}
-	return slices.MinFunc(beyond, func(a, b option) int { return cmp.Compare(a.worst, b.worst) }), true
+	for i := range beyond {
+		o := &beyond[i]
+		o.lost = price * o.dropped
+		o.delay += o.lost
+	}
+	return beyond
+}
+
+// worst is the accuracy of the least accurate quality that knobs allow.
+func (c *Class) worst(k Knobs) float64 {
+	least := math.Inf(1)
+	for i := range c.Options {
+		if o := &c.Options[i]; k.allow(c.Own, o.Quality) {
+			least = min(least, o.Accuracy)
+		}
+	}
+	return least
 }
 
 func compile(v *View, params *Params, place map[string]int, c, i int) (o option, why string) {
@@ -156,30 +180,38 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 		}
 		used[s] = use{u.frames + 1, u.work + visit.Service.Seconds()}
 	}
-	for _, s := range order {
-		station, u := &v.Stations[s], used[s]
-		shared := station.Each // by so many sources
+	shared := func(st *Station) int { // by so many sources
 		if class.crowd > 0 {
-			shared = min(shared, class.crowd)
+			return min(st.Each, class.crowd)
 		}
-		each := max(1, float64(shared))
-		share := rate * u.work / float64(station.Servers)
-		asked, passed := each*share, 1.0
-		if asked > params.MaxLoad {
-			passed = params.MaxLoad / asked // the rest is dropped
-			who := "this source alone"
-			if shared > 1 {
-				who = fmt.Sprintf("%d such sources", shared)
-			}
-			if asked > o.worst {
-				o.worst, why = asked, fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*asked, who)
-			}
-		}
-		if station.Each > 0 {
-			o.own += u.frames * station.Wait(each*rate*u.frames*passed, u.work/u.frames)
+		return st.Each
+	}
+	worst := 0.0
+	for _, s := range order {
+		station := &v.Stations[s]
+		load := float64(max(1, shared(station))) * rate * used[s].work / float64(station.Servers)
+		if load <= params.MaxLoad || load <= worst {
 			continue
 		}
-		o.loads = append(o.loads, load{s, share, rate * u.frames})
+		worst = load
+		who := "this source alone"
+		if n := shared(station); n > 1 {
+			who = fmt.Sprintf("%d such sources", n)
+		}
+		why = fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*load, who)
+	}
+	passed := 1.0 // share of the frames; the rest is dropped
+	if why != "" {
+		passed = params.MaxLoad / worst
+		o.dropped = rate * (1 - passed)
+	}
+	for _, s := range order {
+		station, u := &v.Stations[s], used[s]
+		if station.Each > 0 {
+			o.own += u.frames * station.Wait(float64(max(1, shared(station)))*rate*passed*u.frames, u.work/u.frames)
+			continue
+		}
+		o.loads = append(o.loads, load{s, rate * passed * u.work / float64(station.Servers), rate * passed * u.frames})
 	}
 	o.delay = class.rate() * (o.own + Skip(q.Quality.Every, class.FPS).Seconds())
 	return o, why
@@ -204,23 +236,10 @@ const places = 5
 // as it has to be. More than 1 it is only taken for where hardly anything waits, which
 // says nothing of the tail. What is lost in a second, ρ·p(ρ) times what the station
 // serves, is convex in ρ, too.
-func (p *problem) losses(v *View, params *Params, sources []int) {
-	if params.Deadline == 0 || params.Rule != RuleUtility || params.Theta == 0 {
+func (p *problem) losses(v *View, price float64) {
+	if price == 0 {
 		return
 	}
-	accuracy, frames := 0.0, 0.0
-	for c := range v.Classes {
-		best := 0.0
-		for _, o := range v.Classes[c].Options {
-			best = max(best, o.Accuracy)
-		}
-		n := v.Classes[c].rate() * float64(sources[c])
-		accuracy, frames = accuracy+n*best, frames+n
-	}
-	if frames == 0 {
-		return
-	}
-	each := params.Deadline.Seconds() + accuracy/frames/params.Theta
 	for i := range p.stations {
 		pace, uses := 0.0, 0.0 // frames a second at full load: the mean over the options
 		for x := range p.options {
@@ -232,9 +251,30 @@ func (p *problem) losses(v *View, params *Params, sources []int) {
 		}
 		if s := &p.stations[i]; uses > 0 {
 			own := min(1, s.variability) / math.Sqrt(float64(v.Stations[i].Servers))
-			s.lossy, s.tail = each*pace/uses*own/(places+1), 1.5+2.4/own
+			s.lossy, s.tail = price*pace/uses*own/(places+1), 1.5+2.4/own
 		}
 	}
+}
+
+// priceOfLoss is the delay that a dropped frame is as bad as, in seconds; 0: it
+// costs nothing.
+func priceOfLoss(v *View, params *Params, sources []int) float64 {
+	if params.Deadline == 0 || params.Rule != RuleUtility || params.Theta == 0 {
+		return 0
+	}
+	accuracy, frames := 0.0, 0.0
+	for c := range v.Classes {
+		best := 0.0
+		for _, o := range v.Classes[c].Options {
+			best = max(best, o.Accuracy)
+		}
+		n := v.Classes[c].rate() * float64(sources[c])
+		accuracy, frames = accuracy+n*best, frames+n
+	}
+	if frames == 0 {
+		return 0
+	}
+	return params.Deadline.Seconds() + accuracy/frames/params.Theta
 }
 
 // waiting returns Φ at a utilisation, and its two derivatives. Beyond the limit,
@@ -252,7 +292,7 @@ func (s *server) waiting(rho float64) (value, slope, bend float64) {
 	return value, slope, bend
 }
 
-// lost is the part of Φ, over all stations, that stands for dropped frames.
+// lost is the part of the delay, over all frames, that stands for dropped ones.
 func (p *problem) lost(n []int) (sum float64) {
 	loads := make([]float64, len(p.stations))
 	p.loads(n, loads)
@@ -260,6 +300,9 @@ func (p *problem) lost(n []int) (sum float64) {
 		if s := &p.stations[i]; s.lossy > 0 && loads[i] <= s.limit {
 			sum += s.lossy * math.Pow(loads[i], s.tail)
 		}
+	}
+	for x := range p.options {
+		sum += float64(n[x]) * p.options[x].lost
 	}
 	return sum
 }
