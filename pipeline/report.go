@@ -87,6 +87,7 @@ type StageReport struct {
 	Dropped    map[Reason]uint64 `json:"dropped"`
 	Queue      *Histogram        `json:"queue"`
 	Transfer   *Histogram        `json:"transfer"`
+	Link       *Histogram        `json:"link,omitempty"` // of the transfer what the link took; nil: an older weftd
 	Reduce     *Histogram        `json:"reduce"`
 	Execute    *Histogram        `json:"execute"`
 	Detections map[string]uint64 `json:"detections,omitempty"` // by label

@@ -34,7 +34,7 @@ type Runner struct {
 	queue *Queue
 	limit logLimit
 
-	queued, transfer, reduce, execute *Histogram
+	queued, transfer, link, reduce, execute *Histogram
 
 	mu         sync.Mutex
 	status     Status
@@ -63,14 +63,14 @@ func NewRunner(cfg RunnerConfig, stage Stage, next *Router) (*Runner, error) {
 	}
 	return &Runner{
 		cfg: cfg, stage: stage, next: next, queue: queue,
-		queued: NewHistogram(), transfer: NewHistogram(), reduce: NewHistogram(), execute: NewHistogram(),
+		queued: NewHistogram(), transfer: NewHistogram(), link: NewHistogram(), reduce: NewHistogram(), execute: NewHistogram(),
 		status: StatusStarting, dropped: map[Reason]uint64{}, detections: map[string]uint64{},
 	}, nil
 }
 
 // Receive takes ownership of a frame for this instance and never blocks.
 func (r *Runner) Receive(f *Frame) {
-	d, far := claimTransfer(f, r.cfg.Group)
+	d, link, far := claimTransfer(f, r.cfg.Group)
 	r.mu.Lock()
 	r.received++
 	if far {
@@ -79,6 +79,7 @@ func (r *Runner) Receive(f *Frame) {
 	r.mu.Unlock()
 	if far {
 		r.transfer.Record(d)
+		r.link.Record(link)
 	}
 	now := time.Now()
 	if !r.queue.Push(f, now) {
@@ -87,19 +88,19 @@ func (r *Runner) Receive(f *Frame) {
 }
 
 // claimTransfer makes one span of the group out of the transfer spans of no
-// stage that end f.Spans: the sending router's (encoding) and the link's.
-func claimTransfer(f *Frame, group string) (time.Duration, bool) {
+// stage that end f.Spans: the sending router's (encoding) and, last, the link's.
+func claimTransfer(f *Frame, group string) (sum, link time.Duration, ok bool) {
 	n := len(f.Spans)
-	var sum time.Duration
 	for n > 0 && f.Spans[n-1].Kind == SpanTransfer && f.Spans[n-1].Stage == "" {
 		n--
 		sum += f.Spans[n].Duration
 	}
 	if n == len(f.Spans) {
-		return 0, false
+		return 0, 0, false
 	}
+	link = f.Spans[len(f.Spans)-1].Duration
 	f.Spans = append(f.Spans[:n], Span{group, SpanTransfer, sum})
-	return sum, true
+	return sum, link, true
 }
 
 // Run processes frames until ctx ends; then it settles those that wait as
@@ -236,7 +237,7 @@ func (r *Runner) Report() StageReport {
 	rep := StageReport{
 		Instance: r.cfg.Instance, Workflow: r.cfg.Workflow, Task: r.cfg.Task, Status: r.status, Message: r.message,
 		Received: r.received, Processed: r.processed, Filtered: r.filtered, Bytes: r.bytes, Dropped: dropped,
-		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
+		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Link: r.link.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
 		Detections: maps.Clone(r.detections),
 	}
 	if judged := r.judged; judged.Frames > 0 {

@@ -106,7 +106,7 @@ func TestRunnerSpans(t *testing.T) {
 			count int64
 			max   time.Duration
 		}{
-			{"transfer", rep.Transfer, 2, 10 * time.Millisecond}, {"queue", rep.Queue, 3, 80 * time.Millisecond},
+			{"transfer", rep.Transfer, 2, 10 * time.Millisecond}, {"link", rep.Link, 2, 6 * time.Millisecond}, {"queue", rep.Queue, 3, 80 * time.Millisecond},
 			{"reduce", rep.Reduce, 3, 30 * time.Millisecond}, {"execute", rep.Execute, 3, 50 * time.Millisecond},
 		} {
 			if got := h.got.Quantile(1); h.got.Count() != h.count || (got-h.max).Abs() > h.max/50 {

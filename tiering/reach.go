@@ -66,7 +66,7 @@ func (s *scheduler) turn(missing []instance) {
 			turned = s.split(in, n)
 		}
 		s.turnSome(i, missing, turned)
-		s.outflow(i, turned, from)
+		s.outflow(i, missing, from)
 	}
 }
 
@@ -81,7 +81,7 @@ func (s *scheduler) limited() bool {
 	if n := len(s.view.mesh.uplinks); n > 0 && !math.IsInf(s.view.mesh.uplinks[n-1], 1) {
 		return true
 	}
-	for _, anchors := range s.at { // so far they are those of sources
+	for _, anchors := range s.at { // where sources are, and what runs
 		for _, a := range anchors {
 			if s.view.mesh.nodes[a.node].Uplink > 0 {
 				return true
@@ -152,9 +152,9 @@ func (s *scheduler) inflow(group string, from map[string]inflow) (in inflow) {
 	return in
 }
 
-// outflow adds what leaves a task, of which so many instances turned, for the
-// groups after it.
-func (s *scheduler) outflow(task, turned int, from map[string]inflow) {
+// outflow adds what leaves a task for the groups after it, from where its
+// instances run and where those that are missing turn to.
+func (s *scheduler) outflow(task int, missing []instance, from map[string]inflow) {
 	t, c := &s.workflow.Tasks[task], s.classes[task]
 	if !c.category.Intensive() {
 		return
@@ -174,10 +174,22 @@ func (s *scheduler) outflow(task, turned int, from map[string]inflow) {
 		}
 	}
 	flow := rate * s.share(t) * s.bits(next, resolution)
-	fog := float64(turned) / float64(max(1, t.Replicas))
-	if c.tiers[0] == Fog {
-		fog = 1
+	here, all := 0, 0
+	for _, n := range s.running[task] {
+		all++
+		if s.view.mesh.nodes[n].Tier == Fog {
+			here++
+		}
 	}
+	for i := range missing {
+		if missing[i].task == task {
+			all++
+			if s.class(&missing[i]).tiers[0] == Fog {
+				here++
+			}
+		}
+	}
+	fog := float64(here) / float64(max(1, all))
 	out := from[t.Group]
 	out.fog += fog * flow
 	out.cloud += (1 - fog) * flow

@@ -74,24 +74,18 @@ func (d *decider) admit(rng *rand.Rand) {
 		was[name] = true
 	}
 	d.counts = make([]int, len(d.view.Classes))
-	over := map[string]bool{} // those that their own node has no room for
+	over := d.crowded(was)
 	for c := range d.view.Classes {
-		class := &d.view.Classes[c]
-		room, why := d.room(c)
-		for _, s := range crowded(class, room, was) {
-			d.refused = append(d.refused, Refusal{s.Name, class.Name, why})
-			over[s.Name] = true
-		}
-		for _, s := range class.Sources {
-			if over[s.Name] {
+		for _, s := range d.view.Classes[c].Sources {
+			switch {
+			case over[s.Name]:
 				continue
-			}
-			classOf[s.Name] = c
-			if was[s.Name] {
+			case was[s.Name]:
 				d.counts[c]++
-			} else {
+			default:
 				pending = append(pending, newcomer{s, c})
 			}
+			classOf[s.Name] = c
 		}
 	}
 	stay := slices.DeleteFunc(slices.Clone(d.state.Admitted), func(name string) bool {
@@ -198,10 +192,10 @@ func (d *decider) with(more []newcomer) *problem {
 }
 
 func (d *decider) acceptable(more []newcomer) bool {
-	p := d.with(more)
-	if p.leastAccurate() >= d.params.MinAccuracy {
+	if d.view.accurate(d.params) {
 		return true // if not all frames can be served, some can, of all sources alike
 	}
+	p := d.with(more)
 	floor := d.params.MinAccuracy * p.frames
 	if p.solve(goal{kind: fastest, floor: floor}) != nil {
 		return true
@@ -225,67 +219,71 @@ func (d *decider) whyNot(more []newcomer) string {
 		count(all, "source"), d.overloaded(p, p.leastOverload().n))
 }
 
-// room is how many sources of the class what each node has for itself (a resize,
-// its uplink) can serve in some quality, and why not more: an uplink that two
-// cameras are too much for may do for one.
-func (d *decider) room(c int) (room int, why string) {
+// room is how many sources a node has room for at what it has for itself (a
+// resize, its uplink), if they are of the class and have some quality or other,
+// and why not for more: an uplink that two cameras are too much for may do for one.
+func (d *decider) room(c int) (sources int, why string) {
 	class := &d.view.Classes[c]
 	one := make([]int, len(d.view.Classes))
 	one[c] = 1
-	most, each := 0, 0
-	on := map[string]int{}
-	for _, s := range class.Sources {
-		if on[s.Node]++; s.Node != "" {
-			most = max(most, on[s.Node])
+	class.crowd = 0
+	p, unusable := newProblem(d.view, d.params, one)
+	if len(p.options) > 0 {
+		return math.MaxInt, ""
+	}
+	why = "no quality is offered for its class with the knobs that are on"
+	for i := len(class.Options) - 1; i >= 0; i-- {
+		if no, ok := unusable[[2]int{c, i}]; ok {
+			why = fmt.Sprintf("no quality can be served; %s: %s", class.Options[i].Quality, no)
 		}
 	}
+	each := 0
 	for i := range d.view.Stations {
 		each = max(each, d.view.Stations[i].Each)
 	}
-	room = math.MaxInt
-	for class.crowd = 0; ; {
-		p, unusable := newProblem(d.view, d.params, one)
-		if len(p.options) > 0 {
-			return room, why
+	for class.crowd = each - 1; class.crowd > 0; class.crowd-- {
+		if p, _ := newProblem(d.view, d.params, one); len(p.options) > 0 {
+			return class.crowd, why
 		}
-		if why == "" {
-			why = "no quality is offered for its class with the knobs that are on"
-			for i := len(class.Options) - 1; i >= 0; i-- {
-				if no, ok := unusable[[2]int{c, i}]; ok {
-					why = fmt.Sprintf("no quality can be served; %s: %s", class.Options[i].Quality, no)
-				}
-			}
-		}
-		if most <= 1 || each <= 1 {
-			class.crowd = 0
-			return 0, why
-		}
-		most, each = most-1, each-1
-		room, class.crowd = most, each
 	}
+	class.crowd = 0
+	return 0, why
 }
 
-// crowded are the sources of the class beyond so many on a node: the newest of
+// crowded refuses the sources that their own node has no room for: the newest of
 // those that are not admitted, then the newest of those that are.
-func crowded(class *Class, room int, admitted map[string]bool) []Source {
-	if room >= len(class.Sources) {
-		return nil
+func (d *decider) crowded(admitted map[string]bool) map[string]bool {
+	type there struct {
+		Source
+		class int
 	}
-	all := slices.Clone(class.Sources)
-	slices.SortFunc(all, func(a, b Source) int {
+	rooms, whys := make([]int, len(d.view.Classes)), make([]string, len(d.view.Classes))
+	var all []there
+	for c := range d.view.Classes {
+		rooms[c], whys[c] = d.room(c)
+		for _, s := range d.view.Classes[c].Sources {
+			all = append(all, there{s, c})
+		}
+	}
+	slices.SortFunc(all, func(a, b there) int {
 		if admitted[a.Name] != admitted[b.Name] {
 			if admitted[a.Name] {
 				return -1
 			}
 			return 1
 		}
-		return byAge(a, b)
+		return byAge(a.Source, b.Source)
 	})
-	on := map[string]int{}
-	return slices.DeleteFunc(all, func(s Source) bool {
+	over, on := map[string]bool{}, map[string]int{}
+	for _, s := range all {
+		if room := rooms[s.class]; room == 0 || s.Node != "" && on[s.Node] >= room {
+			d.refused = append(d.refused, Refusal{s.Name, d.view.Classes[s.class].Name, whys[s.class]})
+			over[s.Name] = true
+			continue
+		}
 		on[s.Node]++
-		return on[s.Node] <= room
-	})
+	}
+	return over
 }
 
 // merge puts newcomers at random places among those who stay, whose order is

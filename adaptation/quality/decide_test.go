@@ -119,7 +119,8 @@ func check(t *testing.T, v *View, params *Params, d *Decision) {
 		if math.Abs(accuracy/frames-d.Estimate.Accuracy) > 1e-9 {
 			t.Fatalf("the mean accuracy of the sources is %g, the estimate %g", accuracy/frames, d.Estimate.Accuracy)
 		}
-		if allFrames && d.Estimate.Saturated == "" && math.Abs(latency/frames-d.Estimate.Latency.Seconds()) > 1e-6 {
+		// Frames that a node's own link drops do not wait further on, which the mean has.
+		if allFrames && d.Estimate.Saturated == "" && math.Abs(latency/frames-d.Estimate.Latency.Seconds()) > 1e-6+1e-4*latency/frames {
 			t.Fatalf("the mean latency of the sources is %g s, the estimate %v", latency/frames, d.Estimate.Latency)
 		}
 	}
@@ -313,6 +314,44 @@ func TestAnUplinkServesWhomItCan(t *testing.T) {
 	params.MinAccuracy = 0.5
 	if d = start(t, params).decide(v); len(d.Sources) != 3 {
 		t.Errorf("all qualities are accurate enough: %+v", d.Refused)
+	}
+}
+
+// Cameras of several classes share the uplink of their node: the oldest of all is
+// served where there is room for one.
+func TestClassesShareAnUplink(t *testing.T) {
+	v := useCase(2, 1e9)
+	other := v.Classes[0]
+	other.Name, other.Sources = "yard", names("yard", 2)
+	other.FPS, other.Own.Resolution = 1.01, 512
+	v.Classes = append(v.Classes, other)
+	v.Stations[0].Each, v.Stations[1].Each = 4, 4
+	for c := range v.Classes {
+		v.Classes[c].Sources = slices.Clone(v.Classes[c].Sources)
+		v.Classes[c].Options = slices.Clone(v.Classes[c].Options)
+		for i := range v.Classes[c].Sources {
+			v.Classes[c].Sources[i].Node = "edge-1"
+			v.Classes[c].Sources[i].Joined = time.Unix(int64(2*i+c), 0)
+		}
+		for i := range v.Classes[c].Options {
+			v.Classes[c].Options[i].Path = slices.Clone(v.Classes[c].Options[i].Path)
+			v.Classes[c].Options[i].Path[1].Transfer = []Visit{{"edge-fog", ms(600), 0}}
+		}
+	}
+	params := DefaultParams()
+	params.MinAccuracy = 0.65 // 416 has 0.6382
+	d := start(t, params).decide(v)
+	if len(d.Sources) != 1 || d.Sources[0].Source != "cam00000" || len(d.Refused) != 3 {
+		t.Errorf("%+v, refused %+v", d.Sources, d.Refused)
+	}
+	// Nobody knows where they are: then none can be told from another.
+	for c := range v.Classes {
+		for i := range v.Classes[c].Sources {
+			v.Classes[c].Sources[i].Node = ""
+		}
+	}
+	if d = start(t, params).decide(v); len(d.Sources) != 4 {
+		t.Errorf("without nodes: %+v, refused %+v", d.Sources, d.Refused)
 	}
 }
 

@@ -1,7 +1,5 @@
 package quality
 
-import "math"
-
 // The choice among distributions, on a compiled problem.
 
 // algorithm1 is Algorithm 1 as this project reads it: of the distributions
@@ -41,15 +39,6 @@ func (p *problem) bestUtility(theta, weight float64) *solution {
 // mostAccurate returns the most accurate distribution that can be served; nil if
 // there is none.
 func (p *problem) mostAccurate() *solution { return p.bestUtility(0, 1) }
-
-// leastAccurate is the accuracy of the least accurate option.
-func (p *problem) leastAccurate() float64 {
-	least := math.Inf(1)
-	for _, o := range p.options {
-		least = min(least, o.f1)
-	}
-	return least
-}
 
 // leastOverload returns the distribution for when none can be served.
 func (p *problem) leastOverload() *solution {

@@ -171,8 +171,7 @@ func (d *decider) assign(p *problem, n []int, waits []float64) []Assignment {
 			o := &p.options[x]
 			latency := o.own
 			for _, l := range o.loads {
-				visits := l.rate / class.rate() * float64(class.Options[o.index].Quality.Every)
-				latency += visits * waits[l.station]
+				latency += l.visits * waits[l.station]
 			}
 			why := fmt.Sprintf("%d of the %s of class %s have it in turn", n[x], count(len(names), "source"), class.Name)
 			if n[x] == len(names) {

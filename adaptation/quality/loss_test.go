@@ -60,3 +60,31 @@ func TestFullQueuesAreKeptAwayFrom(t *testing.T) {
 		t.Errorf("%d of 10 sources at 512 where full queues cost, and %d where they do not", with, without)
 	}
 }
+
+// What is dropped of frames that stand for others is as bad as all of them, and
+// qualities keep their order whichever of them a node's own link is too slow for.
+func TestDroppedFramesStandForOthers(t *testing.T) {
+	option := func(r, every, ms int) Option {
+		return Option{Quality: Quality{Resolution: r, Every: every}, Accuracy: 0.8, Path: Path{{Execution: Visit{Station: "own", Service: time.Duration(ms) * time.Millisecond}}}}
+	}
+	view := View{Stations: []Station{{Name: "own", Servers: 1, Each: 1}}, Classes: []Class{{
+		Name: "a", FPS: 10, Own: Quality{Resolution: 512, Every: 1}, Sources: []Source{{Name: "x"}},
+		Options: []Option{option(512, 1, 190), option(512, 4, 760), option(416, 1, 50)},
+	}}}
+	params := DefaultParams()
+	params.Deadline, params.Theta, params.Knobs.Rate = 2*time.Second, 0.2, true
+	p, _ := newProblem(&view, &params, []int{1})
+	if len(p.options) != 3 || p.options[0].index != 0 || p.options[1].index != 1 || p.options[2].index != 2 {
+		t.Fatalf("options %+v", p.options)
+	}
+	// Both ask for 190 % of their link: half of ten frames a second are lost, or
+	// half of 2.5 that stand for four each.
+	for i, o := range p.options[:2] {
+		if want := 6.0 * 5; math.Abs(o.lost-want) > 1e-9 {
+			t.Errorf("option %d: %g s a second are lost, want %g", i, o.lost, want)
+		}
+	}
+	if p.options[2].lost != 0 {
+		t.Error("nothing is lost at 416")
+	}
+}

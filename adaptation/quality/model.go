@@ -37,8 +37,7 @@ type option struct {
 	class, index    int // in the view
 	delay, accuracy float64
 	loads           []load
-	f1              float64 // accuracy of a frame
-	dropped         float64 // frames a second that what its node has for itself does not serve
+	dropped         float64 // frames a second that are lost where one source is too much, those that they stand for included
 	lost            float64 // what they add to delay
 	own             float64 // seconds an analysed frame takes if it need not wait at shared stations
 }
@@ -57,6 +56,8 @@ type load struct {
 	station int
 	share   float64 // utilisation by one source
 	rate    float64 // frames a second from one source
+	visits  float64 // of each of them
+	stands  float64 // captured frames for each that is analysed
 }
 
 type server struct {
@@ -105,10 +106,11 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 			p.options = append(p.options, o)
 		}
 		if price > 0 || len(p.options) == g.first {
-			for _, o := range lossy(beyond, class.worst(params.Knobs) >= params.MinAccuracy, price) {
+			for _, o := range lossy(beyond, v.accurate(params), price) {
 				delete(unusable, [2]int{c, o.index})
 				p.options = append(p.options, o)
 			}
+			slices.SortFunc(p.options[g.first:], func(a, b option) int { return cmp.Compare(a.index, b.index) })
 		}
 		g.end = len(p.options)
 		p.classes = append(p.classes, g)
@@ -150,21 +152,24 @@ func lossy(beyond []option, accurate bool, price float64) []option {
 	return beyond
 }
 
-// worst is the accuracy of the least accurate quality that knobs allow.
-func (c *Class) worst(k Knobs) float64 {
-	least := math.Inf(1)
-	for i := range c.Options {
-		if o := &c.Options[i]; k.allow(c.Own, o.Quality) {
-			least = min(least, o.Accuracy)
+// accurate reports whether every quality that knobs allow is as accurate as is
+// asked: then no distribution misses it.
+func (v *View) accurate(params *Params) bool {
+	for c := range v.Classes {
+		class := &v.Classes[c]
+		for i := range class.Options {
+			if o := &class.Options[i]; params.Knobs.allow(class.Own, o.Quality) && o.Accuracy < params.MinAccuracy {
+				return false
+			}
 		}
 	}
-	return least
+	return true
 }
 
 func compile(v *View, params *Params, place map[string]int, c, i int) (o option, why string) {
 	class, q := &v.Classes[c], &v.Classes[c].Options[i]
 	rate := class.rate() / float64(q.Quality.Every)
-	o = option{f1: q.Accuracy, class: c, index: i, accuracy: class.rate() * q.Accuracy}
+	o = option{class: c, index: i, accuracy: class.rate() * q.Accuracy}
 	type use struct{ frames, work float64 } // a frame's visits and their service
 	used := map[int]use{}
 	var order []int
@@ -180,38 +185,38 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 		}
 		used[s] = use{u.frames + 1, u.work + visit.Service.Seconds()}
 	}
-	shared := func(st *Station) int { // by so many sources
-		if class.crowd > 0 {
-			return min(st.Each, class.crowd)
-		}
-		return st.Each
-	}
-	worst := 0.0
-	for _, s := range order {
-		station := &v.Stations[s]
-		load := float64(max(1, shared(station))) * rate * used[s].work / float64(station.Servers)
-		if load <= params.MaxLoad || load <= worst {
-			continue
-		}
-		worst = load
-		who := "this source alone"
-		if n := shared(station); n > 1 {
-			who = fmt.Sprintf("%d such sources", n)
-		}
-		why = fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*load, who)
-	}
-	passed := 1.0 // share of the frames; the rest is dropped
-	if why != "" {
-		passed = params.MaxLoad / worst
-		o.dropped = rate * (1 - passed)
-	}
+	worst, passed := 0.0, 1.0 // share of the frames that get so far; the rest is dropped
 	for _, s := range order {
 		station, u := &v.Stations[s], used[s]
-		if station.Each > 0 {
-			o.own += u.frames * station.Wait(float64(max(1, shared(station)))*rate*passed*u.frames, u.work/u.frames)
-			continue
+		shared := station.Each // by so many sources
+		if shared > 0 && class.crowd > 0 {
+			shared = class.crowd
 		}
-		o.loads = append(o.loads, load{s, rate * passed * u.work / float64(station.Servers), rate * passed * u.frames})
+		each := float64(max(1, shared)) * rate
+		if load := each * u.work / float64(station.Servers); load > params.MaxLoad && load > worst {
+			worst = load
+			who := "this source alone"
+			if shared > 1 {
+				who = fmt.Sprintf("%d such sources", shared)
+			}
+			why = fmt.Sprintf("%s would be loaded to %.0f %% by %s", station.Name, 100*load, who)
+		}
+		served := 1.0
+		if load := each * passed * u.work / float64(station.Servers); load > params.MaxLoad {
+			served = params.MaxLoad / load
+		}
+		if station.Each > 0 {
+			o.own += u.frames * station.Wait(each*passed*served*u.frames, u.work/u.frames)
+		} else {
+			o.loads = append(o.loads, load{
+				station: s, share: rate * passed * served * u.work / float64(station.Servers),
+				rate: rate * passed * served * u.frames, visits: u.frames, stands: float64(q.Quality.Every),
+			})
+		}
+		passed *= served
+	}
+	if passed < 1 {
+		o.dropped = class.rate() * (1 - passed)
 	}
 	o.delay = class.rate() * (o.own + Skip(q.Quality.Every, class.FPS).Seconds())
 	return o, why
@@ -233,24 +238,26 @@ const places = 5
 // falls with K(1−ρ)/v below (TestLossesFollowTheory). Each of c instances has a
 // queue of its own and every c-th frame, which come the more regularly: v/√c
 // stands for its variability, which in the sweeps of docs/sweeps.md is as cautious
-// as it has to be. More than 1 it is only taken for where hardly anything waits, which
-// says nothing of the tail. What is lost in a second, ρ·p(ρ) times what the station
+// as it has to be. It is not the one corrected by measured waits: those are of short
+// queues and of frames that were not dropped, and the shorter for it. What is lost in a second, ρ·p(ρ) times what the station
 // serves, is convex in ρ, too.
 func (p *problem) losses(v *View, price float64) {
 	if price == 0 {
 		return
 	}
 	for i := range p.stations {
-		pace, uses := 0.0, 0.0 // frames a second at full load: the mean over the options
+		// Captured frames that what is analysed in a second at full load stands for:
+		// the mean over the options, by their frames.
+		pace, uses := 0.0, 0.0
 		for x := range p.options {
 			for _, l := range p.options[x].loads {
 				if l.station == i && l.share > 0 {
-					pace, uses = pace+l.rate/l.share, uses+1
+					pace, uses = pace+l.stands*l.rate*l.rate/l.share, uses+l.rate
 				}
 			}
 		}
 		if s := &p.stations[i]; uses > 0 {
-			own := min(1, s.variability) / math.Sqrt(float64(v.Stations[i].Servers))
+			own := min(1, v.Stations[i].spread()) / math.Sqrt(float64(v.Stations[i].Servers))
 			s.lossy, s.tail = price*pace/uses*own/(places+1), 1.5+2.4/own
 		}
 	}
@@ -297,8 +304,8 @@ func (p *problem) lost(n []int) (sum float64) {
 	loads := make([]float64, len(p.stations))
 	p.loads(n, loads)
 	for i := range p.stations {
-		if s := &p.stations[i]; s.lossy > 0 && loads[i] <= s.limit {
-			sum += s.lossy * math.Pow(loads[i], s.tail)
+		if s := &p.stations[i]; s.lossy > 0 && loads[i] <= s.limit+1e-12 {
+			sum += s.lossy * math.Pow(min(loads[i], s.limit), s.tail)
 		}
 	}
 	for x := range p.options {

@@ -208,7 +208,7 @@ func (s *surveyor) link(g *group, t *tiering.Task, from, here []tiering.Placemen
 		station.Each = 0 // all share it
 	}
 	s.station(station)
-	w := s.way(g, t, from)
+	w := s.way(g, t, from, here)
 	scale := func(d time.Duration) time.Duration {
 		return time.Duration(float64(d) * float64(len(away)) / float64(len(from)))
 	}
@@ -261,25 +261,46 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 }
 
 // way is what frames take to a task on another node: equation 2.
-type way struct{ send, propagate time.Duration } // size over bandwidth; what every size takes
+type way struct{ send, propagate time.Duration } // size over bandwidth; what the link is not taken for
 
 // way is as it was measured, or as long as the way to another task of the group
 // is: of that, what frames take to be sent goes with their size. Where nothing was
 // sent yet, that is not known, and taken for nothing.
-func (s *surveyor) way(g *group, t *tiering.Task, from []tiering.Placement) way {
-	of := func(o *tiering.Task) (way, bool) {
-		mean, ok := s.Costs.Transfer[o.Name]
-		half := s.roundTrip(from, s.placed[o.Name]) / 2
-		return way{max(0, mean-half), min(half, mean)}, ok
+func (s *surveyor) way(g *group, t *tiering.Task, from, here []tiering.Placement) way {
+	half := func(o *tiering.Task) time.Duration {
+		to := s.placed[o.Name]
+		if o.Name == t.Name {
+			to = here
+		}
+		return s.roundTrip(from, to) / 2
 	}
-	if w, ok := of(t); ok {
-		return w
+	link := func(o *tiering.Task) (time.Duration, bool) {
+		if d, ok := s.Costs.Link[o.Name]; ok {
+			return d, true
+		}
+		d, ok := s.Costs.Transfer[o.Name]
+		return d, ok
 	}
-	send, _ := s.scaled(g, t, func(o *tiering.Task) (time.Duration, bool) {
-		w, ok := of(o)
-		return w.send, ok
-	})
-	return way{send, s.roundTrip(from, s.placed[t.Name]) / 2}
+	send := func(o *tiering.Task) (time.Duration, bool) {
+		d, ok := link(o)
+		return max(0, d-half(o)), ok
+	}
+	handle := func(o *tiering.Task) (time.Duration, bool) { // encode, at the sender
+		d, ok := s.Costs.Link[o.Name]
+		return max(0, s.Costs.Transfer[o.Name]-d), ok
+	}
+	estimate := func(of func(*tiering.Task) (time.Duration, bool)) time.Duration {
+		d, ok := of(t)
+		if !ok {
+			d, _ = s.scaled(g, t, of)
+		}
+		return d
+	}
+	propagate := half(t)
+	if d, ok := link(t); ok {
+		propagate = min(propagate, d)
+	}
+	return way{estimate(send), propagate + estimate(handle)}
 }
 
 // scaled estimates what was not measured of a task from the task of the same

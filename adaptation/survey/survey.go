@@ -30,6 +30,9 @@ type Costs struct {
 	// Transfer is what frames take to a task if they come from another node, from
 	// when they are encoded to when they are decoded; by task.
 	Transfer map[string]time.Duration
+	// Link is the part of it for which the link is taken, which the frames of
+	// several share: all of it where nobody says.
+	Link map[string]time.Duration
 }
 
 // Input is what is known of a workflow.

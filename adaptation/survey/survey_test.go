@@ -142,6 +142,29 @@ func TestViewOfThePaper(t *testing.T) {
 	}
 }
 
+// Encoding takes time, and the link is not taken for it.
+func TestEncodingDoesNotTakeTheLink(t *testing.T) {
+	in := paper(2)
+	in.Costs.Link = map[string]time.Duration{"detect@512": 19 * msec, "draw": 11 * msec}
+	v, err := survey.View(in, resolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := 416.0 * 416 / (512 * 512)
+	for i, want := range [][2]time.Duration{
+		{10 * msec, (9 + 6) * msec},
+		{time.Duration(pixels * 10 * float64(msec)), 4*msec + time.Duration(pixels*6*float64(msec))}, // estimated
+	} {
+		for _, step := range v.Classes[0].Options[i].Path {
+			if strings.HasPrefix(step.Task, "detect") {
+				if x := step.Transfer[0]; !near(x.Service, want[0]) || !near(x.Delay, want[1]) {
+					t.Errorf("%s: the link is taken for %v, and %v more pass, want %v", step.Task, x.Service, x.Delay, want)
+				}
+			}
+		}
+	}
+}
+
 // What was profiled on a node stands in for what was not seen there, and for
 // nothing else.
 func TestProfiledWhereNothingWasMeasured(t *testing.T) {

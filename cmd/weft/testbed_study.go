@@ -156,12 +156,11 @@ func (o *studyOptions) simulate(ctx context.Context, jobs []experiment.StudyJob,
 	var mu sync.Mutex
 	done := 0
 	return experiment.RunStudy(ctx, jobs, runtime.GOMAXPROCS(0), func(ctx context.Context, j *experiment.StudyJob) (*testbed.Recording, error) {
-		sc := j.Arm.Scenario
-		known := sc.Costs
+		sc := *j.Arm.Scenario
 		if measured, ok := costs[j.Run.Name]; ok {
-			known = measured
+			sc.Costs = measured
 		}
-		rec, err := sim.Run(ctx, sim.Config{Scenario: sc, Costs: known, Seed: sc.Seed + uint64(j.Number) - 1, CPUScale: sc.CPUScale})
+		rec, err := sim.Run(ctx, sim.Config{Scenario: &sc, Costs: sc.Costs, Seed: sc.Seed + uint64(j.Number) - 1, CPUScale: sc.CPUScale})
 		if err != nil {
 			return nil, err
 		}
@@ -193,6 +192,7 @@ func (o *studyOptions) emulate(ctx context.Context, j *experiment.StudyJob, cost
 	out, err := emulate(ctx, &sc, j.Number, o.ground, !measured, rec, show, o.ground.log(lineWriter{show}))
 	if err == nil && !measured {
 		costs[j.Run.Name] = out.Costs
+		err = rec.Costs(out.Costs)
 	}
 	return out, errors.Join(err, rec.Close())
 }

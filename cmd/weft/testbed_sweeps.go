@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (o *sweepOptions) sweeps() (sweeps []experiment.Sweep, drawMap bool, err er
 		one := experiment.Sweep{Parameter: experiment.Parameter(o.only[0])}
 		for _, word := range strings.Split(o.values, ",") {
 			v, err := strconv.ParseFloat(strings.TrimSpace(word), 64)
-			if err != nil {
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 				return nil, false, wrongUsage("--values: %q is no number", word)
 			}
 			one.Values = append(one.Values, v)
@@ -89,6 +90,8 @@ func (o *sweepOptions) sweeps() (sweeps []experiment.Sweep, drawMap bool, err er
 			sweeps = append(sweeps, all[i])
 		case name == "map":
 			drawMap = true
+		case name == "optimum" && o.optimum == "":
+			return nil, false, wrongUsage("--only optimum needs a small scenario: --optimum FILE")
 		case name != "optimum":
 			return nil, false, wrongUsage("--only: there is no sweep %q; use sources, fog-cloud, edge-fog, minAccuracy, theta, map or optimum", name)
 		}
@@ -164,7 +167,7 @@ func (o *sweepOptions) run(cmd *cobra.Command, env *environment, file string, s 
 }
 
 func (o *sweepOptions) smallCases() (*experiment.Optimum, []*experiment.SweepPoint, error) {
-	if o.optimum == "" {
+	if o.optimum == "" || len(o.only) > 0 && !slices.Contains(o.only, "optimum") {
 		return nil, nil, nil
 	}
 	s, err := testbed.Load(o.optimum)

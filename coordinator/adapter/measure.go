@@ -89,7 +89,7 @@ type start struct {
 
 func newMeter() *meter {
 	return &meter{last: map[start]reading{}, glanced: map[start]pipeline.StageReport{}, costs: survey.Costs{
-		Execute: map[string]map[string]time.Duration{}, Transfer: map[string]time.Duration{},
+		Execute: map[string]map[string]time.Duration{}, Transfer: map[string]time.Duration{}, Link: map[string]time.Duration{},
 	}, unused: map[string]*unused{}, filtered: -1}
 }
 
@@ -97,7 +97,7 @@ func newMeter() *meter {
 // suddenly slower shows in the part of a period after that, and in the quickest
 // frames of the whole of it hardly. It says whether frames were analysed.
 func (m *meter) glance(now []kpi.Instance) (analysed bool) {
-	ways := map[string]*pipeline.Histogram{}
+	ways, links := map[string]*pipeline.Histogram{}, map[string]*pipeline.Histogram{}
 	next := make(map[start]pipeline.StageReport, len(now))
 	for _, i := range now {
 		if i.Stage == nil {
@@ -110,25 +110,38 @@ func (m *meter) glance(now []kpi.Instance) (analysed bool) {
 		way := i.Stage.Transfer.Since(was.Transfer)
 		if way.Count() < fewest {
 			kept := *i.Stage
-			kept.Transfer = was.Transfer
+			kept.Transfer, kept.Link = was.Transfer, was.Link
 			next[k] = kept
 			continue
 		}
-		if ways[i.Stage.Task] == nil {
-			ways[i.Stage.Task] = pipeline.NewHistogram()
+		merge(ways, i.Stage.Task, way)
+		if link := i.Stage.Link.Since(was.Link); link.Count() > 0 { // else an older weftd
+			merge(links, i.Stage.Task, link)
 		}
-		ways[i.Stage.Task].Merge(way)
 	}
 	m.glanced = next
-	for task, way := range ways {
-		old, d := m.costs.Transfer[task], way.Quantile(unhindered)
+	quickest(m.costs.Transfer, ways)
+	quickest(m.costs.Link, links)
+	return analysed
+}
+
+func merge(into map[string]*pipeline.Histogram, task string, h *pipeline.Histogram) {
+	if into[task] == nil {
+		into[task] = pipeline.NewHistogram()
+	}
+	into[task].Merge(h)
+}
+
+// quickest takes in what the quickest of new frames took to each task.
+func quickest(known map[string]time.Duration, seen map[string]*pipeline.Histogram) {
+	for task, way := range seen {
+		old, d := known[task], way.Quantile(unhindered)
 		if max(old, d) < jump*min(old, d) {
 			far := sum{n: way.Count(), total: time.Duration(way.Count()) * d}
 			d = far.blend(old)
 		}
-		m.costs.Transfer[task] = d
+		known[task] = d
 	}
-	return analysed
 }
 
 // observe takes in what the instances report of a period, elapsed after the last
@@ -300,6 +313,7 @@ func (m *meter) forget(w *tiering.Workflow, profiled func(node string, t *tierin
 		}
 		_, known := m.costs.Transfer[t.Name]
 		delete(m.costs.Transfer, t.Name)
+		delete(m.costs.Link, t.Name)
 		for node := range m.costs.Execute[t.Name] {
 			if _, ok := profiled(node, t); ok {
 				delete(m.costs.Execute[t.Name], node)
@@ -322,8 +336,10 @@ func (m *meter) fade() {
 			nodes[node] = half(d)
 		}
 	}
-	for task, d := range m.costs.Transfer {
-		m.costs.Transfer[task] = half(d)
+	for _, ways := range []map[string]time.Duration{m.costs.Transfer, m.costs.Link} {
+		for task, d := range ways {
+			ways[task] = half(d)
+		}
 	}
 }
 

@@ -56,6 +56,29 @@ func TestTransferWithoutTheWait(t *testing.T) {
 	}
 }
 
+// What the link takes of a transfer is known by itself, if agents say.
+func TestTheLinksPartOfATransfer(t *testing.T) {
+	l := newLine()
+	l.period("detect@512", 10, always(20*ms))
+	if _, known := l.m.costs.Link["detect@512"]; known {
+		t.Error("nobody said what the link takes")
+	}
+	l.reports["detect@512"].Link = pipeline.NewHistogram()
+	for range 10 {
+		l.reports["detect@512"].Link.Record(12 * ms)
+	}
+	l.period("detect@512", 10, always(20*ms))
+	if x := l.m.costs.Link["detect@512"]; x < 11*ms || x > 13*ms {
+		t.Errorf("the link takes %v, want 12 ms", x)
+	}
+	for range 10 { // nothing is worked, so that it is forgotten
+		l.period("detect@416", 10, always(ms))
+	}
+	if _, known := l.m.costs.Link["detect@512"]; known {
+		t.Error("it is known for ever")
+	}
+}
+
 // Of a way that is not taken nothing is known after a while, and after a longer
 // one if that did not last; what is worked there stays known.
 func TestForget(t *testing.T) {

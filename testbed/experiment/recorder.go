@@ -60,6 +60,11 @@ func (r *Recorder) Begin(m testbed.Method, run int) (*Run, error) {
 
 func runName(m testbed.Method, run int) string { return string(m) + "-" + strconv.Itoa(run) }
 
+// Costs writes costs that were measured.
+func (r *Recorder) Costs(c testbed.Costs) error {
+	return writeFile(filepath.Join(r.dir, costsYAML), encodeCostsYAML(c))
+}
+
 // Finish closes the tables and writes the rest of the folder: tables of runs
 // that were not begun here, costs, summary, plots and report. What can't be
 // written does not keep it from writing the others; the errors are joined.

@@ -110,8 +110,11 @@ func withSources(all []testbed.Source, n int) []testbed.Source {
 }
 
 func withRate(s *testbed.Scenario, a, b tiering.Tier, mbits float64) (*testbed.Scenario, error) {
-	if !(mbits > 0) || mbits > 1e6 {
-		return nil, fmt.Errorf("%w: a rate of %g Mbit/s; use one above 0", ErrSweep, mbits)
+	if !(mbits >= 0.001) || mbits > 1e6 {
+		return nil, fmt.Errorf("%w: a rate of %g Mbit/s; use one from 0.001 to 1000000", ErrSweep, mbits)
+	}
+	if len(s.Network.Pairs) > 0 {
+		return nil, fmt.Errorf("%w: it has links of its own between nodes, which the rate between tiers says nothing of; leave network.pairs out", ErrSweep)
 	}
 	out := *s
 	out.Network.Tiers = slices.Clone(s.Network.Tiers)
@@ -151,6 +154,11 @@ func SweepArms(s *testbed.Scenario, each bool) ([]Arm, error) {
 	}
 	if w.Adapting == nil {
 		return nil, fmt.Errorf("%w: %s has no rule of adaptation; write adaptation: {rule: utility} under spec", ErrSweep, s.Workflow.File)
+	}
+	for _, x := range s.Sources {
+		if x.Resolution != s.Sources[0].Resolution {
+			return nil, fmt.Errorf("%w: source %s has %d and %s has %d; give all the same resolution", ErrSweep, s.Sources[0].Name, s.Sources[0].Resolution, x.Name, x.Resolution)
+		}
 	}
 	resolutions, err := upTo(w, s.Sources[0].Resolution)
 	if err != nil {

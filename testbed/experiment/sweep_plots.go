@@ -38,7 +38,7 @@ func sweepCharts(s *SweepSummary) []picture {
 		}
 		c := newChart(title(x.y)+" over the "+s.Parameter.label(), s.Parameter.label(), x.y)
 		c.grid(true)
-		if s.Parameter.logarithmic() {
+		if s.Parameter.logarithmic() && s.varies() { // a logarithmic axis needs two ends
 			c.plot.X.Scale, c.plot.X.Tick.Marker = plot.LogScale{}, valueTicks(s)
 		}
 		for k, name := range names {
@@ -108,6 +108,10 @@ func (c *chart) addArm(s *SweepSummary, name string, of func(*ArmAtPoint) Estima
 	c.plot.Add(l, &plotter.YErrorBars{XYs: xy, YErrors: errs, LineStyle: bar, CapWidth: 3},
 		&plotter.Scatter{XYs: xy, GlyphStyle: draw.GlyphStyle{Color: style.Color, Radius: 1.6, Shape: draw.CircleGlyph{}}})
 	c.legend = append(c.legend, entry{name, l})
+}
+
+func (s *SweepSummary) varies() bool {
+	return slices.ContainsFunc(s.Points, func(p PointSummary) bool { return p.Value != s.Points[0].Value })
 }
 
 // valueTicks are at the values of the sweep.

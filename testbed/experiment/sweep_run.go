@@ -155,7 +155,7 @@ func (p *SweepPoint) admissible(i int) bool {
 const owed = 0.005
 
 // best is the admissible arm with the most utility, the first of equals, and
-// ratio what ours comes to of it: 1 − the difference over the size of the best's,
+// ratio what ours comes to of it (which is taken for admissible: see owed): 1 − the difference over the size of the best's,
 // so that it says the same where a large Θ makes utilities negative.
 func (p *SweepPoint) best() (best int, ratio float64) {
 	best = p.arm(armOurs)

@@ -89,6 +89,6 @@ func (x *instance) report() pipeline.StageReport {
 	}
 	return pipeline.StageReport{
 		Status: status, Received: x.received, Processed: x.processed, Filtered: x.filtered, Dropped: dropped(x.dropped),
-		Queue: x.waits.Clone(), Transfer: x.transfers.Clone(), Execute: x.works.Clone(),
+		Queue: x.waits.Clone(), Transfer: x.transfers.Clone(), Link: x.links.Clone(), Execute: x.works.Clone(),
 	}
 }

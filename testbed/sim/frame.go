@@ -65,6 +65,7 @@ type frame struct {
 
 	captured, due time.Duration // due: its deadline; never: none
 	taken         time.Duration // by the router, to be sent to another node
+	sent, way     time.Duration // when it was encoded, and from then until it arrived
 	age           time.Duration // when its fate was decided
 	hops          []hop         // connections it has passed
 }

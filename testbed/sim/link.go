@@ -210,6 +210,7 @@ func (p *plane) encoded(f int32) {
 		p.finish(f, deadline)
 		return
 	}
+	p.frames[f].sent = p.now()
 	p.enter(f)
 }
 
@@ -434,7 +435,7 @@ func (p *plane) arrive(f int32, gen uint32) {
 		fr.place = held
 		p.await(f)
 	default:
-		fr.place, fr.node = atNode, c.to
+		fr.place, fr.node, fr.way = atNode, c.to, p.now()-fr.sent
 		t := &p.tasks[p.slots[fr.slot].task]
 		p.work(c.to, t.receive.draw(c.draws), jobReceive, f, 0)
 	}

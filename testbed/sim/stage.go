@@ -25,7 +25,7 @@ type instance struct {
 
 	processed, filtered     uint64
 	dropped                 [reasons]uint64
-	waits, transfers, works *pipeline.Histogram
+	waits, transfers, links, works *pipeline.Histogram
 }
 
 // startInstance has an instance get ready, which takes work; then it takes
@@ -35,7 +35,7 @@ func (p *plane) startInstance(x instance) int32 {
 	x.queue.policy = p.rules.stage
 	x.draws = p.stream("work " + p.slots[x.slot].id)
 	x.after = p.lingering(x.node, x.slot)
-	x.waits, x.transfers, x.works = pipeline.NewHistogram(), pipeline.NewHistogram(), pipeline.NewHistogram()
+	x.waits, x.transfers, x.links, x.works = pipeline.NewHistogram(), pipeline.NewHistogram(), pipeline.NewHistogram(), pipeline.NewHistogram()
 	p.instances = append(p.instances, x)
 	if x.after == none {
 		p.work(x.node, p.tasks[x.task].start, jobStart, i, 0)
@@ -152,6 +152,7 @@ func (p *plane) deliverTo(f int32) {
 	if i := p.nodes[fr.node].board[fr.slot]; i != none {
 		x, d := &p.instances[i], p.now()-fr.taken
 		x.transfers.Record(d)
+		x.links.Record(fr.way)
 		p.stats.transferred(x.task, d)
 	}
 	p.receive(f)
