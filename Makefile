@@ -81,7 +81,7 @@ experiment-adaptation-emulated: ## The same with four cameras on emulated machin
 
 experiment-houmani: ## Simulate the experiments of Houmani et al. at full size, beside what was published (RUNS=3 seeds, FLAGS=…)
 	@$(MAKE) --no-print-directory build
-	bin/weft testbed study examples/houmani.yaml --repeat $(ARM_RUNS) --out out/houmani $(FLAGS)
+	bin/weft testbed study examples/houmani.yaml --repeat $(ARM_RUNS) --out out/houmani $(if $(ONLY),--only $(ONLY)) $(FLAGS)
 	bin/weft testbed study examples/houmani-coco.yaml --repeat $(ARM_RUNS) --out out/houmani/coco $(FLAGS)
 
 experiment-houmani-testbed: ## The same, and on 14 emulated machines scaled down, as root; forty minutes
