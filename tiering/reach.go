@@ -113,7 +113,8 @@ func (s *scheduler) bits(group string, resolution int) float64 {
 }
 
 // carried is what ways from the sources' nodes to a tier carry of the task's
-// share of their frames, in bits a second.
+// share of their frames, in bits a second. Each has the fog's uplink for itself, as
+// in the testbed: of one that several share, a node has to say what each can count on.
 func (s *scheduler) carried(t *Task, to Tier) float64 {
 	demand, hosts := map[int32]float64{}, []int32(nil)
 	share, pixel := s.share(t), s.bits(t.Group, 1)

@@ -130,8 +130,7 @@ func (c *Corrections) Apply(v View) View {
 	v.Stations = slices.Clone(v.Stations)
 	for i := range v.Stations {
 		s := &v.Stations[i]
-		s.plain = s.variability()
-		s.Variability = s.plain * c.Factor(s.Name, PartWait)
+		s.Variability = s.variability() * c.Factor(s.Name, PartWait)
 	}
 	return v
 }

@@ -54,8 +54,6 @@ type Station struct {
 	// Each sources: an edge node's own uplink. What a source waits there is
 	// estimated as if its neighbours had the same quality as itself.
 	Each int
-
-	plain float64 // Variability before [Corrections]; 0: it is as it was
 }
 
 func (s *Station) validate() error {
@@ -68,14 +66,6 @@ func (s *Station) validate() error {
 		return fmt.Errorf("one for every %d sources; use 0 for a station that all share", s.Each)
 	}
 	return nil
-}
-
-// spread is the variability as it is without corrections.
-func (s *Station) spread() float64 {
-	if s.plain > 0 {
-		return s.plain
-	}
-	return s.variability()
 }
 
 func (s *Station) variability() float64 {

@@ -57,7 +57,6 @@ type load struct {
 	share   float64 // utilisation by one source
 	rate    float64 // frames a second from one source
 	visits  float64 // of each of them
-	stands  float64 // captured frames for each that is analysed
 }
 
 type server struct {
@@ -153,12 +152,13 @@ func lossy(beyond []option, accurate bool, price float64) []option {
 }
 
 // accurate reports whether every quality that knobs allow is as accurate as is
-// asked: then no distribution misses it.
+// asked, with every frame analysed: then no distribution of these misses it. That
+// frames may be skipped as well is to make admission no harder.
 func (v *View) accurate(params *Params) bool {
 	for c := range v.Classes {
 		class := &v.Classes[c]
 		for i := range class.Options {
-			if o := &class.Options[i]; params.Knobs.allow(class.Own, o.Quality) && o.Accuracy < params.MinAccuracy {
+			if o := &class.Options[i]; o.Quality.Every <= 1 && params.Knobs.allow(class.Own, o.Quality) && o.Accuracy < params.MinAccuracy {
 				return false
 			}
 		}
@@ -210,7 +210,7 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 		} else {
 			o.loads = append(o.loads, load{
 				station: s, share: rate * passed * served * u.work / float64(station.Servers),
-				rate: rate * passed * served * u.frames, visits: u.frames, stands: float64(q.Quality.Every),
+				rate: rate * passed * served * u.frames, visits: u.frames,
 			})
 		}
 		passed *= served
@@ -238,26 +238,26 @@ const places = 5
 // falls with K(1−ρ)/v below (TestLossesFollowTheory). Each of c instances has a
 // queue of its own and every c-th frame, which come the more regularly: v/√c
 // stands for its variability, which in the sweeps of docs/sweeps.md is as cautious
-// as it has to be. It is not the one corrected by measured waits: those are of short
-// queues and of frames that were not dropped, and the shorter for it. What is lost in a second, ρ·p(ρ) times what the station
+// as it has to be. More than 1 it is only taken for where hardly anything waits, which
+// says nothing of the tail. That frames stand for others which are skipped is left out:
+// one price for all qualities of a station keeps Φ convex, and one that has them in
+// gives up more than is lost (docs/sweeps.md, the small cases). What is lost in a second, ρ·p(ρ) times what the station
 // serves, is convex in ρ, too.
 func (p *problem) losses(v *View, price float64) {
 	if price == 0 {
 		return
 	}
 	for i := range p.stations {
-		// Captured frames that what is analysed in a second at full load stands for:
-		// the mean over the options, by their frames.
-		pace, uses := 0.0, 0.0
+		pace, uses := 0.0, 0.0 // frames a second at full load: the mean over the options
 		for x := range p.options {
 			for _, l := range p.options[x].loads {
 				if l.station == i && l.share > 0 {
-					pace, uses = pace+l.stands*l.rate*l.rate/l.share, uses+l.rate
+					pace, uses = pace+l.rate/l.share, uses+1
 				}
 			}
 		}
 		if s := &p.stations[i]; uses > 0 {
-			own := min(1, v.Stations[i].spread()) / math.Sqrt(float64(v.Stations[i].Servers))
+			own := min(1, s.variability) / math.Sqrt(float64(v.Stations[i].Servers))
 			s.lossy, s.tail = price*pace/uses*own/(places+1), 1.5+2.4/own
 		}
 	}

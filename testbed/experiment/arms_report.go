@@ -34,7 +34,7 @@ func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun, trials *Tri
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	s := SummarizeArms(arms, runs)
+	s := SummarizeArms(about.Method, arms, runs)
 	s.Floor, s.Squeeze = trials.summary()
 	summary, err := encodeJSON(s)
 	if err != nil {

@@ -23,8 +23,8 @@ type instance struct {
 	seen                     uint64 // of received, when it was looked last
 	seenAt, stopAt           time.Duration
 
-	processed, filtered     uint64
-	dropped                 [reasons]uint64
+	processed, filtered            uint64
+	dropped                        [reasons]uint64
 	waits, transfers, links, works *pipeline.Histogram
 }
 
