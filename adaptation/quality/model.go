@@ -241,7 +241,7 @@ const places = 5
 // as it has to be. More than 1 it is only taken for where hardly anything waits, which
 // says nothing of the tail. That frames stand for others which are skipped is left out:
 // one price for all qualities of a station keeps Φ convex, and one that has them in
-// gives up more than is lost (docs/sweeps.md, the small cases). What is lost in a second, ρ·p(ρ) times what the station
+// gave up more than is lost. What is lost in a second, ρ·p(ρ) times what the station
 // serves, is convex in ρ, too.
 func (p *problem) losses(v *View, price float64) {
 	if price == 0 {

@@ -105,13 +105,7 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 	}
 	var errs []error
 	for _, n := range distributions {
-		sources, i := slices.Clone(s.Sources), 0
-		for k, r := range resolutions {
-			for range n[k] {
-				sources[i].Resolution = r
-				i++
-			}
-		}
+		sources := distributed(s.Sources, n, resolutions)
 		errs = append(errs, add(distributionName(n, resolutions), ArmFixed, tiering.AdaptOff, sources))
 	}
 	errs = append(errs, add(armUtility, ArmAdapted, tiering.AdaptUtility, s.Sources), add(armFastest, ArmAdapted, tiering.AdaptFastest, s.Sources))
@@ -287,6 +281,18 @@ type ArmSummary struct {
 	Latency   float64 `json:"latency_ms_mean"`
 	Stale     float64 `json:"stale_ms_mean"`      // how old the last detections are where a frame is skipped
 	Delivered float64 `json:"delivered_fraction"` // of the frames asked for, those included that delivered ones stand for
+}
+
+// distributed are the sources, so many of them at each resolution.
+func distributed(all []testbed.Source, n, resolutions []int) []testbed.Source {
+	sources, i := slices.Clone(all), 0
+	for k, r := range resolutions {
+		for range n[k] {
+			sources[i].Resolution = r
+			i++
+		}
+	}
+	return sources
 }
 
 // sameMakespan is by what fraction two makespans may differ and be the same.

@@ -2,7 +2,6 @@ package experiment
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/testbed"
@@ -109,13 +108,7 @@ func NewOptimum(s *testbed.Scenario, value float64) (*SweepPoint, error) {
 	}
 	out := &SweepPoint{Value: value, Arms: []Arm{{Name: armOurs, Kind: ArmAdapted, Rule: tiering.AdaptUtility, Scenario: ours}}}
 	for _, n := range distributions {
-		sources, i := slices.Clone(s.Sources), 0
-		for k, r := range resolutions {
-			for range n[k] {
-				sources[i].Resolution = r
-				i++
-			}
-		}
+		sources := distributed(s.Sources, n, resolutions)
 		fixed, err := s.Adapting(sources, tiering.AdaptOff, nil)
 		if err != nil {
 			return nil, err
