@@ -76,7 +76,7 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 	show := newProgress(cmd.ErrOrStderr())
 	defer show.end()
 	start := time.Now()
-	costs := map[string]testbed.Costs{} // by run, where they were measured
+	known := map[string]*measured{} // by run
 	var (
 		all    []experiment.StudyOutcome
 		failed error // of what was emulated; the rest is still worth a report
@@ -93,19 +93,27 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 		all, failed = experiment.RunStudy(cmd.Context(), jobs, 1, func(ctx context.Context, j *experiment.StudyJob) (*testbed.Recording, error) {
 			done++
 			show.say(fmt.Sprintf("emulated  %d of %d  %s  %.0f s so far", done, len(jobs), j, time.Since(start).Seconds()))
-			return o.emulate(ctx, j, costs, show)
+			return o.emulate(ctx, j, known, show)
 		})
 		if cmd.Context().Err() != nil {
 			return failed
+		}
+		if err := o.correct(known, all, show); err != nil {
+			return errors.Join(failed, err)
 		}
 	}
 	jobs, err := experiment.StudyJobs(runs, testbed.Simulated, o.repeat)
 	if err != nil {
 		return err
 	}
-	simulated, err := o.simulate(cmd.Context(), jobs, costs, show)
+	simulated, err := o.simulate(cmd.Context(), jobs, known, show)
 	if err != nil {
 		return errors.Join(failed, err)
+	}
+	for i := range simulated {
+		if m := known[simulated[i].Run.Name]; m != nil {
+			simulated[i].Correction = &m.fix
+		}
 	}
 	show.end()
 	show.say(fmt.Sprintf("%s in %.0f s", count(len(simulated)+len(all), "experiment"), time.Since(start).Seconds()))
@@ -150,15 +158,38 @@ func (o *studyOptions) runs(s *study.Study) ([]study.Run, error) {
 	return slices.DeleteFunc(slices.Clone(s.Runs), func(r study.Run) bool { return !slices.Contains(o.only, r.Name) }), nil
 }
 
+// measured is what was measured of a run: its links and the software's costs before
+// the first emulation, and by all of them how those costs are to be corrected.
+type measured struct {
+	links []testbed.LinkCheck
+	costs testbed.Costs
+	fix   experiment.Correction
+}
+
+// correct corrects the measured costs by what the emulated runs say about them.
+func (o *studyOptions) correct(known map[string]*measured, emulated []experiment.StudyOutcome, show *progress) (err error) {
+	for run, m := range known {
+		if m.fix, err = experiment.Correct(m.costs, run, emulated); err != nil {
+			return err
+		}
+		m.costs = m.fix.Apply(m.costs)
+		if err := experiment.WriteCosts(experiment.StudyCosts(o.out, run), m.costs); err != nil {
+			return err
+		}
+		show.say(run + ": " + m.fix.String())
+	}
+	return nil
+}
+
 // simulate carries the jobs out on all cores, with the costs that were measured
 // of a run, or else those that its scenario gives.
-func (o *studyOptions) simulate(ctx context.Context, jobs []experiment.StudyJob, costs map[string]testbed.Costs, show *progress) ([]experiment.StudyOutcome, error) {
+func (o *studyOptions) simulate(ctx context.Context, jobs []experiment.StudyJob, known map[string]*measured, show *progress) ([]experiment.StudyOutcome, error) {
 	var mu sync.Mutex
 	done := 0
 	return experiment.RunStudy(ctx, jobs, runtime.GOMAXPROCS(0), func(ctx context.Context, j *experiment.StudyJob) (*testbed.Recording, error) {
 		sc := *j.Arm.Scenario
-		if measured, ok := costs[j.Run.Name]; ok {
-			sc.Costs = measured
+		if m := known[j.Run.Name]; m != nil {
+			sc.Costs = m.costs
 		}
 		rec, err := sim.Run(ctx, sim.Config{Scenario: &sc, Costs: sc.Costs, Seed: sc.Seed + uint64(j.Number) - 1, CPUScale: sc.CPUScale})
 		if err != nil {
@@ -174,8 +205,9 @@ func (o *studyOptions) simulate(ctx context.Context, jobs []experiment.StudyJob,
 }
 
 // emulate runs a job on emulated machines; its tables and logs are in a folder of
-// its own. Before the first of a run it is measured what the software costs.
-func (o *studyOptions) emulate(ctx context.Context, j *experiment.StudyJob, costs map[string]testbed.Costs, show *progress) (*testbed.Recording, error) {
+// its own. Before the first of a run it is measured whether the links are as asked,
+// and what the software costs.
+func (o *studyOptions) emulate(ctx context.Context, j *experiment.StudyJob, known map[string]*measured, show *progress) (*testbed.Recording, error) {
 	dir := experiment.StudyFolder(o.out, j)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, err
@@ -184,14 +216,15 @@ func (o *studyOptions) emulate(ctx context.Context, j *experiment.StudyJob, cost
 	if err != nil {
 		return nil, err
 	}
-	_, measured := costs[j.Run.Name]
-	sc := *j.Arm.Scenario
-	if !measured {
+	sc, ground, before := *j.Arm.Scenario, o.ground, known[j.Run.Name]
+	if before == nil {
 		sc.Costs = testbed.Costs{}
+	} else {
+		ground.linked = before.links
 	}
-	out, err := emulate(ctx, &sc, j.Number, o.ground, !measured, rec, show, o.ground.log(lineWriter{show}))
-	if err == nil && !measured {
-		costs[j.Run.Name] = out.Costs
+	out, err := emulate(ctx, &sc, j.Number, ground, before == nil, rec, show, o.ground.log(lineWriter{show}))
+	if err == nil && before == nil {
+		known[j.Run.Name] = &measured{links: out.Links, costs: out.Costs}
 		err = rec.Costs(out.Costs)
 	}
 	return out, errors.Join(err, rec.Close())

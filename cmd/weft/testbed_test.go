@@ -246,8 +246,45 @@ func shortened(t *testing.T, name string, pairs ...string) string {
 		}
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
-	for _, workflow := range []string{"people.yaml", "cameras.yaml", "cameras-coco.yaml", "cameras-small.yaml", "houmani-cameras.yaml"} {
+	for _, workflow := range []string{"people.yaml", "cameras.yaml", "cameras-coco.yaml", "cameras-small.yaml", "cameras-optimum.yaml", "houmani-cameras.yaml"} {
 		write(t, workflow, read(t, filepath.Join(examples, workflow)))
 	}
 	return write(t, name, text)
+}
+
+// A sweep is simulated and judged; what no sweep can be made of is refused before
+// anything runs.
+func TestSweeps(t *testing.T) {
+	t.Chdir(t.TempDir())
+	short := func(pairs ...string) string {
+		return shortened(t, "optimum.yaml", append([]string{"warmup: 60s", "warmup: 10s", "duration: 60s", "duration: 10s"}, pairs...)...)
+	}
+	s := decode[experiment.SweepsSummary](t, weft(t, "", "testbed", "sweeps", short(), "--only", "sources", "--values", "1,2", "--repeat", "1", "--at-least", "0.1", "--out", "a", "-o", "json").want(t, exitOK, ""))
+	if len(s.Sweeps) != 1 || len(s.Sweeps[0].Points) != 2 || s.Sweeps[0].Points[1].Value != 2 || s.Worst == nil {
+		t.Errorf("%+v", s)
+	}
+	for _, file := range []string{"sweeps.md", "sweeps.json", "raw.csv"} {
+		if _, err := os.Stat(filepath.Join("a", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, c := range []struct {
+		edit []string
+		args []string
+		exit int
+		says string
+	}{
+		{nil, []string{"--only", "optimum"}, exitUsage, "--only optimum needs a small scenario: --optimum FILE"},
+		{nil, []string{"--only", "colour"}, exitUsage, `there is no sweep "colour"; use sources, fog-cloud`},
+		{nil, []string{"--values", "1,2"}, exitUsage, "--values needs --only with one parameter"},
+		{nil, []string{"--only", "sources", "--values", "1,two"}, exitUsage, `--values: "two" is no number`},
+		{nil, []string{"--only", "sources", "--values", "0"}, exitFailure, "0 sources; use a whole number from 1 to 1000"},
+		{[]string{"  network:\n", "  network:\n    links: [{between: [fog-1, cloud-1], rate: 1Mbit}]\n"}, []string{"--only", "fog-cloud"}, exitFailure, "leave network.links out"},
+		{[]string{"  sources:\n", "  sources:\n    - {name: other, uri: \"street:?seed=7&fps=5\", on: edge, fps: 5, resolution: 416}\n"}, []string{"--only", "theta"}, exitFailure, "give all the same resolution"},
+	} {
+		weft(t, "", append([]string{"testbed", "sweeps", short(c.edit...), "--out", "b"}, c.args...)...).want(t, c.exit, c.says)
+	}
+	if _, err := os.Stat("b"); err == nil {
+		t.Error("what is refused leaves a folder")
+	}
 }

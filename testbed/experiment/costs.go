@@ -81,6 +81,9 @@ func ReadCosts(path string) (testbed.Costs, error) {
 	return testbed.ParseCosts(path, data)
 }
 
+// WriteCosts writes a file that ReadCosts reads.
+func WriteCosts(path string, c testbed.Costs) error { return writeFile(path, encodeCostsYAML(c)) }
+
 // formOf is the form of costs, without what it would not take back.
 func formOf(c testbed.Costs) costsForm {
 	spread := func(t *testbed.Time) *timeForm {

@@ -62,7 +62,7 @@ func runName(m testbed.Method, run int) string { return string(m) + "-" + strcon
 
 // Costs writes costs that were measured.
 func (r *Recorder) Costs(c testbed.Costs) error {
-	return writeFile(filepath.Join(r.dir, costsYAML), encodeCostsYAML(c))
+	return WriteCosts(filepath.Join(r.dir, costsYAML), c)
 }
 
 // Finish closes the tables and writes the rest of the folder: tables of runs

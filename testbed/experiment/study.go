@@ -65,7 +65,10 @@ type StudyOutcome struct {
 	Arm        Arm
 	// MinAccuracy is what the workflow asks for.
 	MinAccuracy float64
-	Runs        []ArmRun
+	// Correction is that of the costs which a simulation took; nil: it took what its
+	// scenario says.
+	Correction *Correction
+	Runs       []ArmRun
 	// Least is the least F1 that the sources' qualities promised in each run,
 	// at any moment of the measured time.
 	Least []float64

@@ -262,6 +262,10 @@ func runSection(w *markdown, r *study.Run, s *study.Study, all []StudyOutcome, p
 	w.linef("%s: %s, %s, %v after a warm-up of %v, %s. CPU: %s.", code(r.File), plural(len(sc.Nodes), "node"), plural(len(sc.Sources), "source"), sc.Measure.Duration, sc.Measure.Warmup,
 		plural(len(mine[0].Runs), "seed"), cpuWords(sc))
 	w.linef("")
+	if i := slices.IndexFunc(mine, func(o *StudyOutcome) bool { return o.Correction != nil }); i >= 0 {
+		w.linef("The simulation takes the costs that were measured before the emulation, corrected: %s.", mine[i].Correction)
+		w.linef("")
+	}
 	var rows [][]string
 	for _, m := range r.Methods {
 		for _, t := range s.Targets {
@@ -365,6 +369,10 @@ func publishedLoss(s *study.Study, t *study.Target) *float64 {
 func StudyFolder(dir string, j *StudyJob) string {
 	return filepath.Join(dir, "runs", fmt.Sprintf("%s-%s-%d", j.Run.Name, strings.ToLower(j.Experiment.Name), j.Number))
 }
+
+// StudyCosts is the file of the costs that the simulation of an emulated run takes,
+// within the folder of a study.
+func StudyCosts(dir, run string) string { return filepath.Join(dir, "runs", run+"-"+costsYAML) }
 
 // ErrStudyFolder reports a folder that is no place for a study.
 var ErrStudyFolder = errors.New("no folder for a study")

@@ -41,6 +41,7 @@ type StudyExperiment struct {
 	LeastF1    float64          `json:"f1_least_promised"`
 	Shown      float64          `json:"shown_fraction"` // of the frames asked for, those included that delivered ones stand for
 	Utility    float64          `json:"utility"`
+	Correction *Correction      `json:"costs_corrected,omitempty"` // of those that a simulation took
 	Published  *study.Published `json:"-"`
 }
 
@@ -118,7 +119,7 @@ func SummarizeStudy(s *study.Study, all []StudyOutcome) *StudySummary {
 			Duration: o.Arm.Scenario.Measure.Duration.Seconds(), Makespan: o.makespan().Mean, MakespanCI: o.makespan().CI95, Factor: o.factor().Mean,
 			P50: mean(func(r *ArmRun) float64 { return 1000 * r.P50 }), P95: p95.Mean, P95CI: p95.CI95, P99: mean(func(r *ArmRun) float64 { return 1000 * r.P99 }),
 			F1: o.f1().Mean, F1CI: o.f1().CI95, LeastF1: slices.Min(o.Least), Shown: mean((*ArmRun).shown),
-			Utility: mean(func(r *ArmRun) float64 { return r.Utility }), Published: o.Experiment.Published,
+			Utility: mean(func(r *ArmRun) float64 { return r.Utility }), Correction: o.Correction, Published: o.Experiment.Published,
 		}
 		for _, r := range o.Runs {
 			e.Frames += r.Delivered

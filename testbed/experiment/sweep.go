@@ -114,7 +114,7 @@ func withRate(s *testbed.Scenario, a, b tiering.Tier, mbits float64) (*testbed.S
 		return nil, fmt.Errorf("%w: a rate of %g Mbit/s; use one from 0.001 to 1000000", ErrSweep, mbits)
 	}
 	if len(s.Network.Pairs) > 0 {
-		return nil, fmt.Errorf("%w: it has links of its own between nodes, which the rate between tiers says nothing of; leave network.pairs out", ErrSweep)
+		return nil, fmt.Errorf("%w: it has links of its own between nodes, which the rate between tiers says nothing of; leave network.links out", ErrSweep)
 	}
 	out := *s
 	out.Network.Tiers = slices.Clone(s.Network.Tiers)
