@@ -177,8 +177,9 @@ func TestNothingCanBeServedAnyMore(t *testing.T) {
 		r.decide(useCase(19, 1e9))
 		v := useCase(20, 1e9)
 		v.Stations[3].Servers, v.Stations[4].Servers = 1, 1
-		d := r.decide(v)
-		if len(d.Sources) != 20-refused || d.Estimate.Saturated == "" || !strings.Contains(d.Why, "the least overload") {
+		r.decide(v)
+		d := r.decide(v) // it is left when another has been better for a while
+		if len(d.Sources) != 20-refused || d.Estimate.Saturated == "" || !strings.Contains(d.Why, "the most that can be shown") {
 			t.Errorf("%d sources, %+v, %q", len(d.Sources), d.Estimate, d.Why)
 		}
 		if len(d.Refused) != refused || refused > 0 && !strings.Contains(d.Refused[0].Why, "no distribution over 20 sources can be served: at the least, loads") {

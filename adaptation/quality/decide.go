@@ -216,7 +216,7 @@ func (d *decider) whyNot(more []newcomer) string {
 			count(all, "source"), best.accuracy/p.frames, d.params.MinAccuracy)
 	}
 	return fmt.Sprintf("no distribution over %s can be served: at the least, %s",
-		count(all, "source"), d.overloaded(p, p.leastOverload().n))
+		count(all, "source"), d.overloaded(p, p.mostShown().n))
 }
 
 // room is how many sources a node has room for at what it has for itself (a
@@ -346,6 +346,8 @@ type choice struct {
 	// margin is how much more another must have to replace one with that score.
 	margin func(score float64) float64
 	unit   string // of the score
+	// short says that nothing can be served without saturation.
+	short bool
 }
 
 // choose applies the rule, and if nothing meets it, the nearest thing to it.
@@ -364,9 +366,9 @@ func (d *decider) choose(p *problem) choice {
 		c.why, c.unit = fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), "accuracy"
 	}
 	if c.best = p.bestUtility(theta, weight); c.best == nil {
-		c.best = p.leastOverload()
-		c.why, c.unit = "nothing can be served without saturation: the least overload", "overload"
-		c.score = func(e point) float64 { return -e.over }
+		c.best, c.short = p.mostShown(), true
+		c.why, c.unit = "nothing can be served without saturation: the most that can be shown", "accuracy shown"
+		c.score = func(e point) float64 { return e.shown }
 	}
 	return c
 }
@@ -394,7 +396,15 @@ func (d *decider) fastest(p *problem) (choice, bool) {
 
 // mean returns the point per frame that is captured.
 func (p *problem) mean(e point) point {
-	return point{e.delay / p.frames, e.accuracy / p.frames, e.over}
+	return point{e.delay / p.frames, e.accuracy / p.frames, e.over, e.shown / p.frames}
+}
+
+// point is what so many sources at each option come to, per frame, with what is
+// shown.
+func (p *problem) point(n []int) point {
+	e := p.evaluate(n, make([]float64, len(p.stations)))
+	e.shown = p.shown(n)
+	return p.mean(e)
 }
 
 // slowest is into how many parts the margin is divided: what is better by less than
@@ -404,16 +414,17 @@ const slowest = 10
 // hold is the hysteresis: the present distribution stays until another has been
 // better by the margin for some periods, unless it cannot go on. One that is
 // better by less than the margin must have been so for longer, or what is a little
-// worse would stay for good.
+// worse would stay for good. Where nothing can be served, one that shows more by
+// slowest margins is not waited for.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
 	since := d.state.Better
 	d.state.Better = time.Time{}
 	if slices.Equal(present, c.best.n) {
 		return present, c.why, false
 	}
-	e := p.mean(p.evaluate(present, make([]float64, len(p.stations))))
+	e := p.point(present)
 	switch {
-	case e.over > 1e-9 && (c.best.over <= 1e-9 || e.over > c.best.over+d.params.Margin):
+	case e.over > 1e-9 && (!c.short || c.best.shown/p.frames-e.shown > slowest*d.params.Margin):
 		return c.best.n, "the last one " + d.overloaded(p, present) + "; now " + c.why, true
 	case e.accuracy < c.floor-1e-9:
 		return c.best.n, fmt.Sprintf("the accuracy of the last one, %.3f, is below %.3f; now %s", e.accuracy, c.floor, c.why), true

@@ -40,10 +40,41 @@ func (p *problem) bestUtility(theta, weight float64) *solution {
 // there is none.
 func (p *problem) mostAccurate() *solution { return p.bestUtility(0, 1) }
 
-// leastOverload returns the distribution for when none can be served.
-func (p *problem) leastOverload() *solution {
+// mostShown returns the distribution for when none can be served: of those near the
+// one with the least overload the one that shows the most, which is what no source
+// can be moved away from.
+func (p *problem) mostShown() *solution {
 	r := p.newRelaxation(goal{kind: fastest})
 	r.minimise()
 	n := p.round(r.tangent().n)
-	return &solution{n: n, point: p.evaluate(n, make([]float64, len(p.stations)))}
+	most, step := p.shown(n), 1
+	for _, g := range p.classes {
+		for step < g.sources {
+			step *= 2
+		}
+	}
+	for ; step > 0; step /= 2 {
+		for moved := true; moved; {
+			moved = false
+			for _, g := range p.classes {
+				for x := g.first; x < g.end; x++ {
+					for y := g.first; y < g.end; y++ {
+						k := min(step, n[x])
+						if x == y || k == 0 {
+							continue
+						}
+						n[x], n[y] = n[x]-k, n[y]+k
+						if s := p.shown(n); s > most*(1+1e-6) {
+							most, moved = s, true
+						} else {
+							n[x], n[y] = n[x]+k, n[y]-k
+						}
+					}
+				}
+			}
+		}
+	}
+	best := &solution{n: n, point: p.evaluate(n, make([]float64, len(p.stations)))}
+	best.shown = most
+	return best
 }

@@ -122,7 +122,7 @@ func (d *decider) overloaded(p *problem, n []int) string {
 }
 
 func (d *decider) estimate(p *problem, n []int) (Estimate, point) {
-	e := p.mean(p.evaluate(n, make([]float64, len(p.stations))))
+	e := p.point(n)
 	out := Estimate{Accuracy: e.accuracy}
 	if e.over > 0 {
 		out.Saturated = d.overloaded(p, n)
@@ -203,7 +203,7 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 		e, at := d.estimate(p, m)
 		a := Alternative{Name: name, Distribution: d.distribution(p, m), Estimate: e}
 		switch {
-		case e.Saturated != "" && c.unit != "overload":
+		case e.Saturated != "" && !c.short:
 			a.Lost = e.Saturated
 		case e.Accuracy < c.floor-1e-9:
 			a.Lost = fmt.Sprintf("accuracy %.3f is below %.3f", e.Accuracy, c.floor)
@@ -241,7 +241,7 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 				options := d.view.Classes[g.class].Options
 				_, at := d.estimate(p, m)
 				s := c.score(at)
-				if at.over > 0 {
+				if at.over > 0 && !c.short {
 					s = math.Inf(-1)
 				}
 				moves = append(moves, move{fmt.Sprintf("one more at %s instead of %s",

@@ -39,6 +39,7 @@ type option struct {
 	loads           []load
 	dropped         float64 // frames a second that are lost where one source is too much, those that they stand for included
 	lost            float64 // what they add to delay
+	passes          float64 // share of the frames that are not
 	own             float64 // seconds an analysed frame takes if it need not wait at shared stations
 }
 
@@ -62,6 +63,7 @@ type load struct {
 type server struct {
 	variability, exponent, limit float64
 	lossy, tail                  float64 // of what full queues cost; see losses
+	places                       float64 // of a queue, were service times and arrivals as variable as can be
 	atLimit, slope               float64 // Φ there
 }
 
@@ -81,6 +83,7 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		place[s.Name] = i
 		p.stations = append(p.stations, server{
 			variability: s.variability(), exponent: exponent(s.Servers), limit: params.MaxLoad,
+			places: (places+1)/own(s) - 1,
 		})
 	}
 	unusable := map[[2]int]string{}
@@ -215,6 +218,7 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 		}
 		passed *= served
 	}
+	o.passes = passed
 	if passed < 1 {
 		o.dropped = class.rate() * (1 - passed)
 	}
@@ -257,11 +261,14 @@ func (p *problem) losses(v *View, price float64) {
 			}
 		}
 		if s := &p.stations[i]; uses > 0 {
-			own := min(1, s.variability) / math.Sqrt(float64(v.Stations[i].Servers))
+			own := own(&v.Stations[i])
 			s.lossy, s.tail = price*pace/uses*own/(places+1), 1.5+2.4/own
 		}
 	}
 }
+
+// own is the variability of what comes to one of a station's instances.
+func own(s *Station) float64 { return min(1, s.variability()) / math.Sqrt(float64(s.Servers)) }
 
 // priceOfLoss is the delay that a dropped frame is as bad as, in seconds; 0: it
 // costs nothing.
@@ -348,6 +355,7 @@ func (s *server) touch(slope float64) (load, value float64) {
 type point struct {
 	delay, accuracy float64
 	over            float64 // load beyond the limits, summed; 0: it can be served
+	shown           float64 // accuracy of what is not dropped; 0: nobody asked
 }
 
 // evaluate says what so many sources at each option come to. loads is scratch.
@@ -380,6 +388,55 @@ func (p *problem) loads(n []int, loads []float64) {
 			loads[l.station] += float64(k) * l.share
 		}
 	}
+}
+
+// shown is the accuracy of the frames that full queues let through, summed as
+// accuracy is. A station at utilisation ρ serves the share (1-ρ^K)/(1-ρ^(K+1)) of
+// what comes to it (M/M/1/K); what it drops does not load those after it.
+func (p *problem) shown(n []int) (sum float64) {
+	served, loads := make([]float64, len(p.stations)), make([]float64, len(p.stations))
+	for s := range served {
+		served[s] = 1
+	}
+	// Each round is right for one station more of every way, as long as none leads in
+	// a circle.
+	for range len(p.stations) + 1 {
+		clear(loads)
+		sum = 0
+		for x, k := range n {
+			if k == 0 {
+				continue
+			}
+			o := &p.options[x]
+			through := float64(k)
+			for _, l := range o.loads {
+				loads[l.station] += through * l.share
+				through *= served[l.station]
+			}
+			sum += through * o.passes * o.accuracy
+		}
+		same := true
+		for s := range served {
+			was := served[s]
+			served[s] = p.stations[s].serves(loads[s])
+			same = same && math.Abs(served[s]-was) < 1e-9
+		}
+		if same {
+			break
+		}
+	}
+	return sum
+}
+
+func (s *server) serves(rho float64) float64 {
+	k := s.places
+	if math.Abs(rho-1) < 1e-6 {
+		return k / (k + 1)
+	}
+	if rho > 1 { // or a large power overflows
+		return (1 - math.Pow(rho, -k)) / (rho - math.Pow(rho, -k))
+	}
+	return (1 - math.Pow(rho, k)) / (1 - math.Pow(rho, k+1))
 }
 
 // waits returns the mean wait of a frame at each station, in seconds.
