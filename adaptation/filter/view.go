@@ -72,7 +72,11 @@ func (v *View) Difference(o *View) float64 {
 	for i := range v.cells {
 		counts[255+int(v.cells[i])-int(o.cells[i])]++
 	}
-	shift := median(counts[:]) - 255
+	// Between the two in the middle, towards none: it is the same seen from the other
+	// picture.
+	reversed := counts
+	slices.Reverse(reversed[:])
+	shift := (median(counts[:]) - median(reversed[:])) / 2
 	var changes [511]int
 	for i, n := range counts {
 		d := i - 255 - shift
