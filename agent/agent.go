@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,9 +69,10 @@ type Agent struct {
 	links    Links
 	rtt      tiering.RoundTrips
 	board    *pipeline.Switchboard
-	running  sync.WaitGroup // instances
-	follows  atomic.Uint64  // index of the assignments that run
-	leaving  atomic.Bool    // the agent shuts down
+	turns    *pipeline.Turns // of the instances that compute on the node's processors
+	running  sync.WaitGroup  // instances
+	follows  atomic.Uint64   // index of the assignments that run
+	leaving  atomic.Bool     // the agent shuts down
 
 	mu        sync.Mutex   // guards what follows
 	instances []*instance  // that have not ended, in order of start
@@ -93,7 +95,19 @@ func New(cfg Config, run string, control Control, workshop Workshop, links Links
 		return nil, fmt.Errorf("%w: sizes and times must not be negative: queue %d, outbox %d, concurrency %d, every %s, drain %s, grace %s",
 			ErrConfig, cfg.Queue, cfg.Outbox, cfg.Concurrency, cfg.Every, cfg.Drain, cfg.Grace)
 	}
-	return &Agent{cfg: cfg, run: run, control: control, workshop: workshop, links: links, rtt: rtt, board: board}, nil
+	return &Agent{cfg: cfg, run: run, control: control, workshop: workshop, links: links, rtt: rtt, board: board,
+		turns: pipeline.NewTurns(turns(&cfg.Node))}, nil
+}
+
+// turns is how many instances work at a time: one more than there are processors, so
+// that none idles while an instance reads or writes. They are those of the process,
+// which knows of a container's quota, and no more than the node says it has.
+func turns(n *tiering.Node) int {
+	all := runtime.GOMAXPROCS(0)
+	if own := int(n.Capacity.CPU+999) / 1000; own > 0 {
+		all = min(all, own)
+	}
+	return all + 1
 }
 
 func defaultTo[T comparable](v *T, d T) {

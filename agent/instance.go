@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/models/score"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
@@ -244,6 +245,7 @@ func (i *instance) runTask(life context.Context) error {
 	runner, err := pipeline.NewRunner(pipeline.RunnerConfig{
 		Node: p.Node, Instance: p.ID, Workflow: p.Workflow, Task: t.Name, Group: t.Group,
 		Queue: i.agent.cfg.Queue, Log: i.log, Judge: score.Judge,
+		Turns: i.turns(backend), Rank: t.Type.Rank(),
 	}, stage, i.router)
 	if err != nil {
 		return errors.Join(err, closeStage(stage))
@@ -268,6 +270,15 @@ func (i *instance) runTask(life context.Context) error {
 	worker.Wait()
 	i.hand(life, start)
 	return nil
+}
+
+// turns are what a stage waits for before it works: its turn on the processors,
+// unless it computes elsewhere.
+func (i *instance) turns(backend string) *pipeline.Turns {
+	if backend == profile.CUDA {
+		return nil
+	}
+	return i.agent.turns
 }
 
 func closeStage(s pipeline.Stage) error {

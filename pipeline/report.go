@@ -80,6 +80,7 @@ type StageReport struct {
 	Status     Status            `json:"status"`
 	Message    string            `json:"message,omitempty"`
 	Backend    string            `json:"backend,omitempty"` // effective one of a detector
+	Turns      int               `json:"turns,omitempty"`   // how many instances of the node work at a time, this one among them; 0: it waits for none
 	Received   uint64            `json:"received"`
 	Processed  uint64            `json:"processed"`                // and handed on
 	Filtered   uint64            `json:"filtered,omitempty"`       // and not handed on, since they hardly differ

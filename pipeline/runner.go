@@ -19,6 +19,10 @@ type RunnerConfig struct {
 	Task     string
 	Group    string
 	Queue    int // frames that may wait
+	// Turns are those of the node's instances; nil: it works whenever it has a frame.
+	// Rank says who goes first: the nearer to the result, the more (tiering.TaskType).
+	Turns *Turns
+	Rank  int
 	// Judge says how right detections are, of a frame of which that is known; may
 	// be nil.
 	Judge func(found []Detection, truth []Truth) Judged
@@ -32,6 +36,7 @@ type Runner struct {
 	stage Stage
 	next  *Router
 	queue *Queue
+	turn  *Turn
 	limit logLimit
 
 	queued, transfer, link, reduce, execute *Histogram
@@ -62,7 +67,7 @@ func NewRunner(cfg RunnerConfig, stage Stage, next *Router) (*Runner, error) {
 		return nil, fmt.Errorf("runner of %s: %w", cfg.Instance, err)
 	}
 	return &Runner{
-		cfg: cfg, stage: stage, next: next, queue: queue,
+		cfg: cfg, stage: stage, next: next, queue: queue, turn: cfg.Turns.For(cfg.Rank),
 		queued: NewHistogram(), transfer: NewHistogram(), link: NewHistogram(), reduce: NewHistogram(), execute: NewHistogram(),
 		status: StatusStarting, dropped: map[Reason]uint64{}, detections: map[string]uint64{},
 	}, nil
@@ -84,6 +89,10 @@ func (r *Runner) Receive(f *Frame) {
 	now := time.Now()
 	if !r.queue.Push(f, now) {
 		r.drop(f, ReasonShutdown, now)
+		return
+	}
+	if r.queue.Len() > 0 { // it may have been too late
+		r.turn.Want()
 	}
 }
 
@@ -110,17 +119,21 @@ func (r *Runner) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-r.queue.Ready():
-			for ctx.Err() == nil {
-				f, waited, ok := r.queue.Pop(time.Now())
-				if !ok {
-					break
+		case <-r.turn.Mine():
+			// The frame is chosen only now: others may have come, or its deadline gone.
+			if ctx.Err() == nil {
+				if f, waited, ok := r.queue.Pop(time.Now()); ok {
+					r.work(ctx, f, waited)
 				}
-				r.work(ctx, f, waited)
+			}
+			r.turn.Give()
+			if r.queue.Len() > 0 {
+				r.turn.Want()
 			}
 		}
 	}
-	r.queue.Close(time.Now())
+	r.queue.Close(time.Now()) // nobody stands in line for it any more
+	r.turn.Leave()
 	r.set(StatusEnded, "")
 	if c, ok := r.stage.(io.Closer); ok {
 		if err := c.Close(); err != nil {
@@ -238,7 +251,7 @@ func (r *Runner) Report() StageReport {
 		Instance: r.cfg.Instance, Workflow: r.cfg.Workflow, Task: r.cfg.Task, Status: r.status, Message: r.message,
 		Received: r.received, Processed: r.processed, Filtered: r.filtered, Bytes: r.bytes, Dropped: dropped,
 		Queue: r.queued.Clone(), Transfer: r.transfer.Clone(), Link: r.link.Clone(), Reduce: r.reduce.Clone(), Execute: r.execute.Clone(),
-		Detections: maps.Clone(r.detections),
+		Detections: maps.Clone(r.detections), Turns: r.cfg.Turns.Most(),
 	}
 	if judged := r.judged; judged.Frames > 0 {
 		rep.Judged = &judged

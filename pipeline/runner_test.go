@@ -192,6 +192,58 @@ func TestRunnerFilters(t *testing.T) {
 	})
 }
 
+// Instances that share one turn work one after the other, whatever becomes of frames
+// and of instances: a turn is given back by a stage that fails, panics or filters, and
+// by one that is stopped while it stands in line.
+func TestRunnersTakeTurns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		turns := NewTurns(1)
+		var order journal
+		runner := func(name string, rank int) *Runner {
+			return newTestRunner(t, RunnerConfig{Queue: 100, Turns: turns, Rank: rank}, stageFunc(func(_ context.Context, f *Frame) error {
+				<-time.After(10 * time.Millisecond)
+				order.add("%s", name)
+				switch f.ID.Seq {
+				case 1:
+					return errors.New("no weights")
+				case 2:
+					panic("index out of range")
+				case 3:
+					return ErrFiltered
+				}
+				return nil
+			}), nil)
+		}
+		detect, draw, gone := runner("detect", 1), runner("draw", 2), runner("gone", 2)
+		stop := start(t, gone.Run)
+		defer start(t, detect.Run)()
+		defer start(t, draw.Run)()
+		synctest.Wait()
+		var c fates
+		for seq := range uint64(5) {
+			detect.Receive(c.frame(seq, 0))
+		}
+		synctest.Wait() // detect works
+		gone.Receive(c.frame(10, 0))
+		gone.Receive(c.frame(11, 0))
+		draw.Receive(c.frame(12, 0))
+		draw.Receive(c.frame(13, time.Millisecond)) // too late when its turn comes
+		stop()
+		gone.Receive(c.frame(14, 0))
+		pass(time.Second)
+		if got, want := strings.Join(order.entries(), " "), "detect draw detect detect detect detect"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		c.want(t, map[Reason]int{ReasonNone: 3, ReasonStage: 2, ReasonFiltered: 1, ReasonShutdown: 3, ReasonDeadline: 1})
+		if turns.taken != 0 || len(turns.waiting) > 0 {
+			t.Errorf("%d turns are taken and %d wait when all is done", turns.taken, len(turns.waiting))
+		}
+		if rep := draw.Report(); rep.Turns != 1 || rep.Execute.Count() != 1 || rep.Queue.Quantile(1) < 9*time.Millisecond {
+			t.Errorf("draw: %+v", rep)
+		}
+	})
+}
+
 // The queue is bounded, the deadline checked before queueing and before work,
 // and nothing is left unsettled when the runner stops.
 func TestRunnerOverload(t *testing.T) {

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -77,4 +78,12 @@ func (s *Scenario) Uplink(of tiering.Tier) int64 {
 		}
 	}
 	return 0
+}
+
+// Processors is how many a process on a node of so many cores (in thousandths) takes
+// itself to have, if it may use a fraction of them: that many, rounded up, and not
+// below two where there are two, as Go's runtime has it of a control group's quota.
+func Processors(cores int64, scale float64) int {
+	all := int(math.Ceil(float64(cores) / 1000))
+	return max(1, min(all, 2), int(math.Ceil(float64(cores)/1000*scale-1e-9)))
 }

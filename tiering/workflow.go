@@ -17,6 +17,18 @@ const (
 	Postprocess  TaskType = "postprocess"
 )
 
+// Rank says how near to the result tasks of a type are: those with more finish what
+// the others have begun. Two in a row of one type are equally near.
+func (t TaskType) Rank() int {
+	switch t {
+	case Preprocess:
+		return 0
+	case Postprocess:
+		return 2
+	}
+	return 1
+}
+
 // OperationFilter passes frames on as they are, or not at all.
 const OperationFilter = "filter"
 

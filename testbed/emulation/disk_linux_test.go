@@ -82,7 +82,7 @@ func TestClock(t *testing.T) {
 	b := newBench(t)
 	b.run(b.config("clocks"), func(_ context.Context, tb *Testbed) {
 		path := ""
-		for _, n := range tb.named["fog-1"].environment() {
+		for _, n := range tb.named["fog-1"].environment(1) {
 			if v, ok := strings.CutPrefix(n, clockEnv+"="); ok {
 				path = v
 			}

@@ -46,7 +46,7 @@ type process struct {
 // command is what a node runs.
 func (t *Testbed) command(n *node) *exec.Cmd {
 	cmd := exec.Command(t.cfg.Weftd, "--config", filepath.Join(n.state.Dir, "weftd.yaml"))
-	cmd.Dir, cmd.Env = n.state.Dir, n.environment()
+	cmd.Dir, cmd.Env = n.state.Dir, n.environment(t.cfg.CPUScale)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
 	cmd.WaitDelay = pipeLimit
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -56,10 +56,9 @@ func (t *Testbed) command(n *node) *exec.Cmd {
 	return cmd
 }
 
-func (n *node) environment() []string {
-	cores := int(n.spec.Cores+999) / 1000
+func (n *node) environment(scale float64) []string {
 	return []string{
-		"GOMAXPROCS=" + strconv.Itoa(min(cores, runtime.NumCPU())),
+		"GOMAXPROCS=" + strconv.Itoa(min(testbed.Processors(n.spec.Cores, scale), runtime.NumCPU())),
 		"OPENCV_FOR_THREADS_NUM=1",
 		clockEnv + "=" + n.clock(),
 	}

@@ -62,6 +62,7 @@ func (c *control) reportOf(n int32) *pipeline.Report {
 			r.Sources = append(r.Sources, s)
 		default:
 			s := c.instances[x.instance].report()
+			s.Turns = c.nodes[c.instances[x.instance].node].turns.most
 			s.Instance, s.Epoch, s.Workflow, s.Task = id, uint32(x.instance), x.want.Placement.Workflow, x.want.Placement.Task
 			r.Stages = append(r.Stages, s)
 		}

@@ -111,7 +111,7 @@ func newControl(cfg Config, costs testbed.Costs) (*control, error) {
 	}
 	for i := range w.Tasks {
 		t := &w.Tasks[i]
-		c.tasks = append(c.tasks, taskOf(t.Name, costs.Tasks[t.Name]))
+		c.tasks = append(c.tasks, taskOf(t.Name, t.Type.Rank(), costs.Tasks[t.Name]))
 		if t.Model != nil {
 			c.models = append(c.models, t.Model.Name)
 		}
@@ -122,6 +122,7 @@ func newControl(cfg Config, costs testbed.Costs) (*control, error) {
 	for _, n := range s.Nodes {
 		idle := idleOf(n, costs)
 		i := c.addNode(n.Name, n.Tier, newProcessor(float64(n.Cores)/1000, cfg.CPUScale, idle), idle)
+		c.nodes[i].turns.most = testbed.Processors(n.Cores, cfg.CPUScale) + 1 // as package agent
 		c.number[n.Name] = i
 		if n.Coordinator {
 			c.coordinators = append(c.coordinators, newCoordinator(i, len(s.Nodes)))

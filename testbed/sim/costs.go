@@ -116,9 +116,9 @@ func value[T any](p *T) (v T) {
 }
 
 // taskOf is a task with what is known of its costs.
-func taskOf(name string, c testbed.TaskCosts) task {
+func taskOf(name string, rank int, c testbed.TaskCosts) task {
 	t := task{
-		name: name, work: timingOf(c.Work), send: timingOf(c.Send), receive: timingOf(c.Receive),
+		name: name, rank: rank, work: timingOf(c.Work), send: timingOf(c.Send), receive: timingOf(c.Receive),
 		bytes: -1, start: value(c.Start), filtered: value(c.Filtered),
 	}
 	if c.Bytes != nil {

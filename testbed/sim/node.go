@@ -53,6 +53,7 @@ func (p *plane) kill(n int32) {
 			y.ended, y.ready, y.stopping, y.queue.n = true, false, true, 0
 		}
 	}
+	x.turns = turns{most: x.turns.most}
 	for i := range x.board {
 		x.board[i] = none
 	}

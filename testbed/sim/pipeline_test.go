@@ -29,6 +29,7 @@ type rig struct {
 	write    time.Duration // to put a frame on a link
 	stages   []rigStage    // each sends to later ones only
 	first    []int         // stages that the source on node 0 sends to
+	turns    int           // how many instances of a node work at a time; 0: all
 	length   time.Duration
 }
 
@@ -114,6 +115,23 @@ func TestAgainstPipeline(t *testing.T) {
 				{group: "store", node: 1, work: timing{20 * ms, 0.4}},
 			},
 		},
+		"a node with one processor, overloaded": {
+			nodes: 2, fps: 40, deadline: 400 * ms, delay: 3 * ms, first: []int{0, 1}, turns: 1,
+			stages: []rigStage{
+				{group: "detect", node: 0, work: timing{61 * ms, 0.4}, next: []int{3}},
+				{group: "detect", node: 1, work: timing{37 * ms, 0.4}, next: []int{2}},
+				{group: "draw", node: 0, work: timing{13 * ms, 0.4}},
+				{group: "draw", node: 0, work: timing{17 * ms, 0.4}},
+			},
+		},
+		"two processors for three": {
+			nodes: 1, fps: 30, deadline: 300 * ms, first: []int{0, 1}, turns: 2,
+			stages: []rigStage{
+				{group: "detect", work: timing{70 * ms, 0.6}, next: []int{2}},
+				{group: "detect", work: timing{50 * ms, 0.6}, next: []int{2}},
+				{group: "draw", work: timing{40 * ms, 0.3}},
+			},
+		},
 		"two groups after one": {
 			nodes: 3, fps: 25, deadline: 250 * ms, delay: 4 * ms, first: []int{0},
 			stages: []rigStage{
@@ -163,13 +181,14 @@ func (r *rig) simulate(t *testing.T) outcome {
 	var tasks []task
 	for i := range r.stages {
 		x := free(r.stages[i].group, r.stages[i].work)
-		x.bytes = int64(r.write)
+		x.bytes, x.rank = int64(r.write), i
 		tasks = append(tasks, x)
 	}
 	l := newLab(t, rigSeed, realRules(), r.nodes, tasks...)
 	l.join(testbed.Link{Delay: r.delay, Rate: 8e9}) // a byte each ns
 	for i := range l.nodes {
 		l.nodes[i].cpu = newProcessor(16, 1, 0) // nobody waits for a core
+		l.nodes[i].turns.most = r.turns
 	}
 	numbers := make([]int32, len(r.stages))
 	for i := len(r.stages) - 1; i >= 0; i-- {
@@ -255,10 +274,17 @@ func (r *rig) pipeline(t *testing.T) (out outcome) {
 			return x
 		}
 		runners := make([]*pipeline.Runner, len(r.stages))
+		turns := make([]*pipeline.Turns, r.nodes) // nil: all work
+		for i := range turns {
+			if r.turns > 0 {
+				turns[i] = pipeline.NewTurns(r.turns)
+			}
+		}
 		for i, s := range r.stages {
 			draws := des.NewStream(rigSeed, "work "+r.id(i))
 			runners[i], err = pipeline.NewRunner(pipeline.RunnerConfig{
 				Node: nodeName(s.node), Instance: r.id(i), Workflow: "w", Task: s.group, Group: s.group, Queue: 4, Log: quiet,
+				Turns: turns[s.node], Rank: i,
 			}, stage(func(ctx context.Context) { wait(ctx, s.work.draw(draws)) }), router(s.group, s.node, s.next))
 			if err != nil {
 				t.Fatal(err)

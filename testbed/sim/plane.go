@@ -83,6 +83,7 @@ type node struct {
 	ran    time.Duration // until since, in all
 	since  time.Duration // when it began to run or stopped
 	board  []int32       // instance that takes the frames, by slot
+	turns  turns
 }
 
 func (n *node) running() bool { return n.up && !n.paused }
@@ -96,6 +97,7 @@ type slot struct {
 // task is a task of the workflow with what it costs.
 type task struct {
 	name          string
+	rank          int // pipeline.Turns
 	work          timing
 	send, receive timing
 	bytes         int64 // negative: not known

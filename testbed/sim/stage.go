@@ -15,6 +15,7 @@ type instance struct {
 	queue                    queue
 	draws                    des.Stream
 	busy                     bool
+	inLine                   bool // waits for its turn
 	ready                    bool // takes frames
 	stopping                 bool
 	ended                    bool
@@ -109,6 +110,7 @@ func (p *plane) endInstance(i int32) {
 		return
 	}
 	x.ended, x.ready = true, false
+	p.nodes[x.node].turns.leave(i)
 	for p.instances[i].queue.n > 0 {
 		p.dropAt(i, p.instances[i].queue.oldest().frame, shutdown)
 	}
@@ -165,11 +167,34 @@ func (p *plane) dropAt(i, f int32, why reason) {
 	p.finish(f, why)
 }
 
-// serve begins to work on the next frame.
+// serve begins to work on the next frame, when it is the instance's turn.
 func (p *plane) serve(i int32) {
+	x := &p.instances[i]
+	if x.busy || x.inLine || x.ended || x.queue.n == 0 {
+		return
+	}
+	if !p.nodes[x.node].turns.take(i) {
+		x.inLine = true
+		return
+	}
+	p.begin(i)
+}
+
+// pass gives a turn back, to whoever is next.
+func (p *plane) pass(n int32) {
+	next := p.nodes[n].turns.give(func(i int32) int { return p.tasks[p.instances[i].task].rank })
+	if next != none {
+		p.instances[next].inLine = false
+		p.begin(next)
+	}
+}
+
+// begin works on the next frame of an instance that has a turn, or passes it on.
+func (p *plane) begin(i int32) {
 	for {
 		x := &p.instances[i]
-		if x.busy || x.ended || x.queue.n == 0 {
+		if x.ended || x.queue.n == 0 {
+			p.pass(x.node)
 			return
 		}
 		if x.queue.skips() {
@@ -194,6 +219,7 @@ func (p *plane) serve(i int32) {
 			return
 		}
 		p.work(x.node, t.work.draw(x.draws), jobWork, e.frame, i)
+		return
 	}
 }
 
@@ -211,6 +237,7 @@ func (p *plane) worked(f, i int32) {
 		p.stats.processed(x.task, d)
 		p.forward(x.router, f)
 	}
+	p.pass(p.instances[i].node)
 	if x = &p.instances[i]; x.stopping && !x.ready && !x.ended {
 		p.endInstance(i)
 		return
