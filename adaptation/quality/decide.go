@@ -216,7 +216,7 @@ func (d *decider) whyNot(more []newcomer) string {
 			count(all, "source"), best.accuracy/p.frames, d.params.MinAccuracy)
 	}
 	return fmt.Sprintf("no distribution over %s can be served: at the least, %s",
-		count(all, "source"), d.overloaded(p, p.mostShown().n))
+		count(all, "source"), d.overloaded(p, p.leastOverload()))
 }
 
 // room is how many sources a node has room for at what it has for itself (a
@@ -346,8 +346,6 @@ type choice struct {
 	// margin is how much more another must have to replace one with that score.
 	margin func(score float64) float64
 	unit   string // of the score
-	// short says that nothing can be served without saturation.
-	short bool
 }
 
 // choose applies the rule, and if nothing meets it, the nearest thing to it.
@@ -366,7 +364,9 @@ func (d *decider) choose(p *problem) choice {
 		c.why, c.unit = fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), "accuracy"
 	}
 	if c.best = p.bestUtility(theta, weight); c.best == nil {
-		c.best, c.short = p.mostShown(), true
+		p.short = true
+		c.best = p.mostShown()
+		c.margin = func(score float64) float64 { return shownMargin * score }
 		c.why, c.unit = "nothing can be served without saturation: the most that can be shown", "accuracy shown"
 		c.score = func(e point) float64 { return e.shown }
 	}
@@ -400,12 +400,21 @@ func (p *problem) mean(e point) point {
 }
 
 // point is what so many sources at each option come to, per frame, with what is
-// shown.
+// shown of it where not all can be.
 func (p *problem) point(n []int) point {
 	e := p.evaluate(n, make([]float64, len(p.stations)))
-	e.shown = p.shown(n)
+	if p.short {
+		e.shown = p.shown(n)
+	}
 	return p.mean(e)
 }
+
+// Where nothing can be served: the share by which another distribution must show more
+// to replace one, and so much more that it does at once.
+const (
+	shownMargin = 0.02
+	muchMore    = 1.2
+)
 
 // slowest is into how many parts the margin is divided: what is better by less than
 // one of them is not better.
@@ -414,8 +423,8 @@ const slowest = 10
 // hold is the hysteresis: the present distribution stays until another has been
 // better by the margin for some periods, unless it cannot go on. One that is
 // better by less than the margin must have been so for longer, or what is a little
-// worse would stay for good. Where nothing can be served, one that shows more by
-// slowest margins is not waited for.
+// worse would stay for good. Where nothing can be served, one that shows much more
+// is not waited for.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
 	since := d.state.Better
 	d.state.Better = time.Time{}
@@ -424,7 +433,7 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	}
 	e := p.point(present)
 	switch {
-	case e.over > 1e-9 && (!c.short || c.best.shown/p.frames-e.shown > slowest*d.params.Margin):
+	case e.over > 1e-9 && (!p.short || c.best.shown/p.frames > muchMore*e.shown):
 		return c.best.n, "the last one " + d.overloaded(p, present) + "; now " + c.why, true
 	case e.accuracy < c.floor-1e-9:
 		return c.best.n, fmt.Sprintf("the accuracy of the last one, %.3f, is below %.3f; now %s", e.accuracy, c.floor, c.why), true

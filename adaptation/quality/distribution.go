@@ -40,19 +40,29 @@ func (p *problem) bestUtility(theta, weight float64) *solution {
 // there is none.
 func (p *problem) mostAccurate() *solution { return p.bestUtility(0, 1) }
 
-// mostShown returns the distribution for when none can be served: of those near the
-// one with the least overload the one that shows the most, which is what no source
-// can be moved away from.
-func (p *problem) mostShown() *solution {
+// leastOverload returns the numbers that come nearest to being served, where none can be.
+func (p *problem) leastOverload() []int {
 	r := p.newRelaxation(goal{kind: fastest})
 	r.minimise()
-	n := p.round(r.tangent().n)
+	return p.round(r.tangent().n)
+}
+
+// searched bounds how many options mostShown looks at, over all distributions that it
+// tries: with many classes each takes a while, and the first moves gain the most.
+const searched = 2_000_000
+
+// mostShown returns the distribution for when none can be served: from the one with
+// the least overload on, sources are moved for as long as more is shown. It is near
+// the best, and nothing proves it.
+func (p *problem) mostShown() *solution {
+	n := p.leastOverload()
 	most, step := p.shown(n), 1
 	for _, g := range p.classes {
 		for step < g.sources {
 			step *= 2
 		}
 	}
+	left := searched / max(1, len(p.options)) // tries
 	for ; step > 0; step /= 2 {
 		for moved := true; moved; {
 			moved = false
@@ -60,11 +70,12 @@ func (p *problem) mostShown() *solution {
 				for x := g.first; x < g.end; x++ {
 					for y := g.first; y < g.end; y++ {
 						k := min(step, n[x])
-						if x == y || k == 0 {
+						if x == y || k == 0 || left == 0 {
 							continue
 						}
+						left--
 						n[x], n[y] = n[x]-k, n[y]+k
-						if s := p.shown(n); s > most*(1+1e-6) {
+						if s := p.shown(n); s > most*(1+1e-6)+1e-12 {
 							most, moved = s, true
 						} else {
 							n[x], n[y] = n[x]+k, n[y]-k

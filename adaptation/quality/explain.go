@@ -28,7 +28,7 @@ type Decision struct {
 	Unusable     []Unusable    `json:"unusable,omitempty"`
 	// Gap is how much better the best distribution could be at most, in seconds
 	// of mean latency (Algorithm 1's compromise: in accuracy), where the search
-	// gave up proving that there is none; 0: proven.
+	// gave up proving that there is none; 0: proven, or nothing can be served.
 	Gap   float64 `json:"gap,omitempty"`
 	State State   `json:"-"` // for the next view
 }
@@ -203,7 +203,7 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 		e, at := d.estimate(p, m)
 		a := Alternative{Name: name, Distribution: d.distribution(p, m), Estimate: e}
 		switch {
-		case e.Saturated != "" && !c.short:
+		case e.Saturated != "" && !p.short:
 			a.Lost = e.Saturated
 		case e.Accuracy < c.floor-1e-9:
 			a.Lost = fmt.Sprintf("accuracy %.3f is below %.3f", e.Accuracy, c.floor)
@@ -241,7 +241,7 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 				options := d.view.Classes[g.class].Options
 				_, at := d.estimate(p, m)
 				s := c.score(at)
-				if at.over > 0 && !c.short {
+				if at.over > 0 && !p.short {
 					s = math.Inf(-1)
 				}
 				moves = append(moves, move{fmt.Sprintf("one more at %s instead of %s",

@@ -3,6 +3,7 @@ package quality
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,15 +13,30 @@ type Step struct {
 	Task      string
 	Transfer  []Visit // from the task before: equation 2
 	Execution Visit
+	// Nodes are those whose processors are fewer than the instances on them: what
+	// the execution takes of each, by the share of the frames that come there. Frames
+	// wait for them, and take no time beyond the execution's.
+	Nodes []Visit
 }
 
 // Path is what a frame passes at one quality: equation 1.
 type Path []Step
 
-func (p Path) visits() []Visit {
-	var all []Visit
+// stay is a visit, or within another one: then it takes no time of its own.
+type stay struct {
+	Visit
+	within bool
+}
+
+func (p Path) visits() []stay {
+	var all []stay
 	for i := range p {
-		all = append(append(all, p[i].Transfer...), p[i].Execution)
+		for _, v := range append(slices.Clone(p[i].Transfer), p[i].Execution) {
+			all = append(all, stay{Visit: v})
+		}
+		for _, v := range p[i].Nodes {
+			all = append(all, stay{v, true})
+		}
 	}
 	return all
 }

@@ -25,6 +25,9 @@ type problem struct {
 	stations []server
 	frames   float64 // a second
 	worst    float64 // no distribution that can be served has more delay
+	short    bool    // none can be served
+
+	served, loaded []float64 // scratch of shown
 }
 
 type group struct {
@@ -177,7 +180,9 @@ func compile(v *View, params *Params, place map[string]int, c, i int) (o option,
 	used := map[int]use{}
 	var order []int
 	for _, visit := range q.Path.visits() {
-		o.own += visit.Delay.Seconds() + visit.Service.Seconds()
+		if !visit.within {
+			o.own += visit.Delay.Seconds() + visit.Service.Seconds()
+		}
 		if visit.Station == "" || visit.Service == 0 {
 			continue
 		}
@@ -394,7 +399,8 @@ func (p *problem) loads(n []int, loads []float64) {
 // accuracy is. A station at utilisation ρ serves the share (1-ρ^K)/(1-ρ^(K+1)) of
 // what comes to it (M/M/1/K); what it drops does not load those after it.
 func (p *problem) shown(n []int) (sum float64) {
-	served, loads := make([]float64, len(p.stations)), make([]float64, len(p.stations))
+	p.served, p.loaded = slices.Grow(p.served[:0], len(p.stations))[:len(p.stations)], slices.Grow(p.loaded[:0], len(p.stations))[:len(p.stations)]
+	served, loads := p.served, p.loaded
 	for s := range served {
 		served[s] = 1
 	}

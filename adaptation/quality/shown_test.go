@@ -1,6 +1,7 @@
 package quality
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -91,13 +92,17 @@ func TestMostShownAgainstEnumeration(t *testing.T) {
 
 func BenchmarkMostShown(b *testing.B) {
 	params := everyKnob()
-	v := drawView(seeded(1), 3, 1, 6, true)
-	more(&v, 3333)
-	for i := range v.Classes {
-		v.Classes[i].FPS *= 5
-	}
-	p, _ := newProblem(&v, &params, v.counts())
-	for b.Loop() {
-		p.mostShown()
+	for _, of := range []struct{ classes, sources int }{{3, 10_000}, {100, 1000}} {
+		b.Run(fmt.Sprintf("classes=%d/sources=%d", of.classes, of.sources), func(b *testing.B) {
+			v := drawView(seeded(1), of.classes, 1, 6, true)
+			more(&v, of.sources/of.classes)
+			for i := range v.Classes {
+				v.Classes[i].FPS *= 5
+			}
+			p, _ := newProblem(&v, &params, v.counts())
+			for b.Loop() {
+				p.mostShown()
+			}
+		})
 	}
 }

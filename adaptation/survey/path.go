@@ -2,6 +2,7 @@ package survey
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -42,12 +43,46 @@ func (s *surveyor) path(analysis *tiering.Task) (quality.Path, error) {
 			station = own(station, share(len(s.sources), len(here)))
 		}
 		s.station(station)
-		step.Execution = quality.Visit{Station: name, Service: service}
+		step.Execution = quality.Visit{Station: station.Name, Service: service}
+		if !beside {
+			step.Nodes = s.crowded(task, here, service)
+		}
 		path = append(path, step)
 		s.analysed = s.analysed || g.analyses
 		from, apart = here, beside
 	}
 	return path, nil
+}
+
+// crowded are the nodes among those of a task's instances that do less at a time than
+// there are instances on them: stations that all tasks on them share, each of which
+// gets its share of the task's frames.
+func (s *surveyor) crowded(t *tiering.Task, here []tiering.Placement, service time.Duration) []quality.Visit {
+	var out []quality.Visit
+	for _, n := range nodes(here) {
+		takes, at := s.Costs.Execute[t.Name][n], float64(s.Costs.Turns[t.Name][n])
+		if cores, alone := s.Costs.Cores[n], s.Costs.Alone[t.Name][n]; cores > 0 && (alone > 0 || at > 0) {
+			takes, at = alone, cores
+		}
+		if at == 0 {
+			continue
+		}
+		if takes == 0 { // it was not measured there
+			takes = service
+		}
+		count := 0
+		for _, p := range here {
+			if p.Node == n {
+				count++
+			}
+		}
+		servers := max(1, math.Ceil(at-0.1)) // what is learnt is no better known
+		station := "processors of " + n
+		s.station(quality.Station{Name: station, Servers: int(servers)})
+		share := float64(count) / float64(len(here)) * servers / at
+		out = append(out, quality.Visit{Station: station, Service: time.Duration(share * float64(takes))})
+	}
+	return out
 }
 
 // discover leaves of the placements those that frames get to.
@@ -232,6 +267,9 @@ func (s *surveyor) service(g *group, t *tiering.Task, here []tiering.Placement) 
 	var known []time.Duration
 	for _, p := range here {
 		d := measured[p.Node]
+		if alone := s.Costs.Alone[t.Name][p.Node]; s.Costs.Cores[p.Node] > 0 && alone > 0 {
+			d = alone // the rest is the wait for the node
+		}
 		if d <= 0 && s.Profiled != nil {
 			d, _ = s.Profiled(p.Node, t)
 		}

@@ -33,6 +33,14 @@ type Costs struct {
 	// Link is the part of it for which the link is taken, which the frames of
 	// several share: all of it where nobody says.
 	Link map[string]time.Duration
+	// Turns is how many instances of a node work at a time, by task and node, where
+	// there are more that take turns.
+	Turns map[string]map[string]int
+	// Alone is what executing takes where nothing else runs beside it, by task and
+	// node, and Cores how many such executions at a time a node does the work of, for
+	// nodes whose instances slow each other down; of others nothing is said.
+	Alone map[string]map[string]time.Duration
+	Cores map[string]float64
 }
 
 // Input is what is known of a workflow.

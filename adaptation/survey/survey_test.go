@@ -165,6 +165,81 @@ func TestEncodingDoesNotTakeTheLink(t *testing.T) {
 	}
 }
 
+// Where a node does less at a time than it has instances, the tasks on it share a
+// station beside their own.
+func TestCrowdedNodes(t *testing.T) {
+	const name = "processors of cloud-1"
+	type nodes = map[string]time.Duration // service there, by task
+	in := paper(2)
+	in.Placements = append(in.Placements, tiering.Placement{ID: "detect@512-1", Workflow: "objects", Task: "detect@512", Node: "cloud-1", Tier: tiering.Cloud})
+	alone := map[string]map[string]time.Duration{"detect@512": {"cloud-1": 60 * msec}}
+	turns := func(n int) map[string]map[string]int {
+		return map[string]map[string]int{"detect@512": {"cloud-1": n}, "draw": {"cloud-1": n}}
+	}
+	for what, c := range map[string]struct {
+		turns   map[string]map[string]int
+		cores   float64
+		service time.Duration // of detect@512 itself
+		want    nodes
+		servers int
+	}{
+		"enough for all":      {service: 90 * msec},
+		"a turn for three":    {turns: turns(1), service: 90 * msec, want: nodes{"detect@512": 90 * msec, "draw": 10 * msec}, servers: 1},
+		"two turns for three": {turns: turns(2), service: 90 * msec, want: nodes{"detect@512": 90 * msec, "draw": 10 * msec}, servers: 2},
+		"a detector that takes none": {turns: map[string]map[string]int{"draw": {"cloud-1": 1}}, service: 90 * msec,
+			want: nodes{"draw": 10 * msec}, servers: 1},
+		// What is not known to take less alone takes what it took.
+		"learnt":             {cores: 0.8, service: 60 * msec, want: nodes{"detect@512": 75 * msec}, servers: 1},
+		"learnt, of turns":   {cores: 0.8, turns: turns(2), service: 60 * msec, want: nodes{"detect@512": 75 * msec, "draw": 12500 * time.Microsecond}, servers: 1},
+		"learnt, above one":  {cores: 1.5, service: 60 * msec, want: nodes{"detect@512": 80 * msec}, servers: 2},
+		"learnt, nearly one": {cores: 1.05, service: 60 * msec, want: nodes{"detect@512": 60 * msec / 105 * 100}, servers: 1},
+		"next to nothing":    {cores: 0.01, service: 60 * msec, want: nodes{"detect@512": 6 * time.Second}, servers: 1},
+	} {
+		in.Costs.Turns, in.Costs.Alone, in.Costs.Cores = c.turns, nil, nil
+		if c.cores > 0 {
+			in.Costs.Alone, in.Costs.Cores = alone, map[string]float64{"cloud-1": c.cores}
+		}
+		v, err := survey.View(in, resolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Validate(); err != nil {
+			t.Error(err)
+		}
+		for _, step := range v.Classes[0].Options[0].Path {
+			if want := (quality.Visit{Station: "detect@512", Service: c.service}); step.Task == "detect@512" && step.Execution != want {
+				t.Errorf("%s: %+v, want %+v", what, step.Execution, want)
+			}
+			want, ok := c.want[step.Task]
+			switch {
+			case ok && (len(step.Nodes) != 1 || step.Nodes[0].Station != name || !near(step.Nodes[0].Service, want)):
+				t.Errorf("%s: %s takes %+v of nodes, want %v of one", what, step.Task, step.Nodes, want)
+			case !ok && len(step.Nodes) > 0:
+				t.Errorf("%s: %s takes %+v of nodes", what, step.Task, step.Nodes)
+			}
+		}
+		i := slices.IndexFunc(v.Stations, func(s quality.Station) bool { return s.Name == name })
+		if i >= 0 != (c.servers > 0) || i >= 0 && v.Stations[i].Servers != c.servers {
+			t.Errorf("%s: stations %+v, want %d of the node", what, v.Stations, c.servers)
+		}
+	}
+
+	// Of two nodes each gets its share of the frames.
+	in = paper(2)
+	in.Placements = append(in.Placements, tiering.Placement{ID: "detect@512-1", Workflow: "objects", Task: "detect@512", Node: "cloud-2", Tier: tiering.Cloud})
+	in.RTT = func(a, b string) (time.Duration, bool) { return 8 * msec, true }
+	in.Costs.Turns = map[string]map[string]int{"detect@512": {"cloud-1": 1}}
+	v, err := survey.View(in, resolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range v.Classes[0].Options[0].Path {
+		if step.Task == "detect@512" && (len(step.Nodes) != 1 || !near(step.Nodes[0].Service, 45*msec)) {
+			t.Errorf("on one of two nodes: %+v", step.Nodes)
+		}
+	}
+}
+
 // What was profiled on a node stands in for what was not seen there, and for
 // nothing else.
 func TestProfiledWhereNothingWasMeasured(t *testing.T) {

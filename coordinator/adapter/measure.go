@@ -6,6 +6,7 @@ import (
 
 	"github.com/weft-mesh/weft/adaptation/survey"
 	"github.com/weft-mesh/weft/coordinator/kpi"
+	"github.com/weft-mesh/weft/models/profile"
 	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -16,6 +17,10 @@ const trust = 10
 
 // fewest is how many frames must have been seen of something to count.
 const fewest = 3
+
+// counted is how many pictures must have come for a source's rate: one more or less
+// is not to take it for another rate than the document's.
+const counted = 2 * trust
 
 // mostTimes is for how many periods a source is waited for whose rate cannot be told
 // yet: one with so few frames in them has next to none.
@@ -55,6 +60,7 @@ type meter struct {
 	// filtered is the moving mean of the share of frames that filters took out; below
 	// zero: none was captured yet.
 	filtered float64
+	silent   map[string]int // periods in which nothing ran on a crowded node
 }
 
 // reading is what an instance had reported when it was read.
@@ -90,7 +96,8 @@ type start struct {
 func newMeter() *meter {
 	return &meter{last: map[start]reading{}, glanced: map[start]pipeline.StageReport{}, costs: survey.Costs{
 		Execute: map[string]map[string]time.Duration{}, Transfer: map[string]time.Duration{}, Link: map[string]time.Duration{},
-	}, unused: map[string]*unused{}, filtered: -1}
+		Alone: map[string]map[string]time.Duration{}, Cores: map[string]float64{},
+	}, unused: map[string]*unused{}, filtered: -1, silent: map[string]int{}}
 }
 
 // glance takes in what the ways to tasks took since the last look: a link that is
@@ -153,6 +160,7 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 	var all sources
 	var judged pipeline.Judged
 	stages := map[string]*sums{}
+	nodes := map[string]*crowd{}
 	for _, i := range now {
 		k := start{i.ID, i.Node, 0}
 		var taken bool
@@ -171,12 +179,21 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 			if was == nil {
 				was = &pipeline.StageReport{}
 			}
+			if x := i.Stage; x.Backend != profile.CUDA {
+				if nodes[i.Node] == nil {
+					nodes[i.Node] = &crowd{tasks: map[string]*executed{}}
+				}
+				nodes[i.Node].has(x)
+			}
 			if cold(i.Stage, was) {
 				s.some = s.some || i.Stage.Execute.Count() > was.Execute.Count()
 				next[k] = reading{Instance: i}
 				continue
 			}
 			if taken = m.stage(s, i.Node, i.Stage, was); taken {
+				if n := nodes[i.Node]; n != nil && m.last[k].Stage != nil { // or nobody knows in what time
+					n.did(i.Stage, was, m.last[k].since+elapsed)
+				}
 				judged = judged.Plus(more(i.Stage.Judged, was.Judged))
 			}
 		}
@@ -187,6 +204,7 @@ func (m *meter) observe(now []kpi.Instance, elapsed time.Duration) {
 		}
 	}
 	m.last = next
+	m.crowds(nodes)
 	if all.captured >= fewest {
 		share := min(1, float64(all.filtered)/float64(all.captured))
 		if m.filtered < 0 {
@@ -226,7 +244,7 @@ func (m *meter) source(all *sources, r *pipeline.SourceReport, last reading, ela
 			pictures *= uint64(max(1, q.Every)) // an agent of before it said that
 		}
 		took := last.since + elapsed
-		if took <= 0 || pictures < trust && last.times < mostTimes {
+		if took <= 0 || pictures < counted && last.times < mostTimes {
 			return false
 		}
 		m.rates[r.Source] = float64(pictures) / took.Seconds()

@@ -222,3 +222,40 @@ func TestFeedQuality(t *testing.T) {
 		t.Errorf("an old report has changed: %+v", first)
 	}
 }
+
+// Where a node has less than a core for eight instances, they slow each other down. It
+// is seen, and a distribution found that shows nearly what the best fixed one does.
+func TestCrowdedNodes(t *testing.T) {
+	s, err := testbed.Load("../../examples/testbed/houmani-scaled.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(rule tiering.AdaptingRule, heavy int) float64 {
+		sources := slices.Clone(s.Sources)
+		for i := range sources {
+			if i >= heavy {
+				sources[i].Resolution = 416
+			}
+		}
+		x, err := s.Adapting(sources, rule, []tiering.Knob{tiering.KnobResolution})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := Run(t.Context(), Config{Scenario: x, Costs: x.Costs, Seed: 1, CPUScale: x.CPUScale})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return float64(rec.Totals.Frames.Delivered) / float64(rec.Totals.Frames.Captured)
+	}
+	best, which := 0.0, 0
+	for heavy := range len(s.Sources) + 1 {
+		if x := shown(tiering.AdaptOff, heavy); x > best {
+			best, which = x, heavy
+		}
+	}
+	adapted := shown(tiering.AdaptUtility, len(s.Sources))
+	t.Logf("%.3f of the frames are shown; of the fixed ones the best is %d × 512, which shows %.3f", adapted, which, best)
+	if adapted < 0.9*best {
+		t.Errorf("%.3f of the frames are shown; of the fixed ones the best is %d × 512, which shows %.3f", adapted, which, best)
+	}
+}
