@@ -108,7 +108,9 @@ func (o *studyOptions) run(cmd *cobra.Command, env *environment, file string, s 
 	}
 	simulated, err := o.simulate(cmd.Context(), jobs, known, show)
 	if err != nil {
-		return errors.Join(failed, err)
+		if failed = errors.Join(failed, err); len(all) == 0 {
+			return failed
+		}
 	}
 	for i := range simulated {
 		if m := known[simulated[i].Run.Name]; m != nil {

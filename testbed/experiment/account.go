@@ -2,11 +2,13 @@ package experiment
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/testbed"
-	"github.com/weft-mesh/weft/tiering"
 )
 
 // Correction is what the CPU accounts of emulated runs say about costs that were
@@ -14,60 +16,225 @@ import (
 // threads of a core, its clock, its caches), which a short measurement before a run
 // does not see.
 type Correction struct {
-	Pace float64 `json:"pace"`       // what a frame took, as a share of what the costs say
-	Idle float64 `json:"idle_cores"` // that each node took beyond what the costs say
+	Pace map[string]float64 `json:"pace"`       // by task: what a frame took, as a share of what the costs say
+	Idle float64            `json:"idle_cores"` // that each node took beyond what the costs say
 }
 
 // String says it for people.
 func (c Correction) String() string {
-	return fmt.Sprintf("by the nodes' CPU accounts frames took %.2f times what was measured before, and weftd %.3f cores more of a node", c.Pace, c.Idle)
+	tasks := map[string][]string{} // by pace
+	for _, name := range slices.Sorted(maps.Keys(c.Pace)) {
+		pace := fmt.Sprintf("%.2f", c.Pace[name])
+		tasks[pace] = append(tasks[pace], name)
+	}
+	var paces []string
+	for _, pace := range slices.Sorted(maps.Keys(tasks)) {
+		paces = append(paces, fmt.Sprintf("%s (%s)", pace, strings.Join(tasks[pace], ", ")))
+	}
+	if paces == nil {
+		return "the nodes' CPU accounts say nothing of what frames took"
+	}
+	return fmt.Sprintf("by the nodes' CPU accounts frames took %s times what was measured before, and weftd %.3f cores more of a node", strings.Join(paces, " and "), c.Idle)
 }
 
 // Correct finds the correction of costs by the emulated outcomes of a run, in least
-// squares of the CPU time of nodes without a source: those run nothing but weftd
-// and the stages. Where there was no work it is {1, 0}.
+// squares of the CPU time of nodes without a source, which run nothing but weftd and
+// stages. Tasks that share a node have one pace. Of those that have no such nodes to
+// themselves nothing is said. No node is left with less than half of what it has for
+// frames.
 func Correct(c testbed.Costs, run string, outcomes []StudyOutcome) (Correction, error) {
-	var all []account
+	var ledgers []*ledger
+	most := math.Inf(1) // that may be said to idle
 	for i := range outcomes {
 		o := &outcomes[i]
 		if o.Run.Name != run || o.Method != testbed.Emulated {
 			continue
 		}
+		for i := range o.Arm.Scenario.Nodes {
+			n := &o.Arm.Scenario.Nodes[i]
+			most = min(most, max(0, (float64(n.Cores)/1000*o.Arm.Scenario.CPUScale-idleOf(n, c))/2))
+		}
 		for _, rec := range o.recs {
-			a, ok, err := accountOf(o.Arm.Scenario, rec, c)
+			l, err := newLedger(o.Arm.Scenario, rec, c)
 			if err != nil {
 				return Correction{}, err
 			}
-			if ok {
-				all = append(all, a)
+			if l != nil {
+				ledgers = append(ledgers, l)
 			}
 		}
 	}
-	return correction(all), nil
+	out := Correction{Pace: map[string]float64{}}
+	idle, time := 0.0, 0.0
+	for _, tasks := range together(ledgers) {
+		var all []account
+		for _, l := range ledgers {
+			all = append(all, l.of(tasks))
+		}
+		pace, more := correction(all)
+		for _, name := range tasks {
+			out.Pace[name] = pace
+		}
+		for _, a := range all {
+			idle, time = idle+more*a.time, time+a.time
+		}
+	}
+	if time > 0 {
+		out.Idle = min(idle/time, most)
+	}
+	return out, nil
 }
 
 // Apply returns the costs with what a frame takes, and weftd, corrected.
 func (c Correction) Apply(to testbed.Costs) testbed.Costs {
-	paced := func(t *testbed.Time) *testbed.Time {
-		if t == nil {
-			return nil
-		}
-		return &testbed.Time{Mean: time.Duration(c.Pace * float64(t.Mean)), CV: t.CV}
-	}
 	tasks := map[string]testbed.TaskCosts{}
 	for name, t := range to.Tasks {
-		t.Work, t.Send, t.Receive = paced(t.Work), paced(t.Send), paced(t.Receive)
+		if pace, known := c.Pace[name]; known {
+			for _, x := range []**testbed.Time{&t.Work, &t.Send, &t.Receive} {
+				if *x != nil {
+					*x = &testbed.Time{Mean: time.Duration(pace * float64((*x).Mean)), CV: (*x).CV}
+				}
+			}
+		}
 		tasks[name] = t
 	}
 	to.Tasks = tasks
-	if to.Idle != nil {
-		to.Idle = new(*to.Idle + c.Idle)
-	}
+	to.Idle = new(valueOf(to.Idle) + c.Idle)
 	return to
 }
 
-// account sets the CPU time of a recording's nodes beside what the costs say, in
-// seconds.
+// ledger is what the nodes without sources did in a recording's measured time.
+type ledger struct {
+	seconds float64
+	used    map[string]float64         // CPU seconds beyond what weftd takes without frames, by node
+	on      map[string]map[string]bool // nodes, by task
+	work    map[string]float64         // CPU seconds of frames by the costs, by task
+}
+
+// newLedger is nil where a recording says nothing, since a node was started anew.
+func newLedger(s *testbed.Scenario, rec *testbed.Recording, c testbed.Costs) (*ledger, error) {
+	w, err := s.WorkflowSpec(nil)
+	if err != nil {
+		return nil, err
+	}
+	first := slices.IndexFunc(rec.Samples, func(x testbed.Sample) bool { return x.At >= 0 })
+	if first < 0 || first == len(rec.Samples)-1 {
+		return nil, nil
+	}
+	for i := range rec.Samples[first:] {
+		if slices.ContainsFunc(rec.Samples[first+i].Nodes, func(n testbed.NodeSample) bool { return !n.Up }) {
+			return nil, nil
+		}
+	}
+	from, to := &rec.Samples[first], &rec.Samples[len(rec.Samples)-1]
+	l := &ledger{seconds: (to.At - from.At).Seconds(), used: map[string]float64{}, on: map[string]map[string]bool{}, work: map[string]float64{}}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if !slices.ContainsFunc(s.Sources, func(x testbed.Source) bool { return x.Node == n.Name }) {
+			l.used[n.Name] = (cpuOf(to, n.Name) - cpuOf(from, n.Name)).Seconds() - idleOf(n, c)*l.seconds
+		}
+	}
+	for _, p := range rec.Totals.Placements {
+		if p.Source {
+			continue
+		}
+		if l.on[p.Task] == nil {
+			l.on[p.Task] = map[string]bool{}
+		}
+		l.on[p.Task][p.Node] = true
+	}
+	// What is also done on a node with sources cannot be told apart, nor what else is
+	// done on the nodes of that.
+	for again := true; again; {
+		again = false
+		for task, nodes := range l.on {
+			for node := range nodes {
+				if _, apart := l.used[node]; !apart {
+					for other := range nodes {
+						delete(l.used, other)
+					}
+					delete(l.on, task)
+					again = true
+					break
+				}
+			}
+		}
+	}
+	for i := range rec.Totals.Stages {
+		x := &rec.Totals.Stages[i]
+		t, known := w.Task(x.Task)
+		if !known {
+			continue
+		}
+		costs, moved := c.Tasks[x.Task], 0.0
+		if x.Transfer != nil {
+			moved = float64(x.Transfer.Count())
+		}
+		l.work[x.Task] += float64(x.Processed)*secondsOf(costs.Work) + moved*secondsOf(costs.Receive)
+		// They were sent by tasks before it that are elsewhere.
+		for _, p := range w.Tasks {
+			if slices.Contains(w.Predecessors(t.Group), p.Group) && l.on[p.Name] != nil && !meet(l.on[p.Name], l.on[x.Task]) {
+				l.work[p.Name] += moved * secondsOf(costs.Send)
+				break
+			}
+		}
+	}
+	return l, nil
+}
+
+// of is the account of tasks.
+func (l *ledger) of(tasks []string) (a account) {
+	nodes := map[string]bool{}
+	for _, name := range tasks {
+		a.work += l.work[name]
+		for node := range l.on[name] {
+			nodes[node] = true
+		}
+	}
+	for _, node := range slices.Sorted(maps.Keys(nodes)) {
+		a.used += l.used[node]
+		a.time += l.seconds
+	}
+	return a
+}
+
+// together are the tasks that were ever on one node, directly or through others.
+func together(ledgers []*ledger) [][]string {
+	var groups []map[string]bool // of tasks and, marked, nodes
+	for _, l := range ledgers {
+		for _, task := range slices.Sorted(maps.Keys(l.on)) {
+			mine := map[string]bool{task: true}
+			for node := range l.on[task] {
+				mine["@"+node] = true
+			}
+			groups = slices.DeleteFunc(groups, func(g map[string]bool) bool {
+				if meet(g, mine) {
+					maps.Copy(mine, g)
+					return true
+				}
+				return false
+			})
+			groups = append(groups, mine)
+		}
+	}
+	var out [][]string
+	for _, g := range groups {
+		tasks := slices.DeleteFunc(slices.Sorted(maps.Keys(g)), func(name string) bool { return strings.HasPrefix(name, "@") })
+		out = append(out, tasks)
+	}
+	return out
+}
+
+func meet(a, b map[string]bool) bool {
+	for x := range a {
+		if b[x] {
+			return true
+		}
+	}
+	return false
+}
+
+// account sets CPU time beside what the costs say, in seconds.
 type account struct {
 	used float64 // beyond what weftd takes without frames
 	work float64 // of the frames, by the costs
@@ -76,73 +243,22 @@ type account struct {
 
 // correction is the pace and the idling, neither below 0, for which the sum of the
 // squares of used − pace·work − idle·time is the least.
-func correction(all []account) Correction {
+func correction(all []account) (pace, idle float64) {
 	var ww, wt, tt, wu, tu float64
 	for _, a := range all {
 		ww, wt, tt = ww+a.work*a.work, wt+a.work*a.time, tt+a.time*a.time
 		wu, tu = wu+a.work*a.used, tu+a.time*a.used
 	}
 	if ww == 0 || wu <= 0 {
-		return Correction{Pace: 1}
+		return 1, 0
 	}
-	// Where all have the same load nobody can tell the two apart.
-	if d := ww*tt - wt*wt; d > 1e-6*ww*tt {
-		if c := (Correction{Pace: (wu*tt - tu*wt) / d, Idle: (tu*ww - wu*wt) / d}); c.Pace > 0 && c.Idle >= 0 {
-			return c
+	// Where all have nearly the same load nobody can tell the two apart.
+	if d := ww*tt - wt*wt; d > 1e-2*ww*tt {
+		if pace, idle = (wu*tt-tu*wt)/d, (tu*ww-wu*wt)/d; pace > 0 && idle >= 0 {
+			return pace, idle
 		}
 	}
-	return Correction{Pace: wu / ww}
-}
-
-// accountOf is the account of a recording's measured time; false: it says nothing,
-// since a node was started anew.
-func accountOf(s *testbed.Scenario, rec *testbed.Recording, c testbed.Costs) (a account, ok bool, err error) {
-	w, err := s.WorkflowSpec(nil)
-	if err != nil {
-		return a, false, err
-	}
-	first := slices.IndexFunc(rec.Samples, func(x testbed.Sample) bool { return x.At >= 0 })
-	if first < 0 || first == len(rec.Samples)-1 {
-		return a, false, nil
-	}
-	from, to := &rec.Samples[first], &rec.Samples[len(rec.Samples)-1]
-	seconds := (to.At - from.At).Seconds()
-	apart := map[string]bool{} // nodes that run no source
-	for _, n := range s.Nodes {
-		if slices.ContainsFunc(s.Sources, func(x testbed.Source) bool { return x.Node == n.Name }) {
-			continue
-		}
-		apart[n.Name] = true
-		used := cpuOf(to, n.Name) - cpuOf(from, n.Name)
-		if used <= 0 {
-			return a, false, nil
-		}
-		a.used += used.Seconds() - valueOf(c.Idle)*seconds
-		if n.Coordinator {
-			a.used -= valueOf(c.Coordinate) * seconds
-		}
-		a.time += seconds
-	}
-	for i := range rec.Totals.Stages {
-		x := &rec.Totals.Stages[i]
-		t, known := w.Task(x.Task)
-		if !known {
-			continue
-		}
-		costs := c.Tasks[x.Task]
-		here := shareOn(rec.Totals.Placements, apart, func(task string) bool { return task == t.Name })
-		before := w.Predecessors(t.Group)
-		sent := shareOn(rec.Totals.Placements, apart, func(task string) bool {
-			p, ok := w.Task(task)
-			return ok && slices.Contains(before, p.Group)
-		})
-		moved := 0.0
-		if x.Transfer != nil {
-			moved = float64(x.Transfer.Count())
-		}
-		a.work += here*float64(x.Processed)*secondsOf(costs.Work) + moved*(here*secondsOf(costs.Receive)+sent*secondsOf(costs.Send))
-	}
-	return a, true, nil
+	return wu / ww, 0
 }
 
 // cpuOf is the CPU time of a node in a sample.
@@ -155,19 +271,13 @@ func cpuOf(x *testbed.Sample, node string) time.Duration {
 	return 0
 }
 
-// shareOn is the share of the instances of tasks that is on nodes.
-func shareOn(placements []tiering.Placement, nodes map[string]bool, of func(task string) bool) float64 {
-	on, all := 0.0, 0.0
-	for _, p := range placements {
-		if p.Source || !of(p.Task) {
-			continue
-		}
-		all++
-		if nodes[p.Node] {
-			on++
-		}
+// idleOf is what weftd takes of a node without frames, in cores.
+func idleOf(n *testbed.Node, c testbed.Costs) float64 {
+	idle := valueOf(c.Idle)
+	if n.Coordinator {
+		idle += valueOf(c.Coordinate)
 	}
-	return on / max(all, 1)
+	return idle
 }
 
 func secondsOf(t *testbed.Time) float64 {

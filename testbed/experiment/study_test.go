@@ -247,7 +247,7 @@ func TestWriteStudy(t *testing.T) {
 	})
 	for i := range all {
 		if all[i].Run.Name == "small" && all[i].Method == testbed.Simulated {
-			all[i].Correction = &Correction{Pace: 0.8, Idle: 0.01}
+			all[i].Correction = &Correction{Pace: map[string]float64{"draw": 0.8}, Idle: 0.01}
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "out")
@@ -278,7 +278,7 @@ func TestWriteStudy(t *testing.T) {
 	for _, words := range []string{
 		"# A study", "Somebody, somewhere", "| **E1** | published |  | 5.7 h | × 17.1 |", "Theirs is not like ours.", "workflow cameras has 3 × street@416",
 		"| makespan of e2-Rate against E1 | simulated | −73.7 % | −72.7 % | agrees |", "weft testbed study x.yaml", "(figures/figure-3.svg)", "All of it was.",
-		"corrected: by the nodes' CPU accounts frames took 0.80 times what was measured before, and weftd 0.010 cores more of a node.",
+		"corrected: by the nodes' CPU accounts frames took 0.80 (draw) times what was measured before, and weftd 0.010 cores more of a node.",
 	} {
 		if !strings.Contains(report, words) {
 			t.Errorf("report.md lacks %q", words)
