@@ -71,7 +71,7 @@ func TestTurnsUnderWay(t *testing.T) {
 					n := now.Add(1)
 					for old := top.Load(); n > old && !top.CompareAndSwap(old, n); old = top.Load() {
 					}
-					time.Sleep(time.Duration(rng.IntN(100)) * time.Microsecond)
+					<-time.After(time.Duration(rng.IntN(100)) * time.Microsecond)
 					now.Add(-1)
 					worked.Add(1)
 					turn.Give()

@@ -44,11 +44,11 @@ func TestShown(t *testing.T) {
 	// M/M/1/K, Kleinrock, Queueing Systems I, 3.6.
 	s := server{places: 5}
 	for _, rho := range []float64{0.1, 0.5, 0.999999, 1, 1.000001, 1.3, 10, 1e6} {
-		want, sum := 0.0, 0.0
+		sum := 0.0
 		for k := range 6 {
 			sum += math.Pow(rho, float64(k))
 		}
-		want = 1 - math.Pow(rho, 5)/sum
+		want := 1 - math.Pow(rho, 5)/sum
 		if got := s.serves(rho); math.Abs(got-want) > 1e-6 {
 			t.Errorf("at %g %.6f is served, want %.6f", rho, got, want)
 		}
