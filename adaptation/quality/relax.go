@@ -1,10 +1,10 @@
 package quality
 
 import (
-	"errors"
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -48,7 +48,7 @@ type tangent struct {
 // with logarithmic barriers. What is to be kept, n ≥ 0 and the bounds on load,
 // accuracy and delay, adds −μ·log of what is left to the function, with μ
 // falling to nothing. The function is convex and smooth, and each step is a
-// linear system of the size of the options. Bounds may be missed at first, and
+// linear system. Bounds may be missed at first, and
 // in the end if they cannot be kept: see barrier.
 type relaxation struct {
 	*problem
@@ -65,6 +65,11 @@ type relaxation struct {
 	byDelay, byAccuracy float64
 	bound               float64   // second, by the bound on accuracy or delay
 	limit, limitBend    []float64 // by the limit of each station
+
+	// Of a step; see direction.
+	inverse                []float64 // of D
+	columns, centred, room [][]float64
+	scratch                [3][]float64
 }
 
 func (p *problem) newRelaxation(g goal) *relaxation {
@@ -72,7 +77,10 @@ func (p *problem) newRelaxation(g goal) *relaxation {
 	r := &relaxation{problem: p, goal: g, classOf: make([]int, options), size: make([]float64, options),
 		y: make([]float64, options), marginal: make([]float64, options),
 		loads: make([]float64, stations), f: make([]float64, stations), slope: make([]float64, stations), bend: make([]float64, stations),
-		limit: make([]float64, stations), limitBend: make([]float64, stations)}
+		limit: make([]float64, stations), limitBend: make([]float64, stations), inverse: make([]float64, options)}
+	for i := range r.scratch {
+		r.scratch[i] = make([]float64, options)
+	}
 	for c, g := range p.classes {
 		for x := g.first; x < g.end; x++ {
 			r.classOf[x], r.size[x], r.y[x] = c, float64(g.sources), 1/float64(g.end-g.first)
@@ -188,51 +196,126 @@ func (r *relaxation) minimise() {
 //
 //	| H  Eᵀ |   | d |   | −g |
 //	| E  0  | · | ν | = |  0 |
+//
+// H is a diagonal D, and a column times itself for each station and the bound. By D
+// alone d is −g, less its mean in the class, over D; so what is left to be solved is
+// as large as the columns are many (Woodbury), however many options there are.
 func (r *relaxation) direction(mu float64, g []float64) ([]float64, bool) {
-	options, size := len(g), len(g)+len(r.classes)
-	system, right := mat.NewDense(size, size, nil), mat.NewVecDense(size, nil)
-	for x := range g {
-		system.Set(x, x, mu/(r.y[x]*r.y[x]))
-		system.Set(x, options+r.classOf[x], 1)
-		system.Set(options+r.classOf[x], x, 1)
-		right.SetVec(x, -g[x])
+	for x, y := range r.y {
+		r.inverse[x] = y * y / mu
 	}
-	v := make([]float64, options)
-	add := func(weight float64) { // to H: weight·v·vᵀ
-		for i, a := range v {
-			if a*weight == 0 {
-				continue
+	r.setColumns()
+	count := len(r.columns)
+	for len(r.centred) < count {
+		r.centred = append(r.centred, make([]float64, len(g)))
+	}
+	small := mat.NewSymDense(count+1, nil) // with one more, or it might be empty
+	small.SetSym(count, count, 1)
+	for i, column := range r.columns {
+		r.centre(r.centred[i], column)
+		for j := range i + 1 {
+			sum := 0.0
+			for x, d := range r.inverse {
+				sum += d * r.centred[i][x] * r.centred[j][x]
 			}
-			for j, b := range v {
-				system.Set(i, j, system.At(i, j)+weight*a*b)
+			if i == j {
+				sum++
 			}
+			small.SetSym(i, j, sum)
 		}
 	}
-	for s := range r.stations {
-		for x := range v {
-			v[x] = r.size[x] * r.options[x].share(s)
-		}
-		add(r.byDelay*r.bend[s] + r.limitBend[s])
-	}
-	for x := range v {
-		v[x] = r.size[x] * r.options[x].accuracy
-		if r.kind == accurate {
-			v[x] = r.size[x] * r.marginal[x]
-		}
-	}
-	add(r.bound)
-	var z mat.VecDense
-	var condition mat.Condition
-	if err := z.SolveVec(system, right); errors.As(err, &condition) && math.IsInf(float64(condition), 1) {
+	var factors mat.Cholesky
+	if !factors.Factorize(small) {
 		return nil, false
 	}
-	d := z.RawVector().Data[:options]
+	along := mat.NewVecDense(count+1, nil)
+	solve := func(into, right []float64) {
+		r.centre(into, right)
+		floats.Mul(into, r.inverse)
+		for i := range r.columns {
+			along.SetVec(i, floats.Dot(r.centred[i], into))
+		}
+		_ = factors.SolveVecTo(along, along) // an error says that it is inexact: see below
+		for i := range r.columns {
+			z := along.AtVec(i)
+			for x, v := range r.centred[i] {
+				into[x] -= z * r.inverse[x] * v
+			}
+		}
+	}
+	left, d, more := r.scratch[0], r.scratch[1], r.scratch[2]
+	floats.ScaleTo(left, -1, g)
+	solve(d, left)
+	for x := range left { // what rounding has lost
+		left[x] -= d[x] / r.inverse[x]
+	}
+	for _, column := range r.columns {
+		floats.AddScaled(left, -floats.Dot(column, d), column)
+	}
+	solve(more, left)
+	floats.Add(d, more)
+	r.balance(d)
 	for _, x := range d {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			return nil, false
 		}
 	}
 	return d, true
+}
+
+// balance has each class's sum stay what it is to the last digit, by its largest share.
+func (r *relaxation) balance(d []float64) {
+	for _, c := range r.classes {
+		largest := c.first
+		for x := c.first; x < c.end; x++ {
+			if r.y[x] > r.y[largest] {
+				largest = x
+			}
+		}
+		d[largest] = 0
+		d[largest] = -floats.Sum(d[c.first:c.end])
+	}
+}
+
+// setColumns says what H is made of beside its diagonal.
+func (r *relaxation) setColumns() {
+	count := 0
+	next := func() []float64 {
+		if count++; len(r.room) < count {
+			r.room = append(r.room, make([]float64, len(r.y)))
+		}
+		return r.room[count-1]
+	}
+	for s := range r.stations {
+		if weight := r.byDelay*r.bend[s] + r.limitBend[s]; weight > 0 {
+			v := next()
+			for x := range v {
+				v[x] = math.Sqrt(weight) * r.size[x] * r.options[x].share(s)
+			}
+		}
+	}
+	if r.bound > 0 {
+		v := next()
+		for x := range v {
+			of := r.options[x].accuracy
+			if r.kind == accurate {
+				of = r.marginal[x]
+			}
+			v[x] = math.Sqrt(r.bound) * r.size[x] * of
+		}
+	}
+	r.columns = r.room[:count]
+}
+
+// centre is v less its mean in each class, weighed by the inverse of D.
+func (r *relaxation) centre(into, v []float64) {
+	for _, c := range r.classes {
+		of := r.inverse[c.first:c.end]
+		mean := floats.Dot(v[c.first:c.end], of) / floats.Sum(of)
+		for x := c.first; x < c.end; x++ {
+			into[x] = v[x] - mean
+		}
+	}
 }
 
 // move goes along d as far as the function falls, by the slope rather than by
