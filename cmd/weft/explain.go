@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/coordinator/api"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/internal/yamlfile"
+	"github.com/weft-mesh/weft/testbed/experiment/live"
 )
 
 // explain words an error for a person: what is wrong, where, and what to do.
@@ -32,6 +33,8 @@ func (e *environment) explain(err error) string {
 		return "weft: " + err.Error() + "\n`weft workflow list` shows whether it was"
 	case errors.Is(err, context.Canceled):
 		return "weft: interrupted"
+	case errors.Is(err, live.ErrNotUp), errors.Is(err, live.ErrNotRunning):
+		return "weft: " + err.Error() // of a testbed's own mesh, which no configuration says how to reach
 	case errors.Is(err, api.ErrUnreachable):
 		return e.unreachable(err)
 	}
@@ -53,10 +56,10 @@ func refused(e *api.Error) string {
 	return "weft: " + detail + "\n  " + strings.Join(short, "\n  ")
 }
 
-// unreachable lists the coordinators that were asked in vain, and what to do
-// about it.
+// unreachable lists the coordinators that were asked in vain, what for, and what to
+// do about it.
 func (e *environment) unreachable(err error) string {
-	_, causes, _ := strings.Cut(err.Error(), api.ErrUnreachable.Error()+": ")
+	during, causes, _ := strings.Cut(err.Error(), api.ErrUnreachable.Error()+": ")
 	var remedy string
 	var (
 		authority x509.UnknownAuthorityError
@@ -80,7 +83,7 @@ func (e *environment) unreachable(err error) string {
 	default:
 		remedy = "are the addresses in " + config + " right, and is the network up?"
 	}
-	return fmt.Sprintf("weft: %v\n  %s\n%s", api.ErrUnreachable, strings.ReplaceAll(causes, "; ", "\n  "), remedy)
+	return fmt.Sprintf("weft: %s%v\n  %s\n%s", during, api.ErrUnreachable, strings.ReplaceAll(causes, "; ", "\n  "), remedy)
 }
 
 // namely says which command shows the workflows when there is none of a name.

@@ -56,7 +56,7 @@ type Progress struct {
 
 const (
 	upWithin      = time.Minute     // from the start until all nodes are alive
-	runningWithin = time.Minute     // from the submission until every task runs
+	runningWithin = 3 * time.Minute // from the submission until every task runs: nodes are slow, and the first time nothing is in memory
 	askTimeout    = 5 * time.Second // one question to the API
 	askEvery      = 200 * time.Millisecond
 )
