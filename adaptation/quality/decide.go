@@ -312,13 +312,19 @@ func (d *decider) decide() Decision {
 	out.Unusable = d.unusable(unusable)
 	if len(p.classes) == 0 {
 		out.Why = "no source is admitted"
-		d.state.Distribution, d.state.Better, d.state.Accuracy = nil, time.Time{}, 0
+		d.state.Distribution, d.state.Short, d.state.Better, d.state.Accuracy = nil, false, time.Time{}, 0
 		out.State = d.state
 		return out
 	}
+	d.forget()
 	c := d.choose(p)
 	n, why, changed := c.best.n, c.why, true
 	if present, ok := d.numbers(p, d.state.Distribution); ok {
+		// What is overloaded since more can be served again was not chosen as what can.
+		if !p.short && !d.state.Short && p.point(present).over > 0 {
+			d.backOff(p, present)
+			c = d.choose(p)
+		}
 		n, why, changed = d.hold(p, c, present)
 	} else {
 		d.state.Better = time.Time{}
@@ -326,7 +332,7 @@ func (d *decider) decide() Decision {
 			why = "sources or qualities came or went; " + why
 		}
 	}
-	d.state.Distribution = d.distribution(p, n)
+	d.state.Distribution, d.state.Short = d.distribution(p, n), p.short
 	if changed {
 		out.Gap = c.best.gap / p.frames
 	}
@@ -348,29 +354,42 @@ type choice struct {
 	unit   string // of the score
 }
 
-// choose applies the rule, and if nothing meets it, the nearest thing to it.
+// choose applies the rule, away from what was overloaded before if that can be,
+// and if nothing meets it, the nearest thing to it.
 func (d *decider) choose(p *problem) choice {
+	byRule := d.utility
 	if d.params.Rule == RuleFastest {
-		if c, ok := d.fastest(p); ok {
+		byRule = d.fastest
+	}
+	if cautious := d.cautious(p); cautious != nil {
+		if c, ok := byRule(cautious); ok {
 			return c
 		}
 	}
-	margin := func(float64) float64 { return d.params.Margin }
-	theta, weight := d.params.Theta, d.state.Debt.Weight(d.params.Urgency)
-	c := choice{why: "the most utility", margin: margin, unit: "utility",
-		score: func(e point) float64 { return weight*e.accuracy - theta*e.delay }}
+	if c, ok := byRule(p); ok {
+		return c
+	}
 	if d.params.Rule == RuleFastest {
-		theta, weight = 0, 1
-		c.why, c.unit = fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), "accuracy"
+		c := choice{why: fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), unit: "accuracy",
+			margin: func(float64) float64 { return d.params.Margin }, score: func(e point) float64 { return e.accuracy }}
+		if c.best = p.bestUtility(0, 1); c.best != nil {
+			return c
+		}
 	}
-	if c.best = p.bestUtility(theta, weight); c.best == nil {
-		p.short = true
-		c.best = p.mostShown()
-		c.margin = func(score float64) float64 { return shownMargin * score }
-		c.why, c.unit = "nothing can be served without saturation: the most that can be shown", "accuracy shown"
-		c.score = func(e point) float64 { return e.shown }
+	p.short = true
+	return choice{
+		best: p.mostShown(), why: "nothing can be served without saturation: the most that can be shown", unit: "accuracy shown",
+		margin: func(score float64) float64 { return shownMargin * score }, score: func(e point) float64 { return e.shown },
 	}
-	return c
+}
+
+// utility applies equation 5, with accuracy at the price that is owed for it.
+func (d *decider) utility(p *problem) (choice, bool) {
+	theta, weight := d.params.Theta, d.state.Debt.Weight(d.params.Urgency)
+	c := choice{best: p.bestUtility(theta, weight), why: "the most utility", unit: "utility",
+		margin: func(float64) float64 { return d.params.Margin },
+		score:  func(e point) float64 { return weight*e.accuracy - theta*e.delay }}
+	return c, c.best != nil
 }
 
 // fastest applies Algorithm 1, with what is owed added to the accuracy asked

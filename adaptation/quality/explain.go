@@ -210,6 +210,9 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 		default:
 			a.Better = c.score(own) - c.score(at)
 			a.Lost = d.lost(c, own, at, a.Better)
+			if why := d.avoided(p, m); a.Better < 0 && why != "" {
+				a.Lost = why
+			}
 		}
 		out = append(out, a)
 	}

@@ -122,6 +122,13 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		p.frames += float64(sources[c]) * class.rate()
 	}
 	p.losses(v, price)
+	p.bound()
+	return p, unusable
+}
+
+// bound sets what follows from the limits.
+func (p *problem) bound() {
+	p.worst = 0
 	for i := range p.stations {
 		s := &p.stations[i]
 		s.atLimit, s.slope, _ = s.waiting(s.limit)
@@ -135,7 +142,6 @@ func newProblem(v *View, params *Params, sources []int) (*problem, map[[2]int]st
 		p.worst += float64(g.sources) * most
 	}
 	p.worst = max(p.worst, 1e-9*p.frames) // paths may take no time
-	return p, unusable
 }
 
 // lossy returns which of the options that overload what a source's node has for

@@ -97,6 +97,9 @@ type State struct {
 	Accuracy float64              `json:"accuracy"` // estimated, since At
 	// Better is since when another distribution has been better; zero: none is.
 	Better time.Time `json:"better_since,omitzero"`
+	// Short: nothing could be served without saturation.
+	Short    bool               `json:"short,omitempty"`
+	Backoffs map[string]Backoff `json:"backoffs,omitempty"` // by station
 
 	Distribution Distribution `json:"distribution"`
 }
