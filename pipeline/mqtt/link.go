@@ -232,7 +232,7 @@ func (l *Link) refuseFrames(err error) {
 
 // expireAll gives up frames of which nothing was heard.
 func (l *Link) expireAll(ctx context.Context) {
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(max(l.conf.Grace/4, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
