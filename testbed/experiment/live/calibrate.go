@@ -18,6 +18,7 @@ const (
 	calibrationCount = 30               // frames of each task at each rate, at least
 	calibrationFor   = 45 * time.Second // at most, at each rate
 	disturbed        = 0.9              // of the CPU: with less the calibration says so
+	mostOverhead     = 0.7              // of a node's part of the CPU: with more it says so, too
 	headerBytes      = 400              // of a frame's message besides the picture (package pipeline)
 	// packetShare is what headers add to the bytes of a message: IPv4, UDP and
 	// QUIC take about 56 of 1280 bytes (RFC 9000, section 17.3; RFC 9001).

@@ -31,6 +31,11 @@ func (k *calibration) costs() testbed.Costs {
 	if perFrame := time.Duration(n.reading * float64(time.Second) / fast); n.reading > 0 && perFrame < capture.Mean {
 		capture.Mean = perFrame
 	}
+	if t := k.tight(capture.Mean); t.nodes > 0 {
+		k.Log.Warn("weftd and taking pictures take most of the CPU that some nodes have here, before a frame is analysed: "+
+			"a run shows this machine rather than the scenario; raise cpuScale, or use another machine",
+			"nodes", t.nodes, "worst", t.worst, "needs_cores", fmt.Sprintf("%.3f", t.needs), "has_cores", fmt.Sprintf("%.3f", t.has))
+	}
 	out := testbed.Costs{
 		Capture: &capture, Idle: &idle, Coordinate: &coordinate,
 		Detect: new(defaultDetect), Return: new(defaultReturn),
@@ -52,6 +57,36 @@ func (k *calibration) costs() testbed.Costs {
 		out.Tasks[x.Task] = testbed.TaskCosts{Work: &w, Send: &send, Receive: &side, Bytes: &bytes, Start: new(k.started), Filtered: k.filtered(x)}
 	}
 	return out.Or(k.Scenario.Costs)
+}
+
+// tightness says how many nodes have hardly more CPU than they need whatever is
+// decided, and which has the least.
+type tightness struct {
+	nodes      int
+	worst      string
+	needs, has float64 // cores
+}
+
+// tight looks at what weftd takes without frames, and a source for its pictures.
+func (k *calibration) tight(capture time.Duration) (t tightness) {
+	share := mostOverhead
+	for i := range k.Scenario.Nodes {
+		n := &k.Scenario.Nodes[i]
+		needs, has := k.idle[n.Name], float64(n.Cores)/1000*k.Scenario.CPUScale
+		for _, s := range k.Scenario.Sources {
+			if s.Node == n.Name {
+				needs += s.FPS * capture.Seconds()
+			}
+		}
+		if needs/has <= mostOverhead {
+			continue
+		}
+		t.nodes++
+		if needs/has > share {
+			share, t.worst, t.needs, t.has = needs/has, n.Name, needs, has
+		}
+	}
+	return t
 }
 
 // filtered is the share of its frames that a filter let go no further; nil: the

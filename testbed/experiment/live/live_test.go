@@ -329,3 +329,18 @@ func TestNetworkCosts(t *testing.T) {
 		t.Errorf("%v of the CPU, want about a quarter", n.share)
 	}
 }
+
+// Nodes that weftd and its cameras keep busy whatever is decided are told of.
+func TestOverheadIsToldOf(t *testing.T) {
+	s := &testbed.Scenario{CPUScale: 0.05, Nodes: []testbed.Node{
+		{Name: "edge-1", Cores: 1000}, {Name: "edge-2", Cores: 1000}, {Name: "edge-3", Cores: 1000}, {Name: "cloud-1", Cores: 8000},
+	}, Sources: []testbed.Source{{Node: "edge-1", FPS: 1}, {Node: "edge-2", FPS: 1}, {Node: "edge-2", FPS: 1}, {Node: "cloud-1", FPS: 2}}}
+	k := &calibration{Config: &Config{Scenario: s}, idle: map[string]float64{"edge-1": 0.03, "edge-2": 0.03, "edge-3": 0.03, "cloud-1": 0.07}}
+	// 0.037, 0.044 and 0.03 of 0.05 cores, and 0.084 of 0.4.
+	if got := k.tight(7 * time.Millisecond); got.nodes != 2 || got.worst != "edge-2" || math.Abs(got.needs-0.044) > 1e-9 || math.Abs(got.has-0.05) > 1e-9 {
+		t.Errorf("%+v", got)
+	}
+	if got := k.tight(2 * time.Millisecond); got.nodes != 0 {
+		t.Errorf("%+v, with pictures that take 2 ms", got)
+	}
+}
