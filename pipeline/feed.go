@@ -64,6 +64,7 @@ type Feed struct {
 	seq     uint64
 	due     time.Time // of the next frame, if they came exactly at FPS
 	stopped bool
+	made    time.Time
 }
 
 // NewFeed makes a feed; one whose source can be run.
@@ -84,7 +85,7 @@ func NewFeed(cfg FeedConfig, src Source, next *Router) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, src: src, next: next, ledger: ledger, status: StatusStarting, grab: NewHistogram(),
-		rng: rand.New(rand.NewPCG(uint64(cfg.Epoch), 0)), quality: cfg.Quality, held: cfg.Held,
+		rng: rand.New(rand.NewPCG(uint64(cfg.Epoch), 0)), quality: cfg.Quality, held: cfg.Held, made: time.Now(),
 	}
 	if cfg.FPS > 0 {
 		f.period = time.Duration(float64(time.Second) / cfg.FPS)
@@ -230,6 +231,6 @@ func (f *Feed) Report() SourceReport {
 	quality := f.quality
 	return SourceReport{
 		Instance: f.cfg.Instance, Workflow: f.cfg.Workflow, Source: f.cfg.Source, Status: f.status, Message: f.message, Quality: &quality,
-		Frames: f.ledger.Counts(), Skipped: f.skipped, Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
+		Frames: f.ledger.Counts(), Skipped: f.skipped, RanMS: time.Since(f.made).Milliseconds(), Capture: f.grab.Clone(), Latency: f.ledger.Latency(),
 	}
 }

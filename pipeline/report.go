@@ -66,7 +66,10 @@ type SourceReport struct {
 	Frames  Counts           `json:"frames"`
 	// Skipped is the pictures that were passed over, for the quality has fewer
 	// analysed.
-	Skipped uint64     `json:"skipped,omitempty"`
+	Skipped uint64 `json:"skipped,omitempty"`
+	// RanMS is for how long the instance had run when this was counted, in
+	// milliseconds; reports may be long under way. 0: an older agent.
+	RanMS   int64      `json:"ran_ms,omitempty"`
 	Capture *Histogram `json:"capture"` // grab and decode
 	Latency *Histogram `json:"latency"` // capture to delivery, of delivered frames
 }

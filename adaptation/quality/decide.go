@@ -435,15 +435,17 @@ const (
 	muchMore    = 1.2
 )
 
-// slowest is into how many parts the margin is divided: what is better by less than
-// one of them is not better.
+// slowest is by how many times less or more than the margin another distribution can
+// be better, and wait as many times longer or shorter: what is better by less is not
+// better.
 const slowest = 10
 
 // hold is the hysteresis: the present distribution stays until another has been
-// better by the margin for some periods, unless it cannot go on. One that is
-// better by less than the margin must have been so for longer, or what is a little
-// worse would stay for good. Where nothing can be served, one that shows much more
-// is not waited for.
+// better by the margin for some periods, unless it cannot go on. One that is better
+// by less must have been so for longer, or what is a little worse would stay for
+// good; one that is better by more, for shorter: what has been lost counts, gain
+// times time. Where nothing can be served, one that shows much more is not waited
+// for.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
 	since := d.state.Better
 	d.state.Better = time.Time{}
@@ -463,10 +465,7 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	if gain <= margin/slowest {
 		return present, fmt.Sprintf("kept: the best is better by %.4f %s, which is within the margin", max(0, gain), c.unit), false
 	}
-	enough := d.enough()
-	if gain < margin {
-		enough = time.Duration(float64(enough) * margin / gain)
-	}
+	enough := time.Duration(float64(d.enough()) * max(margin/gain, 1./slowest))
 	long := time.Duration(0)
 	if !since.IsZero() {
 		long = max(0, d.now.Sub(since))

@@ -200,6 +200,16 @@ func TestAdaptationExperiment(t *testing.T) {
 	}
 	few := shortened(t, "adaptation-coco.yaml", "warmup: 60s", "warmup: 10s", "duration: 2m", "duration: 10s", "{name: cam, count: 11,", "{name: cam, count: 2,")
 	weft(t, "", "testbed", "adaptation", few, "--repeat", "1", "--out", "a", "--at-least", "1.5").want(t, exitFailure, "adaptation falls short: it reaches ")
+
+	// Of single arms only what they allow is compared.
+	c := weft(t, "", "testbed", "adaptation", few, "--repeat", "1", "--out", "b", "--at-least", "1.5", "--only", "utility", "--only", "single").want(t, exitOK, "")
+	if strings.Contains(c.out, "adapted by utility") {
+		t.Errorf("it says\n%s", c.out)
+	}
+	if table := read(t, filepath.Join("b", "table.md")); !strings.Contains(table, "**utility**") || strings.Contains(table, "Best of the fixed") || strings.Contains(table, "A single source") {
+		t.Errorf("the table says\n%s", table)
+	}
+	weft(t, "", "testbed", "adaptation", few, "--only", "utilty").want(t, exitUsage, `--only: no arms can be made of the scenario: there is no arm "utilty"; there are `)
 	weft(t, "", "testbed", "adaptation", filepath.Join(examples, "people14.yaml")).want(t, exitFailure, "its sources cam-1 and gate-1 differ in resolution or rate; make them alike")
 }
 

@@ -244,6 +244,9 @@ func (m *meter) source(all *sources, r *pipeline.SourceReport, last reading, ela
 			pictures *= uint64(max(1, q.Every)) // an agent of before it said that
 		}
 		took := last.since + elapsed
+		if ran := r.RanMS - was.RanMS; was.RanMS > 0 && ran > 0 {
+			took = time.Duration(ran) * time.Millisecond // a full link delays reports
+		}
 		if took <= 0 || pictures < counted && last.times < mostTimes {
 			return false
 		}

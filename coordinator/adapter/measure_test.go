@@ -219,6 +219,19 @@ func TestRateWithSkippedFrames(t *testing.T) {
 	}
 }
 
+// Reports that were long under way do not change the rate: it is by the agent's clock.
+func TestRateOfLateReports(t *testing.T) {
+	m := newMeter()
+	for i, ran := range []int64{10_000, 20_000, 26_000, 40_000} { // looked at every 10 s
+		r := &pipeline.SourceReport{Source: "cam", Status: pipeline.StatusRunning, Capture: pipeline.NewHistogram(), Latency: pipeline.NewHistogram(),
+			Frames: pipeline.Counts{Captured: uint64(ran / 200)}, RanMS: ran}
+		m.observe([]kpi.Instance{{ID: "s", Node: "edge-1", Source: r}}, 10*time.Second)
+		if got := m.rates["cam"]; i > 0 && got != 5 {
+			t.Errorf("after %d ms %g frames a second, want 5", ran, got)
+		}
+	}
+}
+
 // An instance's first frames take longer than those after them, and are not what
 // it is known by.
 func TestStartIsCold(t *testing.T) {

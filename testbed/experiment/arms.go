@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weft-mesh/weft/testbed"
@@ -232,6 +233,23 @@ func sumOf(n []int) (all int) {
 	return all
 }
 
+// Only returns the arms that have one of the names; an error names one that none has.
+func Only(arms []Arm, names ...string) ([]Arm, error) {
+	var known, unknown []string
+	for i := range arms {
+		known = append(known, arms[i].Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			unknown = append(unknown, strconv.Quote(name))
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, fmt.Errorf("%w: there is no arm %s; there are %s", ErrArms, strings.Join(unknown, " and no "), strings.Join(known, "; "))
+	}
+	return slices.DeleteFunc(slices.Clone(arms), func(a Arm) bool { return !slices.Contains(names, a.Name) }), nil
+}
+
 // RunArms runs every arm once for each seed, from the scenario's on, with what
 // runs one: a simulation or an emulation.
 func RunArms(ctx context.Context, arms []Arm, seeds int, run func(ctx context.Context, a *Arm, number int) (*testbed.Recording, error)) ([][]ArmRun, error) {
@@ -265,6 +283,9 @@ type ArmsSummary struct {
 	// MakespanReduction is what adaptation takes off the makespan of the best
 	// quality for all, as a fraction.
 	MakespanReduction float64 `json:"makespan_reduction"`
+	// Compared and Single: the arms ran that Ratio and SingleUnchanged are of.
+	Compared bool `json:"-"`
+	Single   bool `json:"-"`
 
 	Floor   *FloorSummary   `json:"floor,omitempty"`
 	Squeeze *SqueezeSummary `json:"squeeze,omitempty"`
@@ -320,11 +341,15 @@ func SummarizeArms(method testbed.Method, arms []Arm, runs [][]ArmRun) *ArmsSumm
 			s.Best, best = a.Name, a.Utility
 		}
 	}
-	if u := by[armUtility]; u != nil && best > 0 {
-		s.Ratio = u.Utility / best
-		s.MakespanReduction = 1 - u.Makespan/s.Arms[0].Makespan
+	if u := by[armUtility]; u != nil && s.Best != "" {
+		s.Compared = true
+		if best > 0 {
+			s.Ratio = u.Utility / best
+			s.MakespanReduction = 1 - u.Makespan/s.Arms[0].Makespan
+		}
 	}
 	if off, on := by[armSingle], by[armSingleAdapted]; off != nil && on != nil {
+		s.Single = true
 		// Simulated, F1 is what the qualities promise; emulated it is of the frames that
 		// happen to be seen.
 		same := 1e-9

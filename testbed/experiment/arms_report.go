@@ -40,11 +40,14 @@ func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun, trials *Tri
 	if err != nil {
 		return nil, err
 	}
-	picture, err := armsChart(s).png()
-	if err != nil {
-		return nil, err
+	files := []namedFile{{"table.md", armsTable(about, arms, runs, s, trials)}, {summaryFile, summary}}
+	if len(arms) > 0 {
+		picture, err := armsChart(s).png()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, namedFile{"plot.png", picture})
 	}
-	files := []namedFile{{"table.md", armsTable(about, arms, runs, s, trials)}, {"plot.png", picture}, {summaryFile, summary}}
 	more, err := trials.plots(about.Method)
 	if err != nil {
 		return nil, err
@@ -99,14 +102,22 @@ func writeTable(path string, header []string, rows [][]string) error {
 
 func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary, trials *TrialRuns) []byte {
 	w := &markdown{}
-	sc := arms[0].Scenario
+	all := arms
+	if trials != nil {
+		all = slices.Concat(arms, trials.Arms)
+	}
+	sc := all[0].Scenario
 	w.linef("# Distributions of quality: %s", safe(sc.Name))
 	w.linef("")
-	w.linef("%s, %s, %s frames/s each, %v after a warm-up of %v, %s of each arm, %s. Best of the fixed distributions: **%s**. "+
-		"Adapted by utility, %.1f %% of its utility is reached, and the mean makespan is %.1f %% less than with %s.",
-		title(string(about.Method)), plural(len(sc.Sources), "source"), number(sc.Sources[0].FPS), sc.Measure.Duration, sc.Measure.Warmup,
-		plural(len(runs[0]), "run"), safe(about.Version), safe(s.Best), 100*s.Ratio, 100*s.MakespanReduction, safe(arms[0].Name))
-	w.linef("A single source is %s by adaptation.", map[bool]string{true: "not changed", false: "**changed**"}[s.SingleUnchanged])
+	w.linef("%s, %s, %s frames/s each, %v after a warm-up of %v, %s.", title(string(about.Method)),
+		plural(len(sc.Sources), "source"), number(sc.Sources[0].FPS), sc.Measure.Duration, sc.Measure.Warmup, safe(about.Version))
+	if s.Compared {
+		w.linef("Best of the fixed distributions, in %s of each: **%s**. Adapted by utility, %.1f %% of its utility is reached, and the mean makespan is %.1f %% less than with %s.",
+			plural(len(runs[0]), "run"), safe(s.Best), 100*s.Ratio, 100*s.MakespanReduction, safe(arms[0].Name))
+	}
+	if s.Single {
+		w.linef("A single source is %s by adaptation.", map[bool]string{true: "not changed", false: "**changed**"}[s.SingleUnchanged])
+	}
 	w.linef("")
 	var rows [][]string
 	for i := range arms {

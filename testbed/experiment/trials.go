@@ -224,6 +224,13 @@ func (a *Arm) MeasureSqueeze(rec *testbed.Recording) (SqueezeRun, error) {
 		f1 *= filterKeeps(a.Scenario, w)
 		all = append(all, promise{x.At, f1 * m.all.shown / float64(max(1, len(a.Scenario.Sources)))})
 	}
+	// Sources that take turns do not change at the same moment: what one sample has,
+	// and neither of its neighbours, is a hand-over.
+	for i := 1; i < len(all); i++ {
+		if last := i+1 == len(all); last && i > 1 && all[i-2].f1 == all[i-1].f1 || !last && all[i-1].f1 == all[i+1].f1 {
+			all[i].f1 = all[i-1].f1
+		}
+	}
 	at := func(t time.Duration) float64 { // as it was then
 		i, found := slices.BinarySearchFunc(all, t, func(p promise, t time.Duration) int { return cmp.Compare(p.at, t) })
 		if !found {
