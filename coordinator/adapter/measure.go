@@ -240,7 +240,7 @@ func (m *meter) source(all *sources, r *pipeline.SourceReport, last reading, ela
 	ran := last.Source != nil && was.Status == pipeline.StatusRunning && r.Status == pipeline.StatusRunning
 	if ran {
 		pictures := captured + r.Skipped - min(was.Skipped, r.Skipped)
-		if q := r.Quality; q != nil && r.Skipped == 0 {
+		if q := r.Quality; q != nil && r.Skipped == 0 && r.RanMS == 0 {
 			pictures *= uint64(max(1, q.Every)) // an agent of before it said that
 		}
 		took := last.since + elapsed

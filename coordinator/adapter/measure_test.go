@@ -219,6 +219,19 @@ func TestRateWithSkippedFrames(t *testing.T) {
 	}
 }
 
+// Nor does a source whose first picture with fewer frames is none that is skipped.
+func TestRateAsFewerFramesBegin(t *testing.T) {
+	m := newMeter()
+	for i, captured := range []uint64{50, 100} {
+		r := &pipeline.SourceReport{Source: "cam", Status: pipeline.StatusRunning, Capture: pipeline.NewHistogram(), Latency: pipeline.NewHistogram(),
+			Frames: pipeline.Counts{Captured: captured}, RanMS: int64(captured * 200), Quality: &tiering.Quality{Resolution: 512, Every: 1 + i}}
+		m.observe([]kpi.Instance{{ID: "s", Node: "edge-1", Source: r}}, 10*time.Second)
+	}
+	if got := m.rates["cam"]; got != 5 {
+		t.Errorf("%g frames a second, want 5", got)
+	}
+}
+
 // Reports that were long under way do not change the rate: it is by the agent's clock.
 func TestRateOfLateReports(t *testing.T) {
 	m := newMeter()

@@ -58,6 +58,7 @@ func (c *control) reportOf(n int32) *pipeline.Report {
 		case !ok:
 		case x.feed != none:
 			s := c.feeds[x.feed].report()
+			s.RanMS = (c.now() - c.feeds[x.feed].made).Milliseconds()
 			s.Instance, s.Epoch, s.Workflow, s.Source = id, uint32(x.feed), x.want.Placement.Workflow, x.want.Placement.Task
 			r.Sources = append(r.Sources, s)
 		default:

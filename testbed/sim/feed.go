@@ -30,6 +30,7 @@ type feed struct {
 	cost               timing        // of a capture
 	draws              des.Stream
 
+	made     time.Duration
 	next     time.Duration // when the next frame is due to be captured
 	admitted time.Duration // when the next may be admitted, exactly at the rate
 	began    time.Duration // of the capture under way
@@ -54,7 +55,8 @@ func (p *plane) startFeed(f feed) int32 {
 	i := int32(len(p.feeds))
 	f.draws = p.stream("capture " + p.slots[f.slot].id)
 	f.status, f.grabs, f.latency = pipeline.StatusStarting, pipeline.NewHistogram(), pipeline.NewHistogram()
-	f.next = p.now() + p.stream("phase "+p.slots[f.slot].id).Uniform(min(f.period, opening))
+	f.made = p.now()
+	f.next = f.made + p.stream("phase "+p.slots[f.slot].id).Uniform(min(f.period, opening))
 	p.feeds = append(p.feeds, f)
 	p.q.Add(f.next, evCapture, i, 0, 0)
 	return i
