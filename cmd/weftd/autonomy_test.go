@@ -102,6 +102,7 @@ func (f *farm) comeBack(agents ...string) {
 // when they return they leave as it is. A node that resumes what was moved
 // while it was down stops it as soon as one of them tells it.
 func TestAgentsResumeWithoutCoordinators(t *testing.T) {
+	t.Parallel()
 	f := newFarm(t)
 	submit(t, f.Client, people("videotest:", 5, "[512]"))
 	ask := func() api.WorkflowStatus {

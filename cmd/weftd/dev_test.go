@@ -23,6 +23,7 @@ import (
 )
 
 func TestAWorkflowRunsOnTheDevMesh(t *testing.T) {
+	t.Parallel()
 	media := t.TempDir()
 	writeClip(t, filepath.Join(media, "clip.avi"), 50, 10)
 	m := startDev(t, devOptions{media: media})
@@ -171,6 +172,7 @@ func getPage(t *testing.T, url string, into any) {
 // the whole mesh; what it finds must be what the detector finds when called
 // directly.
 func TestRealDetectorsThroughTheMesh(t *testing.T) {
+	t.Parallel()
 	data := testData(t)
 	media := t.TempDir()
 	for _, name := range []string{"dog", "person"} {

@@ -28,6 +28,7 @@ type evaluated struct {
 
 // The detectors that are built in, on pictures that need no files either.
 func TestEval(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"hog-people", "street"} {
 		t.Run(model, func(t *testing.T) {
 			picture := filepath.Join(t.TempDir(), "pr.png")
@@ -58,6 +59,7 @@ func TestEval(t *testing.T) {
 
 // What fewer frames cost, on films that are drawn.
 func TestEvalOverRates(t *testing.T) {
+	t.Parallel()
 	picture := filepath.Join(t.TempDir(), "rates.png")
 	cmd, stdout, stderr := command(t, "eval", "hog-people", "-r", "512", "-d", "street:seeds=2-3", "--fps", "5", "--every", "1,3", "--frames", "4", "-o", "json", "--plot", picture)
 	if err := cmd.Run(); err != nil {
@@ -126,6 +128,7 @@ func TestEvalInterrupted(t *testing.T) {
 // A path gives what the catalogue's name gives: that of the figures which came
 // with the data, here of the first pictures.
 func TestEvalOfAFile(t *testing.T) {
+	t.Parallel()
 	data := testData(t)
 	var f1 []float64
 	for _, args := range [][]string{

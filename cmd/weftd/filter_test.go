@@ -43,6 +43,7 @@ func TestAStillCameraIsFiltered(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
+	t.Parallel()
 	cmd, stdout, stderr := weftdFilter(t, "--scenes", "12,10:30", "--frames", "60", "--fps", "5", "--accuracy", "0.9", "--threshold", "0.5", "-o", "json")
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)

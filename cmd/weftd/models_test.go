@@ -127,6 +127,7 @@ func flip(t *testing.T, path string) {
 // waits for that. Then its files are damaged unseen, and a node that comes later
 // refuses them, and gets them from another when there is one.
 func TestModelsTravelOverTheMesh(t *testing.T) {
+	t.Parallel()
 	f, m, dir, whole := modelFarm(t)
 	if whole("fog-1") || whole("edge-1") {
 		t.Fatal("they have it already")
@@ -175,6 +176,7 @@ func TestModelsTravelOverTheMesh(t *testing.T) {
 // a model that does not arrive yet. Frames go on with the detector that it
 // has, and its status says what it waits for; when the model comes it is taken.
 func TestAWorkflowRunsOnWhileItsNextModelComes(t *testing.T) {
+	t.Parallel()
 	f, m, dir, whole := modelFarm(t)
 	weights := filepath.Join(dir("coord-1"), m.Files[1].Name)
 	flip(t, weights) // who gets it refuses it

@@ -196,6 +196,7 @@ func where(s api.WorkflowStatus, task string) string {
 }
 
 func TestKilledAgentsTasksMoveAndNothingRunsTwice(t *testing.T) {
+	t.Parallel()
 	f := newFarm(t)
 	submit(t, f.Client, people("videotest:", 5, "[512]"))
 	ask := func() api.WorkflowStatus {

@@ -36,6 +36,7 @@ func profiled(t *testing.T, stdout *bytes.Buffer) []profile.Profile {
 
 // The detector that needs no files, on pictures that need none.
 func TestProfile(t *testing.T) {
+	t.Parallel()
 	cmd, stdout, stderr := command(t, "profile", "hog-people", "-r", "512", "--frames", "5", "-o", "json", "--threads", "1")
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
@@ -54,6 +55,7 @@ func TestProfile(t *testing.T) {
 
 // A net takes longer at a higher resolution, and memory.
 func TestProfileOfANet(t *testing.T) {
+	t.Parallel()
 	models := filepath.Join(testData(t), "detectors")
 	cmd, stdout, stderr := command(t, "profile", "mobilenetv2-yolov3-nano", "--models", models, "--frames", "5", "-o", "json")
 	if err := cmd.Run(); err != nil {

@@ -15,6 +15,7 @@ import (
 // Three coordinators are real processes. Two are killed and their disks are
 // lost; the third is recovered and leads again, of the same mesh.
 func TestRecoverAfterTwoOfThreeAreLost(t *testing.T) {
+	t.Parallel()
 	f := &farm{t: t, dir: t.TempDir(), ca: newCA(t), processes: map[string]*process{}}
 	writeKey(t, f.dir)
 	names := []string{"coord-2", "coord-3", "coord-4"} // coord-1 would run a broker

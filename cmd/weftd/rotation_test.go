@@ -20,6 +20,7 @@ import (
 // authority and its gossip key, and revokes a node, with the processes as they
 // are.
 func TestRotationWithoutARestart(t *testing.T) {
+	t.Parallel()
 	f := &farm{t: t, dir: t.TempDir(), ca: newCA(t), processes: map[string]*process{}}
 	writeKey(t, f.dir)
 	t.Cleanup(f.stopAll)
