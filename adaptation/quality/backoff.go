@@ -16,6 +16,8 @@ type Backoff struct {
 	// loads the station has to leave a twentieth more of its limit free.
 	Level int       `json:"level"`
 	Until time.Time `json:"until"` // for twice as long each time
+	// Servers is how many the station had. With more it is another.
+	Servers int `json:"servers"`
 }
 
 const (
@@ -40,18 +42,25 @@ func (d *decider) backOff(p *problem, present []int) {
 	}
 	for s, rho := range loads {
 		if rho > p.stations[s].limit+1e-12 {
-			name := d.view.Stations[s].Name
-			level := min(d.state.Backoffs[name].Level+1, backoffLevels)
-			d.state.Backoffs[name] = Backoff{level, d.now.Add(d.lasting(level))}
+			station := &d.view.Stations[s]
+			b := d.state.Backoffs[station.Name]
+			// What is measured follows a loss by and by: what is left for it again
+			// within a period was not left by mistake once more.
+			if b.Level == 0 || !d.now.Before(b.Until.Add(d.params.Period-d.lasting(b.Level))) {
+				b.Level = min(b.Level+1, backoffLevels)
+			}
+			d.state.Backoffs[station.Name] = Backoff{b.Level, d.now.Add(d.lasting(b.Level)), station.Servers}
 		}
 	}
 }
 
-// forget drops backoffs that have been over for as long as they lasted.
+// forget drops backoffs that have been over for as long as they lasted, and those
+// from stations that have more servers now.
 func (d *decider) forget() {
 	d.state.Backoffs = maps.Clone(d.state.Backoffs)
-	maps.DeleteFunc(d.state.Backoffs, func(_ string, b Backoff) bool {
-		return !d.now.Before(b.Until.Add(d.lasting(b.Level)))
+	maps.DeleteFunc(d.state.Backoffs, func(name string, b Backoff) bool {
+		return !d.now.Before(b.Until.Add(d.lasting(b.Level))) ||
+			slices.ContainsFunc(d.view.Stations, func(s Station) bool { return s.Name == name && s.Servers > b.Servers })
 	})
 }
 
@@ -78,14 +87,13 @@ func (d *decider) cautious(p *problem) *problem {
 }
 
 // avoided says which backoff, and until when, keeps a distribution from being
-// chosen; empty: none does.
-func (d *decider) avoided(p *problem, n []int) string {
-	cautious := d.cautious(p)
+// chosen within the limits that they leave; empty: none does.
+func (d *decider) avoided(cautious *problem, n []int) string {
 	if cautious == nil {
 		return ""
 	}
-	loads := make([]float64, len(p.stations))
-	p.loads(n, loads)
+	loads := make([]float64, len(cautious.stations))
+	cautious.loads(n, loads)
 	for s, rho := range loads {
 		if limit := cautious.stations[s].limit; rho > limit+1e-12 {
 			name := d.view.Stations[s].Name

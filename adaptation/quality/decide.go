@@ -327,7 +327,7 @@ func (d *decider) decide() Decision {
 		}
 		n, why, changed = d.hold(p, c, present)
 	} else {
-		d.state.Better = time.Time{}
+		d.state.Better, d.state.Gain, d.state.Lost = time.Time{}, 0, 0
 		if d.state.Distribution != nil {
 			why = "sources or qualities came or went; " + why
 		}
@@ -352,27 +352,27 @@ type choice struct {
 	// margin is how much more another must have to replace one with that score.
 	margin func(score float64) float64
 	unit   string // of the score
+	// cautious is the problem with the limits that backoffs left to choose within;
+	// nil: with all of them.
+	cautious *problem
 }
 
 // choose applies the rule, away from what was overloaded before if that can be,
 // and if nothing meets it, the nearest thing to it.
 func (d *decider) choose(p *problem) choice {
-	byRule := d.utility
+	rules := []func(*problem) (choice, bool){d.utility}
 	if d.params.Rule == RuleFastest {
-		byRule = d.fastest
+		rules = []func(*problem) (choice, bool){d.fastest, d.owed, d.mostAccurate}
 	}
-	if cautious := d.cautious(p); cautious != nil {
-		if c, ok := byRule(cautious); ok {
-			return c
+	cautious := d.cautious(p)
+	for _, rule := range rules {
+		if cautious != nil {
+			if c, ok := rule(cautious); ok {
+				c.cautious = cautious
+				return c
+			}
 		}
-	}
-	if c, ok := byRule(p); ok {
-		return c
-	}
-	if d.params.Rule == RuleFastest {
-		c := choice{why: fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), unit: "accuracy",
-			margin: func(float64) float64 { return d.params.Margin }, score: func(e point) float64 { return e.accuracy }}
-		if c.best = p.bestUtility(0, 1); c.best != nil {
+		if c, ok := rule(p); ok {
 			return c
 		}
 	}
@@ -392,25 +392,43 @@ func (d *decider) utility(p *problem) (choice, bool) {
 	return c, c.best != nil
 }
 
-// fastest applies Algorithm 1, with what is owed added to the accuracy asked
-// for, as far as it can be had.
+// fastest applies Algorithm 1, with what is owed added to the accuracy asked for.
 func (d *decider) fastest(p *problem) (choice, bool) {
-	c := choice{unit: "s", score: func(e point) float64 { return -e.delay },
-		margin: func(score float64) float64 { return -score * d.params.Margin }}
+	c := d.byDelay()
 	c.floor = min(1, d.params.MinAccuracy+d.params.Urgency*float64(d.state.Debt))
-	if c.best = p.algorithm1(d.params, c.floor); c.best != nil {
-		c.why = fmt.Sprintf("the fastest with accuracy of %.3f or more", c.floor)
-		if c.best.compromise {
-			c.why = fmt.Sprintf("less than %s slower than the fastest, and at least %.2f more accurate", d.params.Near, d.params.MuchBetter)
-		}
-		return c, true
+	if c.best = p.algorithm1(d.params, c.floor); c.best == nil {
+		return c, false
 	}
+	c.why = fmt.Sprintf("the fastest with accuracy of %.3f or more", c.floor)
+	if c.best.compromise {
+		c.why = fmt.Sprintf("less than %s slower than the fastest, and at least %.2f more accurate", d.params.Near, d.params.MuchBetter)
+	}
+	return c, true
+}
+
+// owed pays as much of what is owed as can be.
+func (d *decider) owed(p *problem) (choice, bool) {
+	c := d.byDelay()
 	if c.best = p.mostAccurate(); c.best == nil || c.best.accuracy/p.frames < d.params.MinAccuracy {
 		return c, false
 	}
 	c.floor = c.best.accuracy/p.frames - d.params.Margin
 	c.why = fmt.Sprintf("accuracy of %.3f is owed: the most accurate", d.state.Debt)
 	return c, true
+}
+
+func (d *decider) byDelay() choice {
+	return choice{unit: "s", score: func(e point) float64 { return -e.delay },
+		margin: func(score float64) float64 { return -score * d.params.Margin }}
+}
+
+// mostAccurate is for when the accuracy asked for is out of reach.
+func (d *decider) mostAccurate(p *problem) (choice, bool) {
+	c := choice{
+		best: p.bestUtility(0, 1), why: fmt.Sprintf("%.3f cannot be reached: the most accurate", d.params.MinAccuracy), unit: "accuracy",
+		margin: func(float64) float64 { return d.params.Margin }, score: func(e point) float64 { return e.accuracy },
+	}
+	return c, c.best != nil
 }
 
 // mean returns the point per frame that is captured.
@@ -435,20 +453,19 @@ const (
 	muchMore    = 1.2
 )
 
-// slowest is by how many times less or more than the margin another distribution can
-// be better, and wait as many times longer or shorter: what is better by less is not
-// better.
+// slowest is into how many parts the margin is divided: what is better by less than
+// one of them is not better.
 const slowest = 10
 
 // hold is the hysteresis: the present distribution stays until another has been
 // better by the margin for some periods, unless it cannot go on. One that is better
 // by less must have been so for longer, or what is a little worse would stay for
 // good; one that is better by more, for shorter: what has been lost counts, gain
-// times time. Where nothing can be served, one that shows much more is not waited
+// times time, and one look alone says nothing. Where nothing can be served, one that shows much more is not waited
 // for.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
-	since := d.state.Better
-	d.state.Better = time.Time{}
+	since, gained, lost := d.state.Better, d.state.Gain, d.state.Lost
+	d.state.Better, d.state.Gain, d.state.Lost = time.Time{}, 0, 0
 	if slices.Equal(present, c.best.n) {
 		return present, c.why, false
 	}
@@ -465,13 +482,18 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	if gain <= margin/slowest {
 		return present, fmt.Sprintf("kept: the best is better by %.4f %s, which is within the margin", max(0, gain), c.unit), false
 	}
-	enough := time.Duration(float64(d.enough()) * max(margin/gain, 1./slowest))
+	// Before the last look it was not better, or by nobody knows how much.
 	long := time.Duration(0)
 	if !since.IsZero() {
 		long = max(0, d.now.Sub(since))
+		lost += min(gained, gain) * max(0, d.now.Sub(d.view.State.At)).Seconds()
 	}
-	if long < enough {
-		d.state.Better = d.now.Add(-long)
+	enough := d.enough()
+	if margin > 0 { // or all that is better is
+		enough = long + seconds(max(0, margin*enough.Seconds()-lost)/gain)
+	}
+	if long < enough || long == 0 && d.enough() > 0 {
+		d.state.Better, d.state.Gain, d.state.Lost = d.now.Add(-long), gain, lost
 		return present, fmt.Sprintf("kept: another has been better by %.4f %s for %v of %v",
 			gain, c.unit, long.Round(time.Millisecond), enough.Round(time.Millisecond)), false
 	}

@@ -260,6 +260,46 @@ func TestHysteresisEnds(t *testing.T) {
 	}
 }
 
+// What is much better is taken at the second look, if it was much better at the first.
+func TestHysteresisCountsWhatIsLost(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		slower  []float64 // at 512 at a look, a quarter of a period apart
+		changed int       // at the look; -1: at none
+	}{
+		{"much better", []float64{2, 2, 2, 2}, 1},
+		{"once", []float64{1, 2, 1, 1}, -1},
+		{"once more after little", []float64{1.07, 2, 1, 1}, -1},
+	} {
+		r := start(t, DefaultParams())
+		view := func(slower float64) View {
+			v := oneDetector(1)
+			v.Classes[0].Sources = v.Classes[0].Sources[:3]
+			for i := range v.Classes[0].Options {
+				v.Classes[0].Options[i].Accuracy = []float64{0.8, 0.78}[i]
+			}
+			v.Classes[0].Options[0].Path[0].Execution.Delay = ms(1000 * (slower - 1))
+			return v
+		}
+		if d := r.decide(view(1)); shares(d.Distribution)["m@512"] != 3 {
+			t.Fatalf("%s: %v", tt.name, d.Distribution)
+		}
+		changed := -1
+		r.now = r.now.Add(-r.params.Period * 3 / 4)
+		for i, slower := range tt.slower {
+			v := view(slower)
+			v.State = r.state
+			if d := r.judge(v); d.Changed && changed < 0 {
+				changed = i
+			}
+			r.now = r.now.Add(-r.params.Period * 3 / 4)
+		}
+		if changed != tt.changed {
+			t.Errorf("%s: changed at look %d, want %d: %s", tt.name, changed, tt.changed, r.last.Why)
+		}
+	}
+}
+
 // Nor do they where every distribution saturates something: one that does so by
 // hardly less is no reason to change.
 func TestHysteresisUnderOverload(t *testing.T) {

@@ -210,7 +210,7 @@ func (d *decider) alternatives(p *problem, c choice, n []int) []Alternative {
 		default:
 			a.Better = c.score(own) - c.score(at)
 			a.Lost = d.lost(c, own, at, a.Better)
-			if why := d.avoided(p, m); a.Better < 0 && why != "" {
+			if why := d.avoided(c.cautious, m); a.Better < 0 && why != "" {
 				a.Lost = why
 			}
 		}

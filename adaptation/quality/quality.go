@@ -95,8 +95,11 @@ type State struct {
 	Held     map[string]time.Time `json:"held,omitempty"`
 	Debt     Debt                 `json:"debt"`
 	Accuracy float64              `json:"accuracy"` // estimated, since At
-	// Better is since when another distribution has been better; zero: none is.
+	// Better is since when another distribution has been better; zero: none is. Gain
+	// is by how much when it was last looked at, and Lost that times seconds.
 	Better time.Time `json:"better_since,omitzero"`
+	Gain   float64   `json:"gain,omitempty"`
+	Lost   float64   `json:"lost,omitempty"`
 	// Short: nothing could be served without saturation.
 	Short    bool               `json:"short,omitempty"`
 	Backoffs map[string]Backoff `json:"backoffs,omitempty"` // by station

@@ -53,7 +53,6 @@ type tangent struct {
 type relaxation struct {
 	*problem
 	goal
-	classOf         []int
 	size            []float64 // by option: sources of its class
 	y               []float64 // share of its class
 	loads           []float64
@@ -74,16 +73,16 @@ type relaxation struct {
 
 func (p *problem) newRelaxation(g goal) *relaxation {
 	options, stations := len(p.options), len(p.stations)
-	r := &relaxation{problem: p, goal: g, classOf: make([]int, options), size: make([]float64, options),
+	r := &relaxation{problem: p, goal: g, size: make([]float64, options),
 		y: make([]float64, options), marginal: make([]float64, options),
 		loads: make([]float64, stations), f: make([]float64, stations), slope: make([]float64, stations), bend: make([]float64, stations),
 		limit: make([]float64, stations), limitBend: make([]float64, stations), inverse: make([]float64, options)}
 	for i := range r.scratch {
 		r.scratch[i] = make([]float64, options)
 	}
-	for c, g := range p.classes {
+	for _, g := range p.classes {
 		for x := g.first; x < g.end; x++ {
-			r.classOf[x], r.size[x], r.y[x] = c, float64(g.sources), 1/float64(g.end-g.first)
+			r.size[x], r.y[x] = float64(g.sources), 1/float64(g.end-g.first)
 		}
 	}
 	r.settle(1)
@@ -226,7 +225,13 @@ func (r *relaxation) direction(mu float64, g []float64) ([]float64, bool) {
 	}
 	var factors mat.Cholesky
 	if !factors.Factorize(small) {
-		return nil, false
+		// Where columns depend on each other, the I may be lost to rounding.
+		for i := range count {
+			small.SetSym(i, i, small.At(i, i)*(1+1e-10))
+		}
+		if !factors.Factorize(small) {
+			return nil, false
+		}
 	}
 	along := mat.NewVecDense(count+1, nil)
 	solve := func(into, right []float64) {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -59,10 +59,12 @@ func newCA(t *testing.T) *pki.CA {
 	return ca
 }
 
-// writeKey writes the gossip key of the mesh.
+// writeKey writes a gossip key of the mesh's own: others run beside it.
 func writeKey(t *testing.T, dir string) {
 	t.Helper()
-	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{3}, gossip.KeySize))
+	secret := make([]byte, gossip.KeySize)
+	_, _ = rand.Read(secret) // never fails
+	key := base64.StdEncoding.EncodeToString(secret)
 	if err := os.WriteFile(filepath.Join(dir, "gossip.key"), []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

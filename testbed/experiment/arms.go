@@ -3,6 +3,7 @@ package experiment
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -38,6 +39,7 @@ type Arm struct {
 	// Placer places the workflow in a run with that seed; nil: as a mesh does.
 	Placer func(seed uint64) baseline.Placer
 	OnEdge bool // that puts analysis or postprocessing on the edge
+	Whole  bool // all sources have the best quality, fixed
 }
 
 // The names of the arms that others are held against.
@@ -109,6 +111,7 @@ func Arms(s *testbed.Scenario) ([]Arm, error) {
 		sources := distributed(s.Sources, n, resolutions)
 		errs = append(errs, add(distributionName(n, resolutions), ArmFixed, tiering.AdaptOff, sources))
 	}
+	out[0].Whole = true
 	errs = append(errs, add(armUtility, ArmAdapted, tiering.AdaptUtility, s.Sources), add(armFastest, ArmAdapted, tiering.AdaptFastest, s.Sources))
 	further := furtherKnobs(w, own.Resolution)
 	var sets [][]tiering.Knob
@@ -283,12 +286,33 @@ type ArmsSummary struct {
 	// MakespanReduction is what adaptation takes off the makespan of the best
 	// quality for all, as a fraction.
 	MakespanReduction float64 `json:"makespan_reduction"`
-	// Compared and Single: the arms ran that Ratio and SingleUnchanged are of.
-	Compared bool `json:"-"`
-	Single   bool `json:"-"`
+	// Compared, Reduced and Single: the arms ran that Ratio, MakespanReduction and
+	// SingleUnchanged are of. What none ran for is not in the JSON.
+	Compared, Reduced, Single bool `json:"-"`
 
 	Floor   *FloorSummary   `json:"floor,omitempty"`
 	Squeeze *SqueezeSummary `json:"squeeze,omitempty"`
+}
+
+// MarshalJSON leaves out what was not compared.
+func (s *ArmsSummary) MarshalJSON() ([]byte, error) {
+	type plain ArmsSummary
+	out := struct {
+		*plain
+		Ratio             *float64 `json:"utility_ratio_to_best,omitempty"`
+		SingleUnchanged   *bool    `json:"single_source_unchanged,omitempty"`
+		MakespanReduction *float64 `json:"makespan_reduction,omitempty"`
+	}{plain: (*plain)(s)}
+	if s.Compared {
+		out.Ratio = &s.Ratio
+	}
+	if s.Single {
+		out.SingleUnchanged = &s.SingleUnchanged
+	}
+	if s.Reduced {
+		out.MakespanReduction = &s.MakespanReduction
+	}
+	return json.Marshal(out)
 }
 
 // ArmSummary is the means of an arm over its runs.
@@ -345,8 +369,10 @@ func SummarizeArms(method testbed.Method, arms []Arm, runs [][]ArmRun) *ArmsSumm
 		s.Compared = true
 		if best > 0 {
 			s.Ratio = u.Utility / best
-			s.MakespanReduction = 1 - u.Makespan/s.Arms[0].Makespan
 		}
+	}
+	if u := by[armUtility]; u != nil && arms[0].Whole {
+		s.Reduced, s.MakespanReduction = true, 1-u.Makespan/s.Arms[0].Makespan
 	}
 	if off, on := by[armSingle], by[armSingleAdapted]; off != nil && on != nil {
 		s.Single = true

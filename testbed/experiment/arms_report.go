@@ -41,6 +41,9 @@ func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun, trials *Tri
 		return nil, err
 	}
 	files := []namedFile{{"table.md", armsTable(about, arms, runs, s, trials)}, {summaryFile, summary}}
+	if err := removeIfThere(filepath.Join(dir, "plot.png")); err != nil {
+		return nil, err
+	}
 	if len(arms) > 0 {
 		picture, err := armsChart(s).png()
 		if err != nil {
@@ -112,8 +115,11 @@ func armsTable(about About, arms []Arm, runs [][]ArmRun, s *ArmsSummary, trials 
 	w.linef("%s, %s, %s frames/s each, %v after a warm-up of %v, %s.", title(string(about.Method)),
 		plural(len(sc.Sources), "source"), number(sc.Sources[0].FPS), sc.Measure.Duration, sc.Measure.Warmup, safe(about.Version))
 	if s.Compared {
-		w.linef("Best of the fixed distributions, in %s of each: **%s**. Adapted by utility, %.1f %% of its utility is reached, and the mean makespan is %.1f %% less than with %s.",
-			plural(len(runs[0]), "run"), safe(s.Best), 100*s.Ratio, 100*s.MakespanReduction, safe(arms[0].Name))
+		w.linef("Best of the fixed distributions, in %s of each: **%s**. Adapted by utility, %.1f %% of its utility is reached.",
+			plural(len(runs[0]), "run"), safe(s.Best), 100*s.Ratio)
+	}
+	if s.Reduced {
+		w.linef("Adapted by utility, the mean makespan is %.1f %% less than with %s.", 100*s.MakespanReduction, safe(arms[0].Name))
 	}
 	if s.Single {
 		w.linef("A single source is %s by adaptation.", map[bool]string{true: "not changed", false: "**changed**"}[s.SingleUnchanged])

@@ -225,10 +225,17 @@ func (a *Arm) MeasureSqueeze(rec *testbed.Recording) (SqueezeRun, error) {
 		all = append(all, promise{x.At, f1 * m.all.shown / float64(max(1, len(a.Scenario.Sources)))})
 	}
 	// Sources that take turns do not change at the same moment: what one sample has,
-	// and neither of its neighbours, is a hand-over.
+	// and neither of its neighbours, is a hand-over unless something was decided.
+	decided := adapted(rec)
+	seen := slices.Clone(all)
 	for i := 1; i < len(all); i++ {
-		if last := i+1 == len(all); last && i > 1 && all[i-2].f1 == all[i-1].f1 || !last && all[i-1].f1 == all[i+1].f1 {
-			all[i].f1 = all[i-1].f1
+		from, next := i-1, min(i+1, len(all)-1)
+		if next == i {
+			from = max(0, i-2)
+		}
+		if seen[from].f1 == seen[i-1].f1 && (next == i || seen[next].f1 == seen[i-1].f1) &&
+			!slices.ContainsFunc(decided, func(m testbed.Mark) bool { return m.At > seen[from].at && m.At <= seen[next].at }) {
+			all[i].f1 = seen[i-1].f1
 		}
 	}
 	at := func(t time.Duration) float64 { // as it was then

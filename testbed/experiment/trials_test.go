@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/coordinator/state"
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/testbed/sim"
 	"github.com/weft-mesh/weft/tiering"
@@ -162,5 +163,40 @@ func TestTrialsThatFail(t *testing.T) {
 	_, s := (&TrialRuns{Squeeze: []SqueezeRun{y}}).summary()
 	if s.Within || s.Up != nil || s.Down == nil || *s.Down != 1.5 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Sources that hand a quality over are both at the lower one for a moment, which is no
+// change of what they have; what is decided anew at every look is one.
+func TestHandOversAreNoChanges(t *testing.T) {
+	all := trials(t)
+	const nano = "mobilenetv2-yolov3-nano"
+	record := func(flaps bool) *testbed.Recording {
+		rec := &testbed.Recording{Totals: testbed.Totals{Duration: 2 * time.Minute}}
+		for at := time.Duration(0); at <= 2*time.Minute; at += time.Second {
+			n := 6 // of 6 at 512
+			if at >= 50*time.Second && at < 90*time.Second {
+				n = 1
+			}
+			if flaps && at%(2*time.Second) == 0 || at%(10*time.Second) == 0 {
+				n = 0
+			}
+			if flaps {
+				rec.Marks = append(rec.Marks, testbed.Mark{Kind: testbed.Decision, Type: string(state.QualityChanged), At: at})
+			}
+			rec.Samples = append(rec.Samples, testbed.Sample{At: at, Qualities: []testbed.QualitySample{
+				{Quality: tiering.Quality{Model: nano, Resolution: 512, Every: 1}, Sources: n},
+				{Quality: tiering.Quality{Model: nano, Resolution: 416, Every: 1}, Sources: 6 - n},
+			}})
+		}
+		return rec
+	}
+	x, err := all[1].MeasureSqueeze(record(false))
+	if _, s := (&TrialRuns{Squeeze: []SqueezeRun{x}}).summary(); err != nil || !s.Within || x.Before != x.After || x.Squeezed >= x.Before {
+		t.Errorf("hand-overs: %+v, %v", x, err)
+	}
+	x, err = all[1].MeasureSqueeze(record(true))
+	if _, s := (&TrialRuns{Squeeze: []SqueezeRun{x}}).summary(); err != nil || s.Within {
+		t.Errorf("flapping: %+v, %v", x, err)
 	}
 }
