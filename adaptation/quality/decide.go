@@ -312,7 +312,8 @@ func (d *decider) decide() Decision {
 	out.Unusable = d.unusable(unusable)
 	if len(p.classes) == 0 {
 		out.Why = "no source is admitted"
-		d.state.Distribution, d.state.Short, d.state.Better, d.state.Accuracy = nil, false, time.Time{}, 0
+		d.state.Distribution, d.state.Short, d.state.Accuracy = nil, false, 0
+		d.state.Better, d.state.Gain, d.state.Lost = time.Time{}, 0, 0
 		out.State = d.state
 		return out
 	}
@@ -461,8 +462,8 @@ const slowest = 10
 // better by the margin for some periods, unless it cannot go on. One that is better
 // by less must have been so for longer, or what is a little worse would stay for
 // good; one that is better by more, for shorter: what has been lost counts, gain
-// times time, and one look alone says nothing. Where nothing can be served, one that shows much more is not waited
-// for.
+// times time, and one look alone says nothing. Where nothing can be served, one that
+// shows much more is not waited for.
 func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string, changed bool) {
 	since, gained, lost := d.state.Better, d.state.Gain, d.state.Lost
 	d.state.Better, d.state.Gain, d.state.Lost = time.Time{}, 0, 0
@@ -482,14 +483,14 @@ func (d *decider) hold(p *problem, c choice, present []int) (n []int, why string
 	if gain <= margin/slowest {
 		return present, fmt.Sprintf("kept: the best is better by %.4f %s, which is within the margin", max(0, gain), c.unit), false
 	}
-	// Before the last look it was not better, or by nobody knows how much.
+	// Since the last look it has been better by the less of what it was then and is now.
 	long := time.Duration(0)
 	if !since.IsZero() {
 		long = max(0, d.now.Sub(since))
 		lost += min(gained, gain) * max(0, d.now.Sub(d.view.State.At)).Seconds()
 	}
 	enough := d.enough()
-	if margin > 0 { // or all that is better is
+	if margin > 0 { // or whatever is better has to be so for all that time
 		enough = long + seconds(max(0, margin*enough.Seconds()-lost)/gain)
 	}
 	if long < enough || long == 0 && d.enough() > 0 {

@@ -48,8 +48,8 @@ type tangent struct {
 // with logarithmic barriers. What is to be kept, n ≥ 0 and the bounds on load,
 // accuracy and delay, adds −μ·log of what is left to the function, with μ
 // falling to nothing. The function is convex and smooth, and each step is a
-// linear system. Bounds may be missed at first, and
-// in the end if they cannot be kept: see barrier.
+// linear system. Bounds may be missed at first, and in the end if they cannot be
+// kept: see barrier.
 type relaxation struct {
 	*problem
 	goal

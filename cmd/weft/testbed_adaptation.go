@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,14 +58,9 @@ followed within two periods.`,
 				return err
 			}
 			if len(o.only) > 0 {
-				some, err := experiment.Only(slices.Concat(arms, trials), o.only...)
-				if err != nil {
+				if arms, trials, err = experiment.Only(arms, trials, o.only); err != nil {
 					return wrongUsage("--only: %v", err)
 				}
-				left := func(a experiment.Arm) bool {
-					return !slices.ContainsFunc(some, func(s experiment.Arm) bool { return s.Name == a.Name })
-				}
-				arms, trials = slices.DeleteFunc(arms, left), slices.DeleteFunc(trials, left)
 			}
 			return o.run(cmd, env, args[0], arms, trials)
 		},

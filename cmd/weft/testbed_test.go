@@ -209,7 +209,7 @@ func TestAdaptationExperiment(t *testing.T) {
 	if table := read(t, filepath.Join("b", "table.md")); !strings.Contains(table, "**utility**") || strings.Contains(table, "Best of the fixed") || strings.Contains(table, "A single source") {
 		t.Errorf("the table says\n%s", table)
 	}
-	weft(t, "", "testbed", "adaptation", few, "--only", "utilty").want(t, exitUsage, `--only: no arms can be made of the scenario: there is no arm "utilty"; there are `)
+	weft(t, "", "testbed", "adaptation", few, "--only", "utilty").want(t, exitUsage, `--only: there is no arm "utilty"; there are `)
 	weft(t, "", "testbed", "adaptation", filepath.Join(examples, "people14.yaml")).want(t, exitFailure, "its sources cam-1 and gate-1 differ in resolution or rate; make them alike")
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/weft-mesh/weft/testbed"
@@ -236,21 +235,19 @@ func sumOf(n []int) (all int) {
 	return all
 }
 
-// Only returns the arms that have one of the names; an error names one that none has.
-func Only(arms []Arm, names ...string) ([]Arm, error) {
-	var known, unknown []string
-	for i := range arms {
-		known = append(known, arms[i].Name)
+// Only leaves the arms that have one of the names; an error says which none has.
+func Only(arms, trials []Arm, names []string) (someArms, someTrials []Arm, err error) {
+	var known []string
+	for _, a := range slices.Concat(arms, trials) {
+		known = append(known, a.Name)
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			unknown = append(unknown, strconv.Quote(name))
+			return nil, nil, fmt.Errorf("there is no arm %q; there are %s", name, strings.Join(known, "; "))
 		}
 	}
-	if len(unknown) > 0 {
-		return nil, fmt.Errorf("%w: there is no arm %s; there are %s", ErrArms, strings.Join(unknown, " and no "), strings.Join(known, "; "))
-	}
-	return slices.DeleteFunc(slices.Clone(arms), func(a Arm) bool { return !slices.Contains(names, a.Name) }), nil
+	other := func(a Arm) bool { return !slices.Contains(names, a.Name) }
+	return slices.DeleteFunc(slices.Clone(arms), other), slices.DeleteFunc(slices.Clone(trials), other), nil
 }
 
 // RunArms runs every arm once for each seed, from the scenario's on, with what

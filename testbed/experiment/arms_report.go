@@ -41,8 +41,10 @@ func WriteArms(dir string, about About, arms []Arm, runs [][]ArmRun, trials *Tri
 		return nil, err
 	}
 	files := []namedFile{{"table.md", armsTable(about, arms, runs, s, trials)}, {summaryFile, summary}}
-	if err := removeIfThere(filepath.Join(dir, "plot.png")); err != nil {
-		return nil, err
+	for _, picture := range []string{"plot.png", string(ArmFloor) + ".png", string(ArmSqueeze) + ".png"} { // of arms that do not run now
+		if err := removeIfThere(filepath.Join(dir, picture)); err != nil {
+			return nil, err
+		}
 	}
 	if len(arms) > 0 {
 		picture, err := armsChart(s).png()

@@ -91,8 +91,14 @@ func TestTrialsSimulated(t *testing.T) {
 		t.Errorf("squeeze %+v", squeeze)
 	}
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "plot.png"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := WriteArms(dir, About{Method: testbed.Simulated}, nil, nil, runs); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "plot.png")); err == nil {
+		t.Error("plot.png of an earlier run is still there")
 	}
 	for file, words := range map[string]string{
 		"table.md": "## Squeezed link", "floor.csv": "0.4243 is asked for", "squeeze.csv": "1,1,10,0.4", "summary.json": `"within_two_periods": true`,
