@@ -1,8 +1,14 @@
 package pipeline
 
 import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -114,12 +120,71 @@ func (h *Histogram) Since(earlier *Histogram) *Histogram {
 
 // MarshalJSON encodes the histogram as a string.
 func (h *Histogram) MarshalJSON() ([]byte, error) {
-	c := h.Clone()
-	b, err := c.h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	b, err := encode(h.Clone().h.Export())
 	if err != nil {
 		return nil, fmt.Errorf("encode histogram: %w", err)
 	}
-	return json.Marshal(string(b))
+	return json.Marshal(base64.StdEncoding.EncodeToString(b))
+}
+
+// Cookies of HdrHistogram's V2 format, with the word size of its counts.
+const (
+	cookieV2           = uint32(hdrhistogram.V2EncodingCookieBase | 0x10)
+	cookieV2Compressed = uint32(hdrhistogram.V2CompressedEncodingCookieBase | 0x10)
+)
+
+// compressors are kept, since making one takes 800 kB: agents report their
+// histograms every second.
+var compressors = sync.Pool{New: func() any {
+	w, _ := zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // the level is valid
+	return w
+}}
+
+// encode writes the V2 compressed format as the library's Encode does, but with
+// a compressor that is used again. The library decodes it.
+func encode(h *hdrhistogram.Snapshot) ([]byte, error) {
+	var counts []byte
+	for i := 0; i < len(h.Counts); {
+		n := i
+		for n < len(h.Counts) && h.Counts[n] == 0 {
+			n++
+		}
+		switch zeros := n - i; {
+		case n == len(h.Counts): // none at the end
+			i = n
+		case zeros > 0:
+			counts = binary.AppendVarint(counts, int64(-zeros))
+			i = n
+		default:
+			counts = binary.AppendVarint(counts, h.Counts[i])
+			i++
+		}
+	}
+	be := binary.BigEndian
+	plain := be.AppendUint32(nil, cookieV2)
+	plain = be.AppendUint32(plain, uint32(len(counts)))
+	plain = be.AppendUint32(plain, 0) // offset of the counts
+	plain = be.AppendUint32(plain, uint32(h.SignificantFigures))
+	plain = be.AppendUint64(plain, uint64(h.LowestTrackableValue))
+	plain = be.AppendUint64(plain, uint64(h.HighestTrackableValue))
+	plain = be.AppendUint64(plain, math.Float64bits(1)) // a value's unit
+	plain = append(plain, counts...)
+
+	var out bytes.Buffer
+	out.Write(make([]byte, 8))
+	w := compressors.Get().(*zlib.Writer)
+	defer compressors.Put(w)
+	w.Reset(&out)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	b := out.Bytes()
+	be.PutUint32(b, cookieV2Compressed)
+	be.PutUint32(b[4:], uint32(len(b)-8))
+	return b, nil
 }
 
 // UnmarshalJSON decodes what MarshalJSON encoded.
