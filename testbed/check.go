@@ -66,6 +66,7 @@ func (c *checker) check() {
 	if !(c.s.CPUScale > 0 && c.s.CPUScale <= 1) {
 		c.add("spec.cpuScale", "%g is out of range; use a factor above 0 and at most 1", c.s.CPUScale)
 	}
+	c.s.CPUOverhead = int64(or(spec.CPUOverhead, 0))
 	c.measure()
 	c.s.Costs = c.costs("spec.costs", &c.in.Spec.Costs)
 	if !c.atMost("links of network.tiers", "spec.network.tiers", len(spec.Network.Tiers), 6) ||
@@ -151,7 +152,7 @@ func (c *checker) node(field string, n *nodeForm) {
 	if n.Tier == 0 {
 		c.add(field+".tier", "no tier; use edge, fog or cloud")
 	}
-	if quota := float64(n.Cores) * c.s.CPUScale; n.Cores == 0 {
+	if quota := float64(n.Cores)*c.s.CPUScale + float64(c.s.CPUOverhead); n.Cores == 0 {
 		c.add(field+".cores", "a node needs processor time; give cores such as 1 or 500m")
 	} else if c.s.CPUScale > 0 && quota < minQuota {
 		c.add(field+".cores", "%g at a cpuScale of %g is less than the %dm that a node can have; give more cores, or a larger scale",

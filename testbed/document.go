@@ -38,17 +38,18 @@ type metadataForm struct {
 }
 
 type specForm struct {
-	Seed     *uint64      `yaml:"seed"`
-	CPUScale *float64     `yaml:"cpuScale"`
-	Nodes    []nodeForm   `yaml:"nodes,required"`
-	Network  networkForm  `yaml:"network"`
-	Workflow string       `yaml:"workflow,required"`
-	Media    string       `yaml:"media"`
-	Models   string       `yaml:"models"`
-	Sources  []sourceForm `yaml:"sources"`
-	Timeline []eventForm  `yaml:"timeline"`
-	Measure  measureForm  `yaml:"measure"`
-	Costs    costsForm    `yaml:"costs"`
+	Seed        *uint64         `yaml:"seed"`
+	CPUScale    *float64        `yaml:"cpuScale"`
+	CPUOverhead *quantity.Cores `yaml:"cpuOverhead"`
+	Nodes       []nodeForm      `yaml:"nodes,required"`
+	Network     networkForm     `yaml:"network"`
+	Workflow    string          `yaml:"workflow,required"`
+	Media       string          `yaml:"media"`
+	Models      string          `yaml:"models"`
+	Sources     []sourceForm    `yaml:"sources"`
+	Timeline    []eventForm     `yaml:"timeline"`
+	Measure     measureForm     `yaml:"measure"`
+	Costs       costsForm       `yaml:"costs"`
 }
 
 type nodeForm struct {

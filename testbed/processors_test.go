@@ -1,6 +1,7 @@
 package testbed_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/weft-mesh/weft/testbed"
@@ -16,6 +17,20 @@ func TestProcessors(t *testing.T) {
 	} {
 		if got := testbed.Processors(x.cores, x.scale); got != x.want {
 			t.Errorf("%d thousandths at %g: %d, want %d", x.cores, x.scale, got, x.want)
+		}
+	}
+}
+
+func TestQuota(t *testing.T) {
+	for _, x := range []struct {
+		cores, overhead int64
+		scale, want     float64
+	}{
+		{8000, 0, 0.05, 0.4}, {8000, 30, 0.05, 0.43}, {1000, 30, 0.05, 0.08}, {1000, 30, 1, 1}, {1000, 30, 0.99, 1}, {20, 30, 0.5, 0.02},
+	} {
+		s := testbed.Scenario{CPUOverhead: x.overhead}
+		if got := s.Quota(testbed.Node{Cores: x.cores}, x.scale); math.Abs(got-x.want) > 1e-12 {
+			t.Errorf("%d and %d thousandths at %g: %g cores, want %g", x.cores, x.overhead, x.scale, got, x.want)
 		}
 	}
 }

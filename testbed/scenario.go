@@ -14,14 +14,17 @@ type Scenario struct {
 	Name     string
 	Seed     uint64
 	CPUScale float64 // every node's CPU quota is its cores times this; 1: true size
-	Nodes    []Node  // in the order of the document, counts expanded
-	Network  Network
-	Workflow Workflow
-	Sources  []Source // those that run from the start, counts expanded
-	Reserve  []Source // those that the timeline may add, in this order
-	Timeline []Event  // in order of time
-	Measure  Measure
-	Costs    Costs // that the document gives; the rest is measured
+	// CPUOverhead is what a node has beyond it, in thousandths of a core: for what does
+	// not become less with the cores, weftd itself and the pictures of drawn cameras.
+	CPUOverhead int64
+	Nodes       []Node // in the order of the document, counts expanded
+	Network     Network
+	Workflow    Workflow
+	Sources     []Source // those that run from the start, counts expanded
+	Reserve     []Source // those that the timeline may add, in this order
+	Timeline    []Event  // in order of time
+	Measure     Measure
+	Costs       Costs // that the document gives; the rest is measured
 }
 
 // Running returns the sources that run when there are n: those of the start and
@@ -78,6 +81,13 @@ func (s *Scenario) Uplink(of tiering.Tier) int64 {
 		}
 	}
 	return 0
+}
+
+// Quota is the CPU time that a node may use at a CPU scale, in cores: never more than
+// it has.
+func (s *Scenario) Quota(n Node, scale float64) float64 {
+	cores := float64(n.Cores) / 1000
+	return min(cores, cores*scale+float64(s.CPUOverhead)/1000)
 }
 
 // Processors is how many a process on a node of so many cores (in thousandths) takes

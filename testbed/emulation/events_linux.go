@@ -156,5 +156,5 @@ func (t *Testbed) quota(n *node, on bool) float64 {
 	if !on {
 		return 0
 	}
-	return float64(n.spec.Cores) / 1000 * t.cfg.CPUScale
+	return t.s.Quota(n.spec, t.cfg.CPUScale)
 }

@@ -227,15 +227,20 @@ func (t *Testbed) setUp(ctx context.Context, v *services) error {
 
 // warnOfOvercommitment says when the nodes together may use more than there is.
 func (t *Testbed) warnOfOvercommitment() {
-	total := 0.0
+	total, cores := 0.0, 0.0
 	for _, n := range t.s.Nodes {
-		total += float64(n.Cores) / 1000
+		total += t.s.Quota(n, t.cfg.CPUScale)
+		cores += float64(n.Cores) / 1000
 	}
 	have := float64(runtime.NumCPU())
-	if total*t.cfg.CPUScale > have {
+	if total > have {
+		remedy := "fewer nodes, or less cpuOverhead"
+		if scale := (0.9*have - (total - cores*t.cfg.CPUScale)) / cores; scale > 0 {
+			remedy = fmt.Sprintf("a CPU scale of %.2g", scale)
+		}
 		t.cfg.Log.Warn("the nodes may use more CPU than this machine has: under load they are not in proportion",
-			"nodes", fmt.Sprintf("%.3g cores", total*t.cfg.CPUScale), "machine", fmt.Sprintf("%.3g cores", have),
-			"remedy", fmt.Sprintf("a CPU scale of %.2g", 0.9*have/total))
+			"nodes", fmt.Sprintf("%.3g cores", total), "machine", fmt.Sprintf("%.3g cores", have),
+			"remedy", remedy)
 	}
 }
 

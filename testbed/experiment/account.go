@@ -52,7 +52,7 @@ func Correct(c testbed.Costs, run string, outcomes []StudyOutcome) (Correction, 
 		}
 		for i := range o.Arm.Scenario.Nodes {
 			n := &o.Arm.Scenario.Nodes[i]
-			most = min(most, max(0, (float64(n.Cores)/1000*o.Arm.Scenario.CPUScale-idleOf(n, c))/2))
+			most = min(most, max(0, (o.Arm.Scenario.Quota(*n, o.Arm.Scenario.CPUScale)-idleOf(n, c))/2))
 		}
 		for _, rec := range o.recs {
 			l, err := newLedger(o.Arm.Scenario, rec, c)

@@ -228,7 +228,7 @@ func (p *plotting) tiers() picture {
 func (p *plotting) nodes() picture {
 	var rows []barRow
 	for _, n := range p.sc.Nodes {
-		quota := float64(n.Cores) / 1000 * p.scale
+		quota := p.sc.Quota(n, p.scale)
 		row := barRow{name: n.Name, bars: make([]float64, len(p.gs))}
 		known := false
 		for i, g := range p.gs {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/testbed"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 // report writes report.md.
@@ -88,7 +89,11 @@ func (w *writer) what() {
 		}
 	}
 	if scale := w.r.scale(); scale != 1 {
-		row("CPU scale", fmt.Sprintf("%s: each node's quota is its cores times this", number(scale)))
+		text := fmt.Sprintf("%s: each node's quota is its cores times this", number(scale))
+		if o := w.r.Scenario.CPUOverhead; o > 0 {
+			text += ", and " + tiering.FormatCPU(o) + " for weftd and cameras"
+		}
+		row("CPU scale", text)
 	}
 	row("Weft", safe(w.r.Version))
 	row("Machine", w.machine())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/testbed"
 	"github.com/weft-mesh/weft/testbed/study"
+	"github.com/weft-mesh/weft/tiering"
 )
 
 const figuresFolder = "figures"
@@ -298,14 +299,19 @@ func runSection(w *markdown, r *study.Run, s *study.Study, all []StudyOutcome, p
 }
 
 func cpuWords(sc *testbed.Scenario) string {
-	var cores int64
+	cores, quotas := 0.0, 0.0
 	for _, n := range sc.Nodes {
-		cores += n.Cores
+		cores += float64(n.Cores) / 1000
+		quotas += sc.Quota(n, sc.CPUScale)
 	}
 	if sc.CPUScale == 1 {
-		return number(float64(cores)/1000) + " cores"
+		return number(cores) + " cores"
 	}
-	return fmt.Sprintf("%s of %s cores", number(float64(cores)/1000*sc.CPUScale), number(float64(cores)/1000))
+	words := fmt.Sprintf("%s of %s cores", number(quotas), number(cores))
+	if sc.CPUOverhead > 0 {
+		words += fmt.Sprintf(", %s of each node for weftd and cameras", tiering.FormatCPU(sc.CPUOverhead))
+	}
+	return words
 }
 
 // comparison is a row that says whether two experiments differ as published.

@@ -29,14 +29,15 @@ var source string
 
 // script is what the template is filled with. Texts are Python's expressions.
 type script struct {
-	Name     string
-	CPUScale string
-	Nodes    []host
-	Links    []link
-	MaxRate  int // Mbit/s
-	Queue    int
-	Timeout  int // seconds
-	Attempts int
+	Name        string
+	CPUScale    string
+	CPUOverhead string // cores
+	Nodes       []host
+	Links       []link
+	MaxRate     int // Mbit/s
+	Queue       int
+	Timeout     int // seconds
+	Attempts    int
 }
 
 type host struct{ Name, Tier, Cores, Address string }
@@ -51,7 +52,7 @@ func Script(s *testbed.Scenario) ([]byte, error) {
 		return nil, err
 	}
 	in := script{
-		Name: s.Name, CPUScale: number(s.CPUScale), MaxRate: maxRate / 1e6, Queue: defaultQueue, Timeout: 1, Attempts: 1,
+		Name: s.Name, CPUScale: number(s.CPUScale), CPUOverhead: number(float64(s.CPUOverhead) / 1000), MaxRate: maxRate / 1e6, Queue: defaultQueue, Timeout: 1, Attempts: 1,
 	}
 	for i, n := range s.Nodes {
 		in.Nodes = append(in.Nodes, host{

@@ -121,7 +121,7 @@ func newControl(cfg Config, costs testbed.Costs) (*control, error) {
 	broker := none
 	for _, n := range s.Nodes {
 		idle := idleOf(n, costs)
-		i := c.addNode(n.Name, n.Tier, newProcessor(float64(n.Cores)/1000, cfg.CPUScale, idle), idle)
+		i := c.addNode(n.Name, n.Tier, newProcessor(float64(n.Cores)/1000, s.Quota(n, cfg.CPUScale), idle), idle)
 		c.nodes[i].turns.most = testbed.Processors(n.Cores, cfg.CPUScale) + 1 // as package agent
 		c.number[n.Name] = i
 		if n.Coordinator {

@@ -47,7 +47,7 @@ func check(s *testbed.Scenario, w *tiering.Workflow, c testbed.Costs, scale floa
 		return missing(names)
 	}
 	for _, n := range s.Nodes {
-		share := float64(n.Cores) / 1000 * scale
+		share := s.Quota(n, scale)
 		if idle := idleOf(n, c); idle >= share {
 			return fmt.Errorf("%w: node %s has %.3g cores (%s at a CPU scale of %g), all of which weftd takes without frames (costs: idle, coordinate); give it more",
 				ErrConfig, n.Name, share, tiering.FormatCPU(n.Cores), scale)

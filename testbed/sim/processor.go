@@ -67,12 +67,12 @@ const (
 
 func (j *job) before(o *job) bool { return j.ends < o.ends || j.ends == o.ends && j.seq < o.seq }
 
-// newProcessor makes the processor of a node with that many cores, of which it
-// gets the fraction scale and loses idle.
-func newProcessor(cores, scale, idle float64) processor {
-	p := processor{cores: cores*scale - idle, width: math.Ceil(cores), wake: never}
-	if share := cores * scale; share < p.width {
-		p.period = max(leastPeriod, time.Duration(float64(leastQuota)/share))
+// newProcessor makes the processor of a node with that many cores, which may use a
+// quota of them and loses idle.
+func newProcessor(cores, quota, idle float64) processor {
+	p := processor{cores: quota - idle, width: math.Ceil(cores), wake: never}
+	if quota < p.width {
+		p.period = max(leastPeriod, time.Duration(float64(leastQuota)/quota))
 	} else {
 		p.width = p.cores
 	}

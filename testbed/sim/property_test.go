@@ -202,7 +202,7 @@ func TestProcessor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cores := rapid.SampledFrom([]float64{0.3, 1, 1.5, 4}).Draw(t, "cores")
 		scale := rapid.SampledFrom([]float64{1, 0.5, 0.07}).Draw(t, "scale")
-		p := newProcessor(cores, scale, 0.01*cores*scale)
+		p := newProcessor(cores, cores*scale, 0.01*cores*scale)
 		n := naive{cores: p.cores, width: p.width, period: p.period, work: map[int32]float64{}}
 		jobs := rapid.IntRange(1, 12).Draw(t, "jobs")
 		var next, total time.Duration // when the next job comes; work of all

@@ -33,7 +33,7 @@ func (k *calibration) costs() testbed.Costs {
 	}
 	if t := k.tight(capture.Mean); t.nodes > 0 {
 		k.Log.Warn("weftd and taking pictures take most of the CPU that some nodes have here, before a frame is analysed: "+
-			"a run shows this machine rather than the scenario; raise cpuScale, or use another machine",
+			"a run shows this machine rather than the scenario; raise cpuOverhead or cpuScale, or use another machine",
 			"nodes", t.nodes, "worst", t.worst, "needs_cores", fmt.Sprintf("%.3f", t.needs), "has_cores", fmt.Sprintf("%.3f", t.has))
 	}
 	out := testbed.Costs{
@@ -72,7 +72,7 @@ func (k *calibration) tight(capture time.Duration) (t tightness) {
 	share := mostOverhead
 	for i := range k.Scenario.Nodes {
 		n := &k.Scenario.Nodes[i]
-		needs, has := k.idle[n.Name], float64(n.Cores)/1000*k.Scenario.CPUScale
+		needs, has := k.idle[n.Name], k.Scenario.Quota(*n, k.Scenario.CPUScale)
 		for _, s := range k.Scenario.Sources {
 			if s.Node == n.Name {
 				needs += s.FPS * capture.Seconds()

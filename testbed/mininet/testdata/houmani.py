@@ -27,8 +27,10 @@ from mininet.node import CPULimitedHost, Host
 from mininet.topo import Topo
 from mininet.util import numCores
 
-# Of all cores' quotas (cpuScale in the scenario).
+# A host may use its cores times the one, and the other beyond (cpuScale and
+# cpuOverhead in the scenario).
 CPU_SCALE = 0.06
+CPU_OVERHEAD = 0
 
 # name, tier, cores, address
 NODES = [
@@ -174,7 +176,7 @@ class Continuum(Topo):
         for name, _, cores, address in NODES:
             options = {}
             if limit_cpu:  # a fraction of all cores of this machine
-                options["cpu"] = cores * CPU_SCALE / numCores()
+                options["cpu"] = min(cores, cores * CPU_SCALE + CPU_OVERHEAD) / numCores()
             self.addHost(name, ip=address + "/32", **options)
         for a, b, rate, delay, jitter, loss, limit in LINKS:
             self.addLink(
