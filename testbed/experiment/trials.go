@@ -39,9 +39,9 @@ func Trials(s *testbed.Scenario) ([]Arm, error) {
 	return []Arm{floor, squeeze}, err
 }
 
-// floorArm asks for three quarters of the way from the accuracy of the second
-// best resolution to that of the best: three quarters of the sources must have
-// the best, which cannot serve so many. The rule is Algorithm 1, for which that
+// floorArm asks for nine tenths of the way from the accuracy of the second best
+// resolution to that of the best: nine tenths of the sources must have the best,
+// which cannot serve so many. The rule is Algorithm 1, for which that
 // holds in every period, and not in the long run only. A newcomer is decided
 // about within a period.
 func floorArm(s *testbed.Scenario, w *tiering.Workflow) (Arm, error) {
@@ -65,7 +65,7 @@ func floorArm(s *testbed.Scenario, w *tiering.Workflow) (Arm, error) {
 	if err != nil {
 		return Arm{}, err
 	}
-	if x, err = x.Asking(round(survey.FilterKeeps(w)*(0.75*reached[0]+0.25*reached[1]), 4)); err != nil {
+	if x, err = x.Asking(round(survey.FilterKeeps(w)*(0.9*reached[0]+0.1*reached[1]), 4)); err != nil {
 		return Arm{}, err
 	}
 	first := (len(s.Sources) + 2) / 3
