@@ -28,7 +28,8 @@ func (j *StudyJob) String() string {
 }
 
 // StudyJobs lists what there is to do of these runs by a method, with so many
-// seeds: of each run that wants the method.
+// seeds: of each run that wants the method. What is compared with each other follows
+// each other: a machine that emulates is not as fast now as in half an hour.
 func StudyJobs(runs []study.Run, method testbed.Method, seeds int) ([]StudyJob, error) {
 	var out []StudyJob
 	for i := range runs {
@@ -40,15 +41,15 @@ func StudyJobs(runs []study.Run, method testbed.Method, seeds int) ([]StudyJob, 
 		if err != nil {
 			return nil, fmt.Errorf("run %s: %w", r.Name, err)
 		}
-		for _, v := range variants {
-			a := Arm{Name: v.Experiment.Name, Kind: ArmAdapted, Rule: v.Experiment.Rule, Scenario: v.Scenario}
-			switch {
-			case len(v.Scenario.Sources) == 1:
-				a.Kind = ArmSingle
-			case a.Rule == tiering.AdaptOff:
-				a.Kind = ArmFixed
-			}
-			for n := 1; n <= seeds; n++ {
+		for n := 1; n <= seeds; n++ {
+			for _, v := range variants {
+				a := Arm{Name: v.Experiment.Name, Kind: ArmAdapted, Rule: v.Experiment.Rule, Scenario: v.Scenario}
+				switch {
+				case len(v.Scenario.Sources) == 1:
+					a.Kind = ArmSingle
+				case a.Rule == tiering.AdaptOff:
+					a.Kind = ArmFixed
+				}
 				out = append(out, StudyJob{Run: r, Experiment: v.Experiment, Arm: a, Method: method, Number: n})
 			}
 		}
@@ -103,14 +104,16 @@ func RunStudy(ctx context.Context, jobs []StudyJob, atOnce int, one func(context
 		if recs[i] == nil {
 			continue
 		}
-		if n := len(out); n == 0 || out[n-1].Run != j.Run || out[n-1].Arm.Scenario != j.Arm.Scenario {
+		n := slices.IndexFunc(out, func(o StudyOutcome) bool { return o.Run == j.Run && o.Arm.Scenario == j.Arm.Scenario })
+		if n < 0 {
 			w, err := j.Arm.Scenario.WorkflowSpec(nil)
 			if err != nil {
 				return nil, err
 			}
+			n = len(out)
 			out = append(out, StudyOutcome{Run: j.Run, Experiment: j.Experiment, Method: j.Method, Arm: j.Arm, MinAccuracy: w.Objectives.MinAccuracy})
 		}
-		if err := out[len(out)-1].add(recs[i]); err != nil {
+		if err := out[n].add(recs[i]); err != nil {
 			return nil, errors.Join(failed, fmt.Errorf("%s: %w", j, err))
 		}
 	}

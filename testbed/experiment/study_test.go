@@ -94,10 +94,10 @@ func TestStudyJobs(t *testing.T) {
 		}
 	}
 	want := []string{
-		"simulated full E1, run 1", "simulated full E1, run 2", "simulated full e2-Rate, run 1", "simulated full e2-Rate, run 2", "simulated full E3, run 1", "simulated full E3, run 2",
-		"simulated small E1, run 1", "simulated small E1, run 2", "simulated small E3, run 1", "simulated small E3, run 2",
-		"emulated small E1, run 1", "emulated small E1, run 2", "emulated small E3, run 1", "emulated small E3, run 2",
-		"emulated real E1, run 1", "emulated real E1, run 2", "emulated real e2-Rate, run 1", "emulated real e2-Rate, run 2", "emulated real E3, run 1", "emulated real E3, run 2",
+		"simulated full E1, run 1", "simulated full e2-Rate, run 1", "simulated full E3, run 1", "simulated full E1, run 2", "simulated full e2-Rate, run 2", "simulated full E3, run 2",
+		"simulated small E1, run 1", "simulated small E3, run 1", "simulated small E1, run 2", "simulated small E3, run 2",
+		"emulated small E1, run 1", "emulated small E3, run 1", "emulated small E1, run 2", "emulated small E3, run 2",
+		"emulated real E1, run 1", "emulated real e2-Rate, run 1", "emulated real E3, run 1", "emulated real E1, run 2", "emulated real e2-Rate, run 2", "emulated real E3, run 2",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
@@ -156,7 +156,7 @@ func TestRunStudy(t *testing.T) {
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "small E1, run 2") {
 		t.Errorf("%v", err)
 	}
-	if len(all) != 4 || len(all[2].Runs) != 3 || len(all[3].Runs) != 1 {
+	if len(all) != 5 || len(all[2].Runs) != 3 || len(all[3].Runs) != 1 || len(all[4].Runs) != 1 {
 		t.Errorf("%d outcomes are left of what was done before", len(all))
 	}
 }
