@@ -28,8 +28,8 @@ AT_ONCE ?= $(shell echo $$(($$(nproc) + 2)))
 # The test of cmd/weftd that emulates: in a machine that others keep busy no frame is on time.
 EMULATED := ^TestEmulatedContinuum$$
 
-# What computes in virtual time takes four times as long with the race detector, which has little
-# to find there: `make race`, in CI too, runs it with that.
+# What computes most, in virtual time or for the command line's reports, takes four times as long
+# with the race detector: `make race`, in CI too, runs it with that.
 VIRTUAL := ./adaptation/... ./testbed/sim/... ./testbed/experiment/... ./cmd/weft
 
 test: ## Install what tests need, and run them all, with the race detector where much is concurrent
@@ -45,7 +45,7 @@ test-raced:
 		$$($(GO) list ./... | grep -v /testbed/emulation | grep -vxF "$$($(GO) list $(VIRTUAL))")
 
 test-virtual:
-	$(GO) test -vet all -timeout 20m $(VIRTUAL)
+	$(GO) test -vet all -timeout 20m -p 1 $(VIRTUAL)
 
 race: setup ## Run the tests of what computes in virtual time with the race detector, too
 	$(GO) test -race -timeout 30m $(VIRTUAL)

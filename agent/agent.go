@@ -55,6 +55,7 @@ type Config struct {
 	Concurrency int           // frames on a link at a time, per peer instance; 4
 	Every       time.Duration // between reports; 1 s
 	Drain       time.Duration // at most for frames in flight when something stops; 2 s
+	Speed       float64       // what a stage has of a core, for emulation; all of it
 	Grace       time.Duration // for a coordinator to answer after a start, before what the journal says is resumed; 3 s
 	Journal     Journal       // nil: after a restart only a coordinator knows what to run
 	Log         *slog.Logger
@@ -88,23 +89,30 @@ func New(cfg Config, run string, control Control, workshop Workshop, links Links
 	defaultTo(&cfg.Queue, 4)
 	defaultTo(&cfg.Outbox, 4)
 	defaultTo(&cfg.Concurrency, 4)
+	defaultTo(&cfg.Speed, 1)
 	defaultTo(&cfg.Every, time.Second)
 	defaultTo(&cfg.Drain, 2*time.Second)
 	defaultTo(&cfg.Grace, 3*time.Second)
+	if !(cfg.Speed > 0 && cfg.Speed <= 1) {
+		return nil, fmt.Errorf("%w: a core speed of %g; use a fraction, or 1", ErrConfig, cfg.Speed)
+	}
 	if min(cfg.Queue, cfg.Outbox, cfg.Concurrency) < 0 || min(cfg.Every, cfg.Drain, cfg.Grace) < 0 {
 		return nil, fmt.Errorf("%w: sizes and times must not be negative: queue %d, outbox %d, concurrency %d, every %s, drain %s, grace %s",
 			ErrConfig, cfg.Queue, cfg.Outbox, cfg.Concurrency, cfg.Every, cfg.Drain, cfg.Grace)
 	}
 	return &Agent{cfg: cfg, run: run, control: control, workshop: workshop, links: links, rtt: rtt, board: board,
-		turns: pipeline.NewTurns(turns(&cfg.Node))}, nil
+		turns: pipeline.NewTurns(turns(&cfg.Node, cfg.Speed))}, nil
 }
 
 // turns is how many instances work at a time: one more than there are processors, so
 // that none idles while an instance reads or writes. They are those of the process,
-// which knows of a container's quota, and no more than the node says it has.
-func turns(n *tiering.Node) int {
+// which knows of a container's quota, and no more than the node says it has. Emulated
+// cores, of a fraction of the speed, are as many as the node says.
+func turns(n *tiering.Node, speed float64) int {
 	all := runtime.GOMAXPROCS(0)
-	if own := int(n.Capacity.CPU+999) / 1000; own > 0 {
+	if own := int(n.Capacity.CPU+999) / 1000; own > 0 && speed < 1 {
+		return own
+	} else if own > 0 {
 		all = min(all, own)
 	}
 	return all + 1

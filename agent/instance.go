@@ -245,7 +245,7 @@ func (i *instance) runTask(life context.Context) error {
 	runner, err := pipeline.NewRunner(pipeline.RunnerConfig{
 		Node: p.Node, Instance: p.ID, Workflow: p.Workflow, Task: t.Name, Group: t.Group,
 		Queue: i.agent.cfg.Queue, Log: i.log, Judge: score.Judge,
-		Turns: i.turns(backend), Rank: t.Type.Rank(),
+		Turns: i.turns(backend), Rank: t.Type.Rank(), Speed: i.speed(backend),
 	}, stage, i.router)
 	if err != nil {
 		return errors.Join(err, closeStage(stage))
@@ -279,6 +279,14 @@ func (i *instance) turns(backend string) *pipeline.Turns {
 		return nil
 	}
 	return i.agent.turns
+}
+
+// speed is what a stage has of a core, if it computes on one.
+func (i *instance) speed(backend string) float64 {
+	if backend == profile.CUDA {
+		return 1
+	}
+	return i.agent.cfg.Speed
 }
 
 func closeStage(s pipeline.Stage) error {

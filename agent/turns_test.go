@@ -27,7 +27,11 @@ func TestTurnsOfStages(t *testing.T) {
 		t.Error("a GPU waits for processors")
 	}
 	node.Capacity.CPU = 0 // nobody said
-	if x := turns(&node); x != runtime.GOMAXPROCS(0)+1 {
+	if x := turns(&node, 1); x != runtime.GOMAXPROCS(0)+1 {
 		t.Errorf("%d work at a time", x)
+	}
+	node.Capacity.CPU = 64_000
+	if x := turns(&node, 0.05); x != 64 {
+		t.Errorf("%d work at a time on 64 slow cores", x)
 	}
 }

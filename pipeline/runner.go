@@ -23,6 +23,8 @@ type RunnerConfig struct {
 	// Rank says who goes first: the nearer to the result, the more (tiering.TaskType).
 	Turns *Turns
 	Rank  int
+	// Speed is the fraction of a core that the stage has, for emulation; 0: all of it.
+	Speed float64
 	// Judge says how right detections are, of a frame of which that is known; may
 	// be nil.
 	Judge func(found []Detection, truth []Truth) Judged
@@ -150,7 +152,7 @@ func (r *Runner) work(ctx context.Context, f *Frame, waited time.Duration) {
 	before, analysed := len(f.Spans), f.Model != ""
 
 	start := time.Now()
-	err := guard(func() error { return r.stage.Process(ctx, f) })
+	err := paced(ctx, r.cfg.Speed, func() error { return guard(func() error { return r.stage.Process(ctx, f) }) })
 	end := time.Now()
 	if errors.Is(err, ErrFiltered) {
 		r.filter(f, end.Sub(start), end)

@@ -20,7 +20,8 @@ const (
 	maxQueue   = 1_000_000 // packets
 	maxLength  = 7 * 24 * time.Hour
 	maxSamples = 100_000
-	minQuota   = 10 // thousandths of a core: the least that Linux gives a cgroup, 1 ms in 100
+	leastSpeed = 0.001 // of a slow core, as weftd has it
+	minQuota   = 10    // thousandths of a core: the least that Linux gives a cgroup, 1 ms in 100
 )
 
 // checker finds what is wrong with the meaning of a document, and makes the
@@ -66,7 +67,10 @@ func (c *checker) check() {
 	if !(c.s.CPUScale > 0 && c.s.CPUScale <= 1) {
 		c.add("spec.cpuScale", "%g is out of range; use a factor above 0 and at most 1", c.s.CPUScale)
 	}
-	c.s.CPUOverhead = int64(or(spec.CPUOverhead, 0))
+	if spec.SlowCores && c.s.CPUScale < leastSpeed {
+		c.add("spec.cpuScale", "%g is out of range for slow cores; use at least %g", c.s.CPUScale, leastSpeed)
+	}
+	c.s.CPUOverhead, c.s.SlowCores = int64(or(spec.CPUOverhead, 0)), spec.SlowCores
 	c.measure()
 	c.s.Costs = c.costs("spec.costs", &c.in.Spec.Costs)
 	if !c.atMost("links of network.tiers", "spec.network.tiers", len(spec.Network.Tiers), 6) ||
@@ -152,10 +156,10 @@ func (c *checker) node(field string, n *nodeForm) {
 	if n.Tier == 0 {
 		c.add(field+".tier", "no tier; use edge, fog or cloud")
 	}
-	if quota := float64(n.Cores)*c.s.CPUScale + float64(c.s.CPUOverhead); n.Cores == 0 {
+	if quota := 1000 * c.s.Quota(Node{Cores: int64(n.Cores)}, c.s.CPUScale); n.Cores == 0 {
 		c.add(field+".cores", "a node needs processor time; give cores such as 1 or 500m")
 	} else if c.s.CPUScale > 0 && quota < minQuota {
-		c.add(field+".cores", "%g at a cpuScale of %g is less than the %dm that a node can have; give more cores, or a larger scale",
+		c.add(field+".cores", "%g at a cpuScale of %g is less than the %dm that a node can have; give more cores, a larger scale, or a cpuOverhead",
 			float64(n.Cores)/1000, c.s.CPUScale, minQuota)
 	}
 	if n.Memory == 0 {

@@ -41,6 +41,7 @@ type specForm struct {
 	Seed        *uint64         `yaml:"seed"`
 	CPUScale    *float64        `yaml:"cpuScale"`
 	CPUOverhead *quantity.Cores `yaml:"cpuOverhead"`
+	SlowCores   bool            `yaml:"slowCores"`
 	Nodes       []nodeForm      `yaml:"nodes,required"`
 	Network     networkForm     `yaml:"network"`
 	Workflow    string          `yaml:"workflow,required"`

@@ -21,6 +21,17 @@ func TestProcessors(t *testing.T) {
 	}
 }
 
+func TestSlowCores(t *testing.T) {
+	s, n := testbed.Scenario{}, testbed.Node{Cores: 8000}
+	if s.CoreSpeed(0.05) != 1 || s.Turns(n, 0.05) != 3 {
+		t.Errorf("an instance gets %g of a core, %d at a time", s.CoreSpeed(0.05), s.Turns(n, 0.05))
+	}
+	s.SlowCores = true
+	if s.CoreSpeed(0.05) != 0.05 || s.Turns(n, 0.05) != 8 {
+		t.Errorf("of slow cores an instance gets %g, %d at a time", s.CoreSpeed(0.05), s.Turns(n, 0.05))
+	}
+}
+
 func TestQuota(t *testing.T) {
 	for _, x := range []struct {
 		cores, overhead int64

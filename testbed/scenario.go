@@ -17,14 +17,17 @@ type Scenario struct {
 	// CPUOverhead is what a node has beyond it, in thousandths of a core: for what does
 	// not become less with the cores, weftd itself and the pictures of drawn cameras.
 	CPUOverhead int64
-	Nodes       []Node // in the order of the document, counts expanded
-	Network     Network
-	Workflow    Workflow
-	Sources     []Source // those that run from the start, counts expanded
-	Reserve     []Source // those that the timeline may add, in this order
-	Timeline    []Event  // in order of time
-	Measure     Measure
-	Costs       Costs // that the document gives; the rest is measured
+	// SlowCores makes of a node's cores slower ones, CPUScale times as fast, of which an
+	// instance has one. Otherwise one instance may use all of a node's quota.
+	SlowCores bool
+	Nodes     []Node // in the order of the document, counts expanded
+	Network   Network
+	Workflow  Workflow
+	Sources   []Source // those that run from the start, counts expanded
+	Reserve   []Source // those that the timeline may add, in this order
+	Timeline  []Event  // in order of time
+	Measure   Measure
+	Costs     Costs // that the document gives; the rest is measured
 }
 
 // Running returns the sources that run when there are n: those of the start and
@@ -88,6 +91,23 @@ func (s *Scenario) Uplink(of tiering.Tier) int64 {
 func (s *Scenario) Quota(n Node, scale float64) float64 {
 	cores := float64(n.Cores) / 1000
 	return min(cores, cores*scale+float64(s.CPUOverhead)/1000)
+}
+
+// CoreSpeed is what an instance gets of a core at a CPU scale.
+func (s *Scenario) CoreSpeed(scale float64) float64 {
+	if s.SlowCores {
+		return scale
+	}
+	return 1
+}
+
+// Turns is how many instances of a node work at a time at a CPU scale, as package agent
+// has it: one more than there are processors, of slow cores as many.
+func (s *Scenario) Turns(n Node, scale float64) int {
+	if s.SlowCores {
+		return Processors(n.Cores, 1)
+	}
+	return Processors(n.Cores, scale) + 1
 }
 
 // Processors is how many a process on a node of so many cores (in thousandths) takes

@@ -35,7 +35,7 @@ func (o *runOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.out, "out", "", "folder for the results (default: one with the scenario's name, under results/)")
 	f.IntVar(&o.repeat, "repeat", 1, "runs, each with the next seed; the report then has means and 95 % confidence")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first run (default: the scenario's)")
-	f.Float64Var(&o.scale, "cpu-scale", 0, "every node's CPU quota is its cores times this (default: the scenario's)")
+	f.Float64Var(&o.scale, "cpu-scale", 0, "every node's CPU quota is its cores times this, and the scenario's overhead (default: the scenario's)")
 	f.Float64Var(&o.times, "load", 1, "every source's frame rate is what the scenario says times this")
 	f.StringVar(&o.costs, "costs", "", "costs of the software, as a testbed's run leaves them in costs.yaml")
 }

@@ -28,7 +28,7 @@ type upOptions struct {
 func (o *upOptions) flags(c *cobra.Command) {
 	o.groundOptions.flags(c)
 	c.Flags().StringVar(&o.dir, "dir", "", "directory for configurations, keys, data and logs (default: /var/lib/weft/testbeds/NAME)")
-	c.Flags().Float64Var(&o.scale, "cpu-scale", 0, "every node's CPU quota is its cores times this (default: the scenario's)")
+	c.Flags().Float64Var(&o.scale, "cpu-scale", 0, "every node's CPU quota is its cores times this, and the scenario's overhead (default: the scenario's)")
 }
 
 func (o *upOptions) load(file string) (*testbed.Scenario, error) {

@@ -50,6 +50,8 @@ type nodeFile struct {
 	Retain  int           `yaml:"retain"`
 	Threads int           `yaml:"threads"`
 	Profile bool          `yaml:"profile"`
+	// CoreSpeed makes each core a slower one, for emulation.
+	CoreSpeed float64 `yaml:"coreSpeed"`
 }
 
 type capacityFile struct {
@@ -137,13 +139,17 @@ type config struct {
 	PlainMQTT bool        // they may log in at Listen.MQTTPlaintext, too
 	Retain    int         // annotated pictures a source
 	Threads   int         // of OpenCV; 0: all cores
+	CoreSpeed float64     // what a stage has of a core
 	Profile   bool        // the node is to measure what detectors cost here
 	Measurer  *measurer   // of what detectors cost here, in the background; nil: nobody measures
 }
 
+// leastSpeed is the least fraction of a core that a stage works at.
+const leastSpeed = 0.001
+
 func defaults() configFile {
 	return configFile{
-		Node:    nodeFile{Retain: 500, Profile: true},
+		Node:    nodeFile{Retain: 500, Profile: true, CoreSpeed: 1},
 		DataDir: "/var/lib/weft",
 		Listen: listenFile{
 			Gossip: "0.0.0.0:7946", Data: "0.0.0.0:7947", Raft: "0.0.0.0:7948",
@@ -249,6 +255,12 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 	if raw.Node.Retain < 0 {
 		bad("node.retain", "%d pictures: use 0 or more", raw.Node.Retain)
 	}
+	switch s := raw.Node.CoreSpeed; {
+	case !(s >= leastSpeed && s <= 1):
+		bad("node.coreSpeed", "%g: use a fraction of at least %g, or 1 for cores as they are", s, leastSpeed)
+	case s < 1 && (raw.Node.Threads != 1 || raw.Node.Profile):
+		bad("node.coreSpeed", "%g is for emulation, where a stage has one thread and nothing is measured: set threads to 1 and profile to false", s)
+	}
 	return problems.Err()
 }
 
@@ -258,7 +270,7 @@ func resolve(ctx context.Context, doc *yamlfile.Document, raw *configFile, at fu
 		Mesh: raw.Mesh, DataDir: at(raw.DataDir), Listen: raw.Listen, Advertise: raw.Advertise, Join: raw.Join,
 		Broker:    externalBroker{URL: raw.MQTT.Broker, Plaintext: raw.MQTT.Plaintext && !raw.MQTT.Embedded},
 		PlainMQTT: raw.MQTT.Plaintext && raw.MQTT.Embedded,
-		Embedded:  raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads, Profile: raw.Node.Profile,
+		Embedded:  raw.MQTT.Embedded, Retain: raw.Node.Retain, Threads: raw.Node.Threads, Profile: raw.Node.Profile, CoreSpeed: raw.Node.CoreSpeed,
 		MediaDir:  cmp.Or(at(raw.MediaDir), filepath.Join(at(raw.DataDir), "media")),
 		ModelsDir: cmp.Or(at(raw.ModelsDir), filepath.Join(at(raw.DataDir), "models")),
 	}

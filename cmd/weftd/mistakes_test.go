@@ -36,6 +36,10 @@ func TestConfigurationMistakesAreExplained(t *testing.T) {
 	for _, tc := range []struct{ name, from, to, want string }{
 		{"unknown key", "dataDir:", "datadir:", `edge-1.yaml:3:1: datadir: unknown key "datadir"; did you mean "dataDir"?`},
 		{"unknown tier", "tier: edge", "tier: sky", `edge-1.yaml:2:28: node.tier: unknown tier "sky": use edge, fog or cloud`},
+		{"no core at all", "tier: edge", "tier: edge, coreSpeed: 0", "node.coreSpeed: 0: use a fraction of at least 0.001"},
+		{"no number of cores", "tier: edge", "tier: edge, coreSpeed: .nan", "node.coreSpeed: want a number; found the number .nan"},
+		{"slow cores and several threads", "tier: edge", "tier: edge, coreSpeed: 0.1", "node.coreSpeed: 0.1 is for emulation, where a stage has one thread and nothing is measured: set threads to 1"},
+		{"slow cores that measure", "profile: false", "profile: true, coreSpeed: 0.1, threads: 1", "set threads to 1 and profile to false"},
 		{"bad name", "name: edge-1", "name: Edge_1", `node.name: "Edge_1" is not a name`},
 		{"no mesh", "mesh: farm\n", "", `mesh`},
 		{"bad address", `data: "127.0.0.1:0"`, `data: "nowhere"`, `listen.data: "nowhere" is not an address: use HOST:PORT`},

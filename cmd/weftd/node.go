@@ -165,7 +165,7 @@ func newNode(cfg config, devices *source.Devices, log *slog.Logger) (*node, erro
 	}
 	told := &control{Client: client, models: books}
 	worker, err := agent.New(agent.Config{
-		Node: self, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
+		Node: self, Speed: cfg.CoreSpeed, Journal: journal.New(filepath.Join(cfg.DataDir, "assignments"), cfg.Mesh, self.ID), Log: log.With("part", "agent"),
 	}, hex.EncodeToString(run), told, shop,
 		agent.Links{
 			Senders: map[tiering.Transport]pipeline.Sender{tiering.QUIC: link, tiering.MQTT: bl},

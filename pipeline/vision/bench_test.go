@@ -93,10 +93,23 @@ func BenchmarkDetectors(b *testing.B) {
 	}
 }
 
+// BenchmarkDraw marks ten objects in a camera's picture that was reduced to 512.
 func BenchmarkDraw(b *testing.B) {
-	d := pipeline.Detection{Label: "person", Score: 0.9, Box: pipeline.Box{X: 0.2, Y: 0.2, W: 0.3, H: 0.6}}
+	var found []pipeline.Detection
+	for i := range 10 {
+		found = append(found, pipeline.Detection{Class: i % 5, Label: "person", Score: 0.9, Box: pipeline.Box{X: float64(i) / 12, Y: float64(i) / 12, W: 0.1, H: 0.2}})
+	}
+	img, err := scaled(pixelsOf(b, picture(b, "images", "dog.jpg")), 512, 512)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if img, err = (Codec{}).Encode(img, tiering.JPEG, 80); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
-		if err := NewDraw(&album{}).Process(context.Background(), drawn(768, 576, d, d, d)); err != nil {
+		f := drawn(960, 720, found...)
+		f.Image = img
+		if err := NewDraw(&album{}).Process(context.Background(), f); err != nil {
 			b.Fatal(err)
 		}
 	}

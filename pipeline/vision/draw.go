@@ -20,10 +20,10 @@ type Gallery interface {
 	Add(workflow, source string, seq uint64, jpeg []byte) error
 }
 
-// The longer side of an annotated picture is that of the captured one within
-// these limits, in pixels: labels stay legible and files small.
+// The longer side of an annotated picture is within these limits, in pixels:
+// labels stay legible and files small.
 const (
-	minDrawn = 480
+	minDrawn = 640
 	maxDrawn = 960
 )
 
@@ -101,14 +101,16 @@ func annotated(f *pipeline.Frame, now time.Time) (pipeline.Image, error) {
 }
 
 // drawnSize is the annotated picture's size without its caption: the shape is
-// that of the captured picture, as far as it is known.
+// that of the captured picture, as far as it is known, and the number of pixels
+// that of the one that came. More of them would show no more.
 func drawnSize(f *pipeline.Frame, img pipeline.Image) (w, h int) {
 	w, h = f.SourceWidth, f.SourceHeight
 	if checkSize(w, h) != nil {
 		w, h = img.Width, img.Height
 	}
-	long := max(w, h)
-	by := float64(min(max(long, minDrawn), maxDrawn)) / float64(long)
+	long := float64(max(w, h))
+	same := long * min(1, math.Sqrt(float64(img.Width*img.Height)/float64(w*h)))
+	by := min(max(same, minDrawn), maxDrawn) / long
 	return max(1, int(math.Round(float64(w)*by))), max(1, int(math.Round(float64(h)*by)))
 }
 

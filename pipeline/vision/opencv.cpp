@@ -64,7 +64,15 @@ void keep(cv::dnn::Net net, WeftNet **out) {
 // glibc makes up to eight a core, and each comes to hold room for the pictures
 // of every stage: that looks like a leak for an hour. It is set before Go starts
 // its first threads, each of which would have a heap already.
-__attribute__((constructor)) static void weft_few_heaps(void) { mallopt(M_ARENA_MAX, 2); }
+//
+// A frame's matrices are as large as the last one's. Given back to the kernel in
+// between they cost hundreds of page faults a frame, where those are slow a third
+// of a detection: the heaps keep what they have.
+__attribute__((constructor)) static void weft_heaps(void) {
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); // the most that glibc takes
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
 #endif
 
 void weft_set_threads(int n) { cv::setNumThreads(n); }

@@ -91,7 +91,7 @@ func TestDraw(t *testing.T) {
 		t.Errorf("the gallery got %s/%s %d, the frame has %s", a.workflow, a.source, a.seq, f.Image.Format)
 	}
 	got := pixelsOf(t, f.Image)
-	if got.Width != 768 || got.Height <= 576 || got.Height > 576+40 {
+	if got.Width != 640 || got.Height <= 480 || got.Height > 480+40 {
 		t.Fatalf("%d × %d, want the captured shape and a caption", got.Width, got.Height)
 	}
 	at := func(x, y int) [3]int {
@@ -103,15 +103,15 @@ func TestDraw(t *testing.T) {
 		return math.Abs(float64(p[0]-q[0]))+math.Abs(float64(p[1]-q[1]))+math.Abs(float64(p[2]-q[2])) < 90
 	}
 	colour := [3]int{int(c.B), int(c.G), int(c.R)}
-	for _, p := range [][2]int{{192, 300}, {575, 300}, {400, 431}} { // left, right, bottom edge
+	for _, p := range [][2]int{{160, 250}, {479, 250}, {333, 359}} { // left, right, bottom edge
 		if !near(at(p[0], p[1]), colour) {
 			t.Errorf("at %v is %v, want the box, %v", p, at(p[0], p[1]), colour)
 		}
 	}
-	if p := at(384, 288); near(p, colour) {
+	if p := at(320, 240); near(p, colour) {
 		t.Errorf("the middle of the box is filled: %v", p)
 	}
-	if p := at(760, got.Height-3); !near(p, [3]int{20, 20, 20}) {
+	if p := at(633, got.Height-3); !near(p, [3]int{20, 20, 20}) {
 		t.Errorf("no dark band below: %v", p)
 	}
 
@@ -123,10 +123,12 @@ func TestDraw(t *testing.T) {
 
 func TestDrawnSize(t *testing.T) {
 	for _, test := range []struct{ sw, sh, w, h, wantW, wantH int }{
-		{768, 576, 416, 416, 768, 576},
-		{1920, 1080, 416, 416, 960, 540},
-		{1080, 1920, 416, 416, 540, 960},
-		{160, 120, 160, 120, 480, 360},
+		{768, 576, 416, 416, 640, 480},
+		{1920, 1080, 416, 416, 640, 360},
+		{1920, 1080, 608, 608, 811, 456},
+		{1920, 1080, 1920, 1080, 960, 540},
+		{1080, 1920, 416, 416, 360, 640},
+		{160, 120, 160, 120, 640, 480},
 		{0, 0, 640, 480, 640, 480},
 		{math.MaxInt, 1, 640, 480, 640, 480},
 		{16384, 1, 416, 416, 960, 1},

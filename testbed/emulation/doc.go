@@ -26,6 +26,8 @@
 //
 // A node may use its cores times [Config.CPUScale], so that many nodes fit a
 // small machine in true proportion; weftd offers the mesh the unscaled cores.
+// One instance may use all of that, unless the scenario has slow cores: then it
+// works as a core of CPUScale times the speed does.
 // What weftd itself takes does not become less with them, nor do the pictures of a
 // drawn camera, which no real node draws: the scenario's CPUOverhead is beyond it.
 // Nodes boot unlimited, because at a fraction of a core that would take

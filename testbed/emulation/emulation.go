@@ -53,7 +53,8 @@ type Config struct {
 	// Weftd is the program that every node runs.
 	Weftd   string
 	Shaping Shaping // empty: Auto
-	// CPUScale times its cores is a node's quota; 0: the scenario's.
+	// CPUScale times its cores, and the scenario's CPUOverhead, is a node's quota; 0: the
+	// scenario's.
 	CPUScale float64
 	// DataDisk is the size in bytes of a disk of its own for each node's data,
 	// which Fill can fill; 0: its data is on this machine's disk. It is kept in

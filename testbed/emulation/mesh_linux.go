@@ -51,13 +51,14 @@ type weftdFile struct {
 }
 
 type weftdNode struct {
-	Name     string            `yaml:"name"`
-	Tier     tiering.Tier      `yaml:"tier"`
-	Capacity map[string]string `yaml:"capacity"`
-	Uplink   string            `yaml:"uplink,omitempty"`
-	Retain   int               `yaml:"retain"`
-	Threads  int               `yaml:"threads"`
-	Profile  bool              `yaml:"profile"`
+	Name      string            `yaml:"name"`
+	Tier      tiering.Tier      `yaml:"tier"`
+	Capacity  map[string]string `yaml:"capacity"`
+	Uplink    string            `yaml:"uplink,omitempty"`
+	Retain    int               `yaml:"retain"`
+	Threads   int               `yaml:"threads"`
+	Profile   bool              `yaml:"profile"`
+	CoreSpeed float64           `yaml:"coreSpeed,omitempty"`
 }
 
 type tlsFiles struct {
@@ -87,6 +88,7 @@ type mesh struct {
 	name          string
 	media, models string // directories; empty: each node's own
 	s             *testbed.Scenario
+	speed         float64 // of a core; 0: all of it
 	addrs         map[string]netip.Addr
 	ca            *pki.CA
 }
@@ -102,12 +104,15 @@ func absolute(path string) (string, error) {
 const gossipKeyFile = "gossip.key"
 
 // newMesh makes the keys of a mesh and writes what is the operator's.
-func newMesh(name, dir string, s *testbed.Scenario, addrs map[string]netip.Addr, now time.Time) (*mesh, *pki.Identity, error) {
+func newMesh(name, dir string, s *testbed.Scenario, scale float64, addrs map[string]netip.Addr, now time.Time) (*mesh, *pki.Identity, error) {
 	ca, err := pki.NewCA(name, now, validity)
 	if err != nil {
 		return nil, nil, err
 	}
 	m := &mesh{name: name, s: s, addrs: addrs, ca: ca}
+	if speed := s.CoreSpeed(scale); speed < 1 {
+		m.speed = speed // which an older weftd does not know
+	}
 	if m.media, err = absolute(s.Workflow.Media); err != nil {
 		return nil, nil, err
 	}
@@ -198,7 +203,8 @@ func (m *mesh) node(n testbed.Node, dir string, now time.Time) error {
 			Name: n.Name, Tier: n.Tier, Retain: retain,
 			Threads:  1, // of OpenCV: more of them on a fraction of a core only switch
 			Capacity: capacity(n), Uplink: uplink(m.s.Uplink(n.Tier)),
-			Profile: false, // it would be measured beside the experiment, within the node's share of a core
+			Profile:   false, // it would be measured beside the experiment, within the node's share of a core
+			CoreSpeed: m.speed,
 		},
 		DataDir: dataDir, MediaDir: m.media, ModelsDir: m.models,
 		Listen: map[string]string{

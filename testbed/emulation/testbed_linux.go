@@ -267,7 +267,7 @@ func (t *Testbed) makeNodes(ctx context.Context) error {
 		addrs[n.spec.Name] = n.state.Address
 	}
 	now := time.Now()
-	m, operator, err := newMesh(t.cfg.Name, t.cfg.Dir, t.s, addrs, now)
+	m, operator, err := newMesh(t.cfg.Name, t.cfg.Dir, t.s, t.cfg.CPUScale, addrs, now)
 	if err != nil {
 		return err
 	}

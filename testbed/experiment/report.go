@@ -93,6 +93,9 @@ func (w *writer) what() {
 		if o := w.r.Scenario.CPUOverhead; o > 0 {
 			text += ", and " + tiering.FormatCPU(o) + " for weftd and cameras"
 		}
+		if w.r.Scenario.SlowCores {
+			text += "; an instance works as a core of that fraction of the speed does"
+		}
 		row("CPU scale", text)
 	}
 	row("Weft", safe(w.r.Version))

@@ -311,6 +311,9 @@ func cpuWords(sc *testbed.Scenario) string {
 	if sc.CPUOverhead > 0 {
 		words += fmt.Sprintf(", %s of each node for weftd and cameras", tiering.FormatCPU(sc.CPUOverhead))
 	}
+	if sc.SlowCores {
+		words += fmt.Sprintf(", a stage on %s of a core", number(sc.CPUScale))
+	}
 	return words
 }
 

@@ -226,7 +226,7 @@ func TestFeedQuality(t *testing.T) {
 // Where a node has less than a core for eight instances, they slow each other down. It
 // is seen, and a distribution found that shows nearly what the best fixed one does.
 func TestCrowdedNodes(t *testing.T) {
-	s, err := testbed.Load("../../examples/testbed/houmani-scaled.yaml")
+	s, err := testbed.Load("testdata/crowded.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

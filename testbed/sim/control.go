@@ -121,8 +121,8 @@ func newControl(cfg Config, costs testbed.Costs) (*control, error) {
 	broker := none
 	for _, n := range s.Nodes {
 		idle := idleOf(n, costs)
-		i := c.addNode(n.Name, n.Tier, newProcessor(float64(n.Cores)/1000, s.Quota(n, cfg.CPUScale), idle), idle)
-		c.nodes[i].turns.most = testbed.Processors(n.Cores, cfg.CPUScale) + 1 // as package agent
+		i := c.addNode(n.Name, n.Tier, newProcessor(float64(n.Cores)/1000, s.Quota(n, cfg.CPUScale), idle, s.CoreSpeed(cfg.CPUScale)), idle)
+		c.nodes[i].turns.most = s.Turns(n, cfg.CPUScale)
 		c.number[n.Name] = i
 		if n.Coordinator {
 			c.coordinators = append(c.coordinators, newCoordinator(i, len(s.Nodes)))

@@ -49,7 +49,7 @@ func check(s *testbed.Scenario, w *tiering.Workflow, c testbed.Costs, scale floa
 	for _, n := range s.Nodes {
 		share := s.Quota(n, scale)
 		if idle := idleOf(n, c); idle >= share {
-			return fmt.Errorf("%w: node %s has %.3g cores (%s at a CPU scale of %g), all of which weftd takes without frames (costs: idle, coordinate); give it more",
+			return fmt.Errorf("%w: node %s has %.3g cores (%s at a CPU scale of %g), all of which weftd takes without frames (costs: idle, coordinate); give it more, or a cpuOverhead",
 				ErrConfig, n.Name, share, tiering.FormatCPU(n.Cores), scale)
 		}
 	}

@@ -29,7 +29,7 @@ func newLab(t testing.TB, seed uint64, r rules, nodes int, tasks ...task) *lab {
 	t.Helper()
 	l := &lab{plane: newPlane(seed, r, newStats(len(tasks))), t: t, watched: none}
 	for i := range nodes {
-		l.addNode(fmt.Sprintf("n%d", i), tiering.Fog, newProcessor(1, 1, 0), 0)
+		l.addNode(fmt.Sprintf("n%d", i), tiering.Fog, newProcessor(1, 1, 0, 1), 0)
 	}
 	l.tasks = tasks
 	l.other = func(des.Event) { l.over = true }

@@ -187,7 +187,7 @@ func (r *rig) simulate(t *testing.T) outcome {
 	l := newLab(t, rigSeed, realRules(), r.nodes, tasks...)
 	l.join(testbed.Link{Delay: r.delay, Rate: 8e9}) // a byte each ns
 	for i := range l.nodes {
-		l.nodes[i].cpu = newProcessor(16, 16, 0) // nobody waits for a core
+		l.nodes[i].cpu = newProcessor(16, 16, 0, 1) // nobody waits for a core
 		l.nodes[i].turns.most = r.turns
 	}
 	numbers := make([]int32, len(r.stages))

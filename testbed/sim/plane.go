@@ -204,6 +204,9 @@ func (p *plane) work(n int32, d time.Duration, kind jobKind, a, b int32) {
 		return
 	}
 	cpu := &p.nodes[n].cpu
+	if kind == jobStart { // slow cores slow down stages alone
+		d = time.Duration(float64(d) * cpu.speed)
+	}
 	cpu.add(p.now(), d, kind, a, b)
 	p.wake(n)
 }

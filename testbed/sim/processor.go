@@ -19,6 +19,7 @@ import (
 type processor struct {
 	cores  float64       // for jobs, on average
 	width  float64       // that may be busy at once
+	speed  float64       // of a core: what one job gets at most
 	period time.Duration // of the quota; 0: none
 
 	jobs     []job   // a heap, the one done first at the root
@@ -68,10 +69,11 @@ const (
 func (j *job) before(o *job) bool { return j.ends < o.ends || j.ends == o.ends && j.seq < o.seq }
 
 // newProcessor makes the processor of a node with that many cores, which may use a
-// quota of them and loses idle.
-func newProcessor(cores, quota, idle float64) processor {
-	p := processor{cores: quota - idle, width: math.Ceil(cores), wake: never}
-	if quota < p.width {
+// quota of them and loses idle. Slow cores, of a speed below 1, use up no quota before
+// its period is over: they have none.
+func newProcessor(cores, quota, idle, speed float64) processor {
+	p := processor{cores: quota - idle, width: math.Ceil(cores), speed: speed, wake: never}
+	if quota < p.width && speed == 1 {
 		p.period = max(leastPeriod, time.Duration(float64(leastQuota)/quota))
 	} else {
 		p.width = p.cores
@@ -79,8 +81,8 @@ func newProcessor(cores, quota, idle float64) processor {
 	return p
 }
 
-// speed is how fast quota is used up, in cores.
-func (p *processor) speed() float64 { return min(float64(len(p.jobs)), p.width) }
+// rate is how fast quota is used up, in cores.
+func (p *processor) rate() float64 { return min(float64(len(p.jobs))*p.speed, p.width) }
 
 func (p *processor) quota() float64 { return p.cores * float64(p.period) }
 
@@ -99,20 +101,20 @@ func (p *processor) advance(now time.Duration) {
 // use takes from the quota what the jobs use in the next d, and returns it, in
 // ns of cores.
 func (p *processor) use(d time.Duration) float64 {
-	speed := p.speed()
+	rate := p.rate()
 	if p.period == 0 {
-		return speed * float64(d)
+		return rate * float64(d)
 	}
 	here := p.ends - p.at
 	if d < here {
-		used := min(p.left, speed*float64(d))
+		used := min(p.left, rate*float64(d))
 		p.left -= used
 		return used
 	}
-	used := min(p.left, speed*float64(here))
+	used := min(p.left, rate*float64(here))
 	whole, rest := (d-here)/p.period, (d-here)%p.period
-	used += float64(whole) * min(p.quota(), speed*float64(p.period))
-	last := min(p.quota(), speed*float64(rest))
+	used += float64(whole) * min(p.quota(), rate*float64(p.period))
+	last := min(p.quota(), rate*float64(rest))
 	p.left = p.quota() - last
 	p.ends += (whole + 1) * p.period
 	return used + last
@@ -120,19 +122,19 @@ func (p *processor) use(d time.Duration) float64 {
 
 // takes is how long the jobs take to use that much.
 func (p *processor) takes(used float64) float64 {
-	speed := p.speed()
+	rate := p.rate()
 	if p.period == 0 {
-		return used / speed
+		return used / rate
 	}
 	here := float64(p.ends - p.at)
-	first := min(p.left, speed*here)
+	first := min(p.left, rate*here)
 	if used <= first {
-		return used / speed
+		return used / rate
 	}
 	used -= first
-	each := min(p.quota(), speed*float64(p.period))
+	each := min(p.quota(), rate*float64(p.period))
 	whole := max(math.Ceil(used/each)-1, 0)
-	return here + whole*float64(p.period) + (used-whole*each)/speed
+	return here + whole*float64(p.period) + (used-whole*each)/rate
 }
 
 // add begins a job of that much work.

@@ -196,13 +196,33 @@ func (n *naive) step(at time.Duration) {
 	}
 }
 
+// On slow cores a job takes its work over the speed, while there are enough of them.
+func TestSlowCores(t *testing.T) {
+	const work = 30 * time.Millisecond
+	for _, x := range []struct {
+		jobs int
+		want time.Duration
+	}{{1, 600 * time.Millisecond}, {7, 600 * time.Millisecond}, {8, 600 * time.Millisecond}, {16, 1200 * time.Millisecond}} {
+		p := newProcessor(8, 0.43, 0.03, 0.05)
+		for i := range x.jobs {
+			p.add(time.Second, work, jobWork, int32(i), 0)
+		}
+		if got := p.next() - time.Second; (got - x.want).Abs() > time.Microsecond {
+			t.Errorf("%d jobs of %s are done after %s, want %s", x.jobs, work, got, x.want)
+		}
+		if p.advance(time.Second + x.want); math.Abs(p.busy-float64(x.jobs)*float64(work)) > float64(time.Microsecond) {
+			t.Errorf("%d jobs of %s had %s of cores", x.jobs, work, time.Duration(p.busy))
+		}
+	}
+}
+
 // A processor has done at each moment what it would have if one looked in small
 // steps.
 func TestProcessor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cores := rapid.SampledFrom([]float64{0.3, 1, 1.5, 4}).Draw(t, "cores")
 		scale := rapid.SampledFrom([]float64{1, 0.5, 0.07}).Draw(t, "scale")
-		p := newProcessor(cores, cores*scale, 0.01*cores*scale)
+		p := newProcessor(cores, cores*scale, 0.01*cores*scale, 1)
 		n := naive{cores: p.cores, width: p.width, period: p.period, work: map[int32]float64{}}
 		jobs := rapid.IntRange(1, 12).Draw(t, "jobs")
 		var next, total time.Duration // when the next job comes; work of all
@@ -251,7 +271,7 @@ func TestPicksAreDiscovery(t *testing.T) {
 		}
 		for i := range n {
 			tier := rapid.SampledFrom(tiering.Tiers()).Draw(t, "tier")
-			p.addNode(nodeName(int32(i)), tier, newProcessor(1, 1, 0), 0)
+			p.addNode(nodeName(int32(i)), tier, newProcessor(1, 1, 0, 1), 0)
 			if rapid.Bool().Draw(t, "measured") {
 				trips[[2]string{nodeName(0), nodeName(int32(i))}] = time.Duration(rapid.IntRange(0, 5000).Draw(t, "trip")) * time.Microsecond
 			}

@@ -20,8 +20,8 @@ type Config struct {
 	// place.
 	Costs testbed.Costs
 	Seed  uint64
-	// CPUScale is the fraction of its cores that each node has; 0: as the
-	// scenario says.
+	// CPUScale is the fraction of its cores that each node has, beside the
+	// scenario's CPUOverhead; 0: as the scenario says.
 	CPUScale float64
 	// Placer places the workflow; nil: as a mesh does.
 	Placer planner.Placer

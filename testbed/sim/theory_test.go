@@ -210,7 +210,7 @@ func TestMMc(t *testing.T) {
 	x := free("sink", timing{})
 	x.receive = timing{mean: secondsOf(s), cv: 1}
 	l := newLab(t, 7, unbounded(), 2, x)
-	l.nodes[1].cpu = newProcessor(c, c, 0)
+	l.nodes[1].cpu = newProcessor(c, c, 0, 1)
 	l.source(0, c*rho/s, 0, l.stage(1, 0))
 	got := l.observe(10*time.Second, 20*time.Second, meanOf(&l.stats.stages[0].transfer))
 	a := c * rho

@@ -45,8 +45,9 @@ var ErrCalibration = errors.New("calibration failed")
 // Calibrate measures what the simulator needs to know of the software: with
 // the nodes' quotas off it runs the workflow under another name, with one
 // source for each resolution at two low rates, so that nothing waits long, and
-// stops it again. Each time is that on one core of this machine. What the
-// scenario states itself replaces what was measured.
+// stops it again. Each time is that on one core of this machine, of slow cores by
+// what they have of it: those are slow here, too, and may have to drop frames. What
+// the scenario states itself replaces what was measured.
 func Calibrate(ctx context.Context, c *Config) (testbed.Costs, error) {
 	fixed, err := unadapted(c.Scenario)
 	if err != nil {
@@ -136,6 +137,12 @@ func (k *calibration) measure(ctx context.Context) error {
 	return nil
 }
 
+// patience is how long a rate is waited for: stages of slow cores take longer.
+func (k *calibration) patience() time.Duration {
+	slower := 1 / k.Scenario.CoreSpeed(k.Scenario.CPUScale)
+	return time.Duration(min(slower, 10) * float64(calibrationFor))
+}
+
 // pick chooses a source for each resolution that the workflow offers, all
 // attached where the first is: then one node is the source of all frames.
 func (k *calibration) pick() []testbed.Source {
@@ -181,7 +188,7 @@ func (k *calibration) watch(ctx context.Context, name string, fps float64) (p ph
 		return p, err
 	}
 	start := time.Now()
-	err = poll(ctx, calibrationFor, func(ctx context.Context) (bool, error) {
+	err = poll(ctx, k.patience(), func(ctx context.Context) (bool, error) {
 		s, err := k.Client.Workflow(ctx, name)
 		if err != nil {
 			return false, err

@@ -19,7 +19,7 @@ func (k *calibration) costs() testbed.Costs {
 	capture := captureOf(both)
 	work := map[string]testbed.Time{}
 	for i := range both.Stages {
-		work[both.Stages[i].Task] = workOf(&both.Stages[i])
+		work[both.Stages[i].Task] = workOf(&both.Stages[i], k.Scenario.CoreSpeed(k.Scenario.CPUScale))
 	}
 	n := k.network(work)
 	if n.share < disturbed {
@@ -136,15 +136,15 @@ func captureOf(x api.WorkflowStatus) testbed.Time {
 	return testbed.Time{Mean: all.Quantile(0.5), CV: ratio(spread(all), all.Quantile(0.5))}
 }
 
-// workOf is a stage's work for a frame: reducing it and the rest. It is the
-// median that counts: during some frames something else has the CPU.
-func workOf(x *stageStatus) testbed.Time {
+// workOf is a stage's work for a frame, on a core of such a speed: reducing it and the
+// rest. It is the median that counts: during some frames something else has the CPU.
+func workOf(x *stageStatus, speed float64) testbed.Time {
 	m := x.Execute.Quantile(0.5)
 	if n := x.Execute.Count(); n > 0 { // not every frame has to be reduced
 		m += time.Duration(float64(x.Reduce.Quantile(0.5)) * float64(x.Reduce.Count()) / float64(n))
 	}
 	deviation := math.Hypot(float64(spread(x.Execute)), float64(spread(x.Reduce)))
-	return testbed.Time{Mean: m, CV: ratio(time.Duration(deviation), m)}
+	return testbed.Time{Mean: time.Duration(speed * float64(m)), CV: ratio(time.Duration(deviation), m)}
 }
 
 // spread is the standard deviation as the middle two thirds show it: a few

@@ -313,7 +313,11 @@ func TestNetworkCosts(t *testing.T) {
 	k := &calibration{Config: &Config{Scenario: s}, spec: spec, idle: map[string]float64{"fog-1": 0.5}, phases: [2]phase{counted(40), counted(120)}}
 	work := map[string]testbed.Time{}
 	for i := range k.phases[1].status.Stages {
-		work[k.phases[1].status.Stages[i].Task] = workOf(&k.phases[1].status.Stages[i])
+		work[k.phases[1].status.Stages[i].Task] = workOf(&k.phases[1].status.Stages[i], 1)
+	}
+	x := &k.phases[1].status.Stages[1]
+	if fast, slow := workOf(x, 1), workOf(x, 0.05); fast.Mean != 20*slow.Mean || fast.CV != slow.CV || slow.Mean == 0 {
+		t.Errorf("on a core of a twentieth of the speed %v is %v", fast, slow)
 	}
 	n := k.network(work)
 	if math.Abs(n.perByte-100) > 5 || (n.encode-4*time.Millisecond).Abs() > 300*time.Microsecond || n.share != 1 || math.Abs(n.reading-0.05) > 0.005 {

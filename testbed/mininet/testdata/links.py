@@ -11,7 +11,8 @@ two hosts have a link of their own.
 In the command line, "A ping B", with two of the names below, runs ping on A.
 
 Mininet prints warnings of a "quantum" that "is big" for fast links; they don't
-matter. Not in here: the workflow, the sources, the timeline, limits of memory.
+matter. Not in here: the workflow, the sources, the timeline, limits of memory,
+what an instance has of slow cores.
 """
 
 import argparse
