@@ -23,8 +23,8 @@ build: setup ## Build bin/weftd and bin/weft
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/weftd ./cmd/weftd
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
 
-# Tests wait more than they work: more packages at once than there are cores.
-AT_ONCE ?= $(shell echo $$(($$(nproc) + 2)))
+# Tests wait more than they work: more packages at once than there are cores, and one of test-virtual.
+AT_ONCE ?= $(shell echo $$(($$(nproc) + 1)))
 # The test of cmd/weftd that emulates: in a machine that others keep busy no frame is on time.
 EMULATED := ^TestEmulatedContinuum$$
 

@@ -136,12 +136,12 @@ const (
 // compressors are kept, since making one takes 800 kB: agents report their
 // histograms every second.
 var compressors = sync.Pool{New: func() any {
-	w, _ := zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // the level is valid
+	w, _ := zlib.NewWriterLevel(io.Discard, zlib.BestCompression) // the level is valid
 	return w
 }}
 
-// encode writes the V2 compressed format as the library's Encode does, but with
-// a compressor that is used again. The library decodes it.
+// encode writes the V2 compressed format, to the byte as the library's Encode does,
+// but with a compressor that is used again. The library decodes it.
 func encode(h *hdrhistogram.Snapshot) ([]byte, error) {
 	var counts []byte
 	for i := 0; i < len(h.Counts); {
@@ -152,7 +152,7 @@ func encode(h *hdrhistogram.Snapshot) ([]byte, error) {
 		switch zeros := n - i; {
 		case n == len(h.Counts): // none at the end
 			i = n
-		case zeros > 0:
+		case zeros > 1:
 			counts = binary.AppendVarint(counts, int64(-zeros))
 			i = n
 		default:
