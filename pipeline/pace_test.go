@@ -43,12 +43,8 @@ func (burner) Process(context.Context, *Frame) error { burn(2 * time.Millisecond
 
 func TestARunnerOfASlowCore(t *testing.T) {
 	r := newTestRunner(t, RunnerConfig{Speed: 0.05}, burner{}, nil)
-	start(t, r.Run)
 	var c fates
-	r.Receive(c.frame(1, 0))
-	for r.Report().Processed == 0 {
-		time.Sleep(5 * time.Millisecond)
-	}
+	r.work(t.Context(), c.frame(1, 0), 0)
 	if took := r.Report().Execute.Quantile(1); took < 39*time.Millisecond { // two digits of 40
 		t.Errorf("2 ms of a core at a twentieth of its speed took %s", took)
 	}
