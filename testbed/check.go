@@ -20,8 +20,7 @@ const (
 	maxQueue   = 1_000_000 // packets
 	maxLength  = 7 * 24 * time.Hour
 	maxSamples = 100_000
-	leastSpeed = 0.001 // of a slow core, as weftd has it
-	minQuota   = 10    // thousandths of a core: the least that Linux gives a cgroup, 1 ms in 100
+	minQuota   = 10 // thousandths of a core: the least that Linux gives a cgroup, 1 ms in 100
 )
 
 // checker finds what is wrong with the meaning of a document, and makes the
@@ -67,8 +66,8 @@ func (c *checker) check() {
 	if !(c.s.CPUScale > 0 && c.s.CPUScale <= 1) {
 		c.add("spec.cpuScale", "%g is out of range; use a factor above 0 and at most 1", c.s.CPUScale)
 	}
-	if spec.SlowCores && c.s.CPUScale < leastSpeed {
-		c.add("spec.cpuScale", "%g is out of range for slow cores; use at least %g", c.s.CPUScale, leastSpeed)
+	if spec.SlowCores && c.s.CPUScale < LeastSpeed {
+		c.add("spec.cpuScale", "%g is out of range for slow cores; use at least %g", c.s.CPUScale, LeastSpeed)
 	}
 	c.s.CPUOverhead, c.s.SlowCores = int64(or(spec.CPUOverhead, 0)), spec.SlowCores
 	c.measure()

@@ -104,6 +104,7 @@ func TestTestbedMistakes(t *testing.T) {
 		{"sim run " + small + " --repeat 0", exitUsage, "--repeat"},
 		{"sim run " + small + " --load 0", exitUsage, "--load"},
 		{"sim run " + small + " --cpu-scale 2", exitUsage, "--cpu-scale"},
+		{"sim run " + filepath.Join(examples, "houmani-scaled.yaml") + " --cpu-scale 0.0001", exitFailure, "too little for slow cores; use at least 0.001"},
 		{"sim run " + small + " --costs costs.yaml --out other", exitFailure, "other"},
 		{"sim run", exitUsage, "usage"},
 		{"testbed compare a b", exitFailure, "a"},

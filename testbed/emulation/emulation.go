@@ -115,6 +115,8 @@ func (c Config) check(s *testbed.Scenario) error {
 	}
 	if !(c.CPUScale > 0 && c.CPUScale <= 1) {
 		bad("CPU scale %g: use a factor above 0 and at most 1", c.CPUScale)
+	} else if s.CoreSpeed(c.CPUScale) < testbed.LeastSpeed {
+		bad("CPU scale %g: slow cores need at least %g", c.CPUScale, testbed.LeastSpeed)
 	}
 	if c.DataDisk < 0 {
 		bad("a disk of %d bytes for each node", c.DataDisk)

@@ -24,6 +24,7 @@ func TestMistakes(t *testing.T) {
 		"directory":    {func(c *Config, _ *testbed.Scenario) { c.Dir = "" }, "no directory"},
 		"shaping":      {func(c *Config, _ *testbed.Scenario) { c.Shaping = "magic" }, `shaping "magic": use auto, kernel or user`},
 		"scale":        {func(c *Config, _ *testbed.Scenario) { c.CPUScale = -1 }, "CPU scale -1: use a factor above 0 and at most 1"},
+		"slow cores":   {func(c *Config, s *testbed.Scenario) { c.CPUScale, s.SlowCores = 0.0001, true }, "CPU scale 0.0001: slow cores need at least 0.001"},
 		"no nodes":     {func(_ *Config, s *testbed.Scenario) { s.Nodes = nil }, "0 nodes: use 1 to 200"},
 		"coordinators": {func(_ *Config, s *testbed.Scenario) { s.Nodes[0].Coordinator = true }, "2 coordinators: use an odd number"},
 		"twins":        {func(_ *Config, s *testbed.Scenario) { s.Nodes[0].Name = "fog-1" }, "two nodes are called fog-1"},

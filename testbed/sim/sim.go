@@ -45,6 +45,9 @@ func Run(ctx context.Context, cfg Config) (*testbed.Recording, error) {
 	if !(cfg.CPUScale > 0) {
 		return nil, fmt.Errorf("%w: a CPU scale of %g; use a factor above 0", ErrConfig, cfg.CPUScale)
 	}
+	if cfg.Scenario.CoreSpeed(cfg.CPUScale) < testbed.LeastSpeed {
+		return nil, fmt.Errorf("%w: a CPU scale of %g is too little for slow cores; use at least %g", ErrConfig, cfg.CPUScale, testbed.LeastSpeed)
+	}
 	costs := cfg.Costs.Or(cfg.Scenario.Costs)
 	c, err := newControl(cfg, costs)
 	if err != nil {
