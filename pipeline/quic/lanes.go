@@ -131,11 +131,15 @@ func (l *lanes) len() int {
 	return len(l.lanes)
 }
 
-// idle reports whether a connection has not been used since.
-func (l *lanes) idle(o *outbound, since time.Time) bool {
+// unused is for how long a connection has not been used.
+func (l *lanes) unused(o *outbound, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.lanes, func(x *lane) bool { return x.out == o && len(x.writing) == 0 && x.used.Before(since) })
+	i := slices.IndexFunc(l.lanes, func(x *lane) bool { return x.out == o && len(x.writing) == 0 })
+	if i < 0 {
+		return 0
+	}
+	return now.Sub(l.lanes[i].used)
 }
 
 // wanting reports whether another connection would carry more.

@@ -89,10 +89,11 @@ func (o *outbound) run(ctx context.Context) {
 
 // tend sweeps flights until the connection ends, is idle, or ctx ends (nil).
 func (o *outbound) tend(ctx context.Context, ended chan error) error {
-	timer := time.NewTimer(o.peer.link.cfg.Idle)
+	idle := o.peer.link.cfg.Idle // so long until it may be
+	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
-		wait := o.peer.link.cfg.Idle
+		wait := idle
 		if at := o.flights.sweepAt(); !at.IsZero() {
 			wait = max(time.Until(at), sweepEvery)
 		}
@@ -106,7 +107,8 @@ func (o *outbound) tend(ctx context.Context, ended chan error) error {
 		case <-o.flights.kick:
 		case now := <-timer.C:
 			o.flights.sweep(now)
-			if o.peer.loseIdle(o, now) {
+			var lost bool
+			if idle, lost = o.peer.loseIdle(o, now); lost {
 				return errIdle
 			}
 		}

@@ -158,15 +158,19 @@ func (p *peer) lose(o *outbound) {
 	p.drop(o)
 }
 
-// loseIdle does so if the connection has not been used lately.
-func (p *peer) loseIdle(o *outbound, now time.Time) bool {
+// loseIdle does so if the connection has not been used lately; otherwise it says
+// when to ask again.
+func (p *peer) loseIdle(o *outbound, now time.Time) (again time.Duration, lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sending > 0 && p.lanes.len() == 1 || o.flights.len() > 0 || !p.lanes.idle(o, now.Add(-p.link.cfg.Idle)) {
-		return false
+	if p.sending > 0 && p.lanes.len() == 1 || o.flights.len() > 0 {
+		return p.link.cfg.Idle, false
+	}
+	if again = p.link.cfg.Idle - p.lanes.unused(o, now); again > 0 {
+		return again, false
 	}
 	p.drop(o)
-	return true
+	return 0, true
 }
 
 // drop is called with p.mu held.
