@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// LeastSpeed is the least fraction of a core that an emulated one may have: below it a
+// frame's work takes a minute.
+const LeastSpeed = 0.001
+
 // paced does work as a core would that has a fraction of this one's speed: what takes
 // d of processor time here takes d/speed. Only the time of the thread that it is called
 // on counts. It returns early when ctx ends.

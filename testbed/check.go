@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/dnslabel"
 	"github.com/weft-mesh/weft/internal/yamlfile"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/tiering"
 )
 
@@ -66,8 +67,8 @@ func (c *checker) check() {
 	if !(c.s.CPUScale > 0 && c.s.CPUScale <= 1) {
 		c.add("spec.cpuScale", "%g is out of range; use a factor above 0 and at most 1", c.s.CPUScale)
 	}
-	if spec.SlowCores && c.s.CPUScale < LeastSpeed {
-		c.add("spec.cpuScale", "%g is out of range for slow cores; use at least %g", c.s.CPUScale, LeastSpeed)
+	if spec.SlowCores && c.s.CPUScale < pipeline.LeastSpeed {
+		c.add("spec.cpuScale", "%g is out of range for slow cores; use at least %g", c.s.CPUScale, pipeline.LeastSpeed)
 	}
 	c.s.CPUOverhead, c.s.SlowCores = int64(or(spec.CPUOverhead, 0)), spec.SlowCores
 	c.measure()

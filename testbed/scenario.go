@@ -93,9 +93,6 @@ func (s *Scenario) Quota(n Node, scale float64) float64 {
 	return min(cores, cores*scale+float64(s.CPUOverhead)/1000)
 }
 
-// LeastSpeed is the least fraction of a core's speed that a slow one has, as weftd has it.
-const LeastSpeed = 0.001
-
 // CoreSpeed is what an instance gets of a core at a CPU scale.
 func (s *Scenario) CoreSpeed(scale float64) float64 {
 	if s.SlowCores {

@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/quantity"
 	"github.com/weft-mesh/weft/internal/yamlfile"
 	"github.com/weft-mesh/weft/models/catalog"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/pipeline/mqtt"
 	"github.com/weft-mesh/weft/tiering"
 )
@@ -144,9 +145,6 @@ type config struct {
 	Measurer  *measurer   // of what detectors cost here, in the background; nil: nobody measures
 }
 
-// leastSpeed is the least fraction of a core that a stage works at.
-const leastSpeed = 0.001
-
 func defaults() configFile {
 	return configFile{
 		Node:    nodeFile{Retain: 500, Profile: true, CoreSpeed: 1},
@@ -256,8 +254,8 @@ func check(doc *yamlfile.Document, raw *configFile) error {
 		bad("node.retain", "%d pictures: use 0 or more", raw.Node.Retain)
 	}
 	switch s := raw.Node.CoreSpeed; {
-	case !(s >= leastSpeed && s <= 1):
-		bad("node.coreSpeed", "%g: use a fraction of at least %g, or 1 for cores as they are", s, leastSpeed)
+	case !(s >= pipeline.LeastSpeed && s <= 1):
+		bad("node.coreSpeed", "%g: use a fraction of at least %g, or 1 for cores as they are", s, pipeline.LeastSpeed)
 	case s < 1 && (raw.Node.Threads != 1 || raw.Node.Profile):
 		bad("node.coreSpeed", "%g is for emulation, where a stage has one thread and nothing is measured: set threads to 1 and profile to false", s)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/dnslabel"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 )
 
@@ -115,8 +116,8 @@ func (c Config) check(s *testbed.Scenario) error {
 	}
 	if !(c.CPUScale > 0 && c.CPUScale <= 1) {
 		bad("CPU scale %g: use a factor above 0 and at most 1", c.CPUScale)
-	} else if s.CoreSpeed(c.CPUScale) < testbed.LeastSpeed {
-		bad("CPU scale %g: slow cores need at least %g", c.CPUScale, testbed.LeastSpeed)
+	} else if s.CoreSpeed(c.CPUScale) < pipeline.LeastSpeed {
+		bad("CPU scale %g: slow cores need at least %g", c.CPUScale, pipeline.LeastSpeed)
 	}
 	if c.DataDisk < 0 {
 		bad("a disk of %d bytes for each node", c.DataDisk)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/coordinator/planner"
+	"github.com/weft-mesh/weft/pipeline"
 	"github.com/weft-mesh/weft/testbed"
 )
 
@@ -45,8 +46,8 @@ func Run(ctx context.Context, cfg Config) (*testbed.Recording, error) {
 	if !(cfg.CPUScale > 0) {
 		return nil, fmt.Errorf("%w: a CPU scale of %g; use a factor above 0", ErrConfig, cfg.CPUScale)
 	}
-	if cfg.Scenario.CoreSpeed(cfg.CPUScale) < testbed.LeastSpeed {
-		return nil, fmt.Errorf("%w: a CPU scale of %g is too little for slow cores; use at least %g", ErrConfig, cfg.CPUScale, testbed.LeastSpeed)
+	if cfg.Scenario.CoreSpeed(cfg.CPUScale) < pipeline.LeastSpeed {
+		return nil, fmt.Errorf("%w: a CPU scale of %g is too little for slow cores; use at least %g", ErrConfig, cfg.CPUScale, pipeline.LeastSpeed)
 	}
 	costs := cfg.Costs.Or(cfg.Scenario.Costs)
 	c, err := newControl(cfg, costs)
